@@ -1,0 +1,99 @@
+//! A large stream on all cores: while one batch is hashed, compressed and sealed, the next is read.
+
+use rayon::prelude::*;
+
+use crate::backup::engine::Engine;
+use crate::backup::file::{Source, Stream, StreamError};
+use crate::base::Event;
+use crate::base::limits::MIB;
+use crate::chunk::cut_all;
+use crate::chunks::Scratch;
+use crate::error::Result;
+use crate::format::content::Part;
+use crate::format::index::ChunkKind;
+
+/// The bytes that one task takes: large chunks are a task each, pages go in neighbourly runs.
+const RUN_BYTES: usize = 256 * 1024;
+
+/// The memory of the one stream at a time that has all cores.
+pub(super) struct Batches {
+    bytes: usize,
+    buffers: [Vec<u8>; 2],
+}
+
+impl Batches {
+    /// Two batches that take `memory_bytes` together, once they are used.
+    pub fn new(memory_bytes: usize) -> Self {
+        Self { bytes: (memory_bytes / 2).max(4 * MIB), buffers: Default::default() }
+    }
+}
+
+impl Engine<'_> {
+    /// Stores `head` and all of `source` behind what is in `stream`.
+    pub fn stream_batches(
+        &self,
+        batches: &mut Batches,
+        head: &[u8],
+        source: &mut dyn Source,
+        stream: &mut Stream,
+        scratch: &mut Scratch,
+    ) -> Result<(), StreamError> {
+        let bytes = batches.bytes;
+        let [mut current, mut next] = batches.buffers.each_mut();
+        current.resize(bytes, 0);
+        next.resize(bytes, 0);
+        current[..head.len()].copy_from_slice(head);
+        let read = source.fill_parallel(&mut current[head.len()..]).map_err(StreamError::Source)?;
+        let mut filled = head.len() + read;
+        loop {
+            self.check_cancel()?;
+            let is_end = filled < bytes;
+            let batch = &current[..filled];
+            let cutter = self.cutter(stream, batch);
+            let ends = cut_all(&self.repo.chunker, &cutter, batch, is_end, 2 * rayon::current_num_threads());
+            let taken = ends.last().copied().unwrap_or(0);
+            let carried = filled - taken;
+            next[..carried].copy_from_slice(&batch[taken..]);
+            let (parts, read) = rayon::join(
+                || self.put_all(batch, &ends),
+                || if is_end { Ok(0) } else { source.fill_parallel(&mut next[carried..]) },
+            );
+            for part in parts?.into_iter().flatten() {
+                stream.builder.push(&self.writer, scratch, part)?;
+            }
+            stream.bytes += taken as u64;
+            if is_end {
+                return Ok(());
+            }
+            filled = carried + read.map_err(StreamError::Source)?;
+            std::mem::swap(&mut current, &mut next);
+        }
+    }
+
+    /// Stores the chunks of a batch and returns their parts in order.
+    fn put_all(&self, batch: &[u8], ends: &[usize]) -> Result<Vec<Vec<Part>>> {
+        let Some(&taken) = ends.last() else {
+            return Ok(Vec::new());
+        };
+        let per_run = (RUN_BYTES / (taken / ends.len()).max(1)).max(1);
+        ends.par_chunks(per_run)
+            .enumerate()
+            .map(|(index, ends_of_run)| {
+                self.check_cancel()?;
+                let mut start = if index == 0 { 0 } else { ends[index * per_run - 1] };
+                let run_start = start;
+                let mut scratch = self.writer.lend()?;
+                let mut put = |&end: &usize| {
+                    let stored = self.writer.put(&mut scratch, ChunkKind::Data, &batch[start..end])?;
+                    let bytes = (end - start) as u64;
+                    start = end;
+                    Ok(Part::Chunk { id: stored.id, bytes })
+                };
+                let parts: Result<Vec<Part>> = ends_of_run.iter().map(&mut put).collect();
+                self.writer.give_back(scratch);
+                self.send(&Event::Progress { files: 0, bytes: (start - run_start) as u64 });
+                parts
+            })
+            .collect()
+    }
+}

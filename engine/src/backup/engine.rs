@@ -1,0 +1,358 @@
+//! The state of one backup, and the walk over directories: they fork and join on rayon.
+
+use std::collections::HashMap;
+use std::ffi::{CStr, OsStr};
+use std::io;
+use std::os::unix::ffi::OsStrExt;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+use rayon::prelude::*;
+
+use crate::backup::batch::Batches;
+use crate::backup::options::{BackupOptions, Warning};
+use crate::base::limits::TREE_DEPTH_MAX;
+use crate::base::{Event, FileState};
+use crate::chunks::{ChunkReader, ChunkWriter};
+use crate::error::{Error, Result};
+use crate::format::content::Content;
+use crate::format::snapshot::Counts;
+use crate::format::tree::{Class, Entry, Node, OwnerName, Timestamp, Tree};
+use crate::repo::Repository;
+use crate::source::{Dir, FileKind, Owners, Stat, is_cache_dir};
+use crate::tree;
+
+/// What is counted while many threads work.
+#[derive(Default)]
+pub(super) struct Tally {
+    pub files: AtomicU64,
+    pub directories: AtomicU64,
+    pub bytes: AtomicU64,
+    pub new: AtomicU64,
+    pub changed: AtomicU64,
+    pub unmodified: AtomicU64,
+}
+
+/// The path of a directory, kept as a chain on the stack: it is spelled out only for messages and patterns.
+#[derive(Clone, Copy)]
+pub(super) struct DirPath<'a> {
+    pub above: Option<&'a DirPath<'a>>,
+    pub name: &'a [u8],
+    pub depth: usize,
+}
+
+impl DirPath<'_> {
+    pub fn join(&self, name: &[u8]) -> PathBuf {
+        let mut path = match self.above {
+            Some(above) => above.join(self.name),
+            None => PathBuf::from(OsStr::from_bytes(self.name)),
+        };
+        path.push(OsStr::from_bytes(name));
+        path
+    }
+}
+
+/// One backup at work.
+pub(super) struct Engine<'a> {
+    pub repo: &'a Repository,
+    pub options: &'a BackupOptions,
+    pub writer: ChunkWriter,
+    pub reader: ChunkReader,
+    pub owners: Owners,
+    /// Content of inodes with more than one link: each is read once.
+    pub links: Mutex<HashMap<(u64, u64), (Content, Class)>>,
+    pub batches: Mutex<Batches>,
+    /// Files changed at this time or later may have changed again right after the parent looked at them.
+    pub racy_from: Timestamp,
+    pub tally: Tally,
+    pub warnings: Mutex<Vec<Warning>>,
+}
+
+/// The most inodes that are remembered for their other links; further ones are read again and found known.
+const LINKS_MAX: usize = 200_000;
+
+impl Engine<'_> {
+    pub fn send(&self, event: &Event) {
+        if let Some(observer) = &self.options.observer {
+            observer.event(event);
+        }
+    }
+
+    /// Notes a source that could not be read, or not in peace.
+    pub fn warn(&self, path: PathBuf, message: String) {
+        self.send(&Event::Warning { object: path.display().to_string(), message: message.clone() });
+        self.warnings.lock().unwrap_or_else(PoisonError::into_inner).push(Warning { path, message });
+    }
+
+    pub fn warn_io(&self, path: PathBuf, doing: &str, error: &io::Error) {
+        let message = match error.kind() {
+            io::ErrorKind::NotFound => "vanished while it was being backed up; left out".to_owned(),
+            io::ErrorKind::PermissionDenied => format!("{doing}: {error}; left out. Run as a user who may read it"),
+            _ => format!("{doing}: {error}; left out"),
+        };
+        self.warn(path, message);
+    }
+
+    pub fn check_cancel(&self) -> Result<()> {
+        if self.options.cancel.is_cancelled() { Err(Error::Cancelled) } else { Ok(()) }
+    }
+
+    pub fn counts(&self) -> Counts {
+        let get = |count: &AtomicU64| count.load(Ordering::Relaxed);
+        Counts {
+            files: get(&self.tally.files),
+            directories: get(&self.tally.directories),
+            bytes: get(&self.tally.bytes),
+            files_new: get(&self.tally.new),
+            files_changed: get(&self.tally.changed),
+            files_unmodified: get(&self.tally.unmodified),
+            bytes_new: self.writer.bytes_new(),
+            errors: self.warnings.lock().unwrap_or_else(PoisonError::into_inner).len() as u64,
+        }
+    }
+
+    /// Reads the parent's tree. Damage there costs time, not safety: everything below is read again.
+    pub fn parent_tree(&self, content: Option<&Content>) -> Option<Tree> {
+        let content = content?;
+        match tree::load(&self.reader, content) {
+            Ok(tree) => Some(tree),
+            Err(error) => {
+                let message = format!("{error}; its files are read again");
+                self.send(&Event::Warning { object: "the parent snapshot".into(), message });
+                None
+            }
+        }
+    }
+
+    /// Backs up everything in `dir` and returns its stored tree; `None` if it cannot be listed.
+    pub fn directory(
+        &self,
+        dir: &Dir,
+        path: &DirPath<'_>,
+        device: u64,
+        parent: Option<&Content>,
+    ) -> Result<Option<Content>> {
+        self.check_cancel()?;
+        if path.depth > TREE_DEPTH_MAX {
+            self.warn(path.join(b""), format!("is nested deeper than {TREE_DEPTH_MAX} folders; left out"));
+            return Ok(None);
+        }
+        let names = match dir.names() {
+            Ok(names) => names,
+            Err(error) => {
+                self.warn_io(path.join(b""), "list the folder", &error);
+                return Ok(None);
+            }
+        };
+        let parent = self.parent_tree(parent);
+        let entries: Vec<Option<Entry>> = (0..names.len())
+            .into_par_iter()
+            .map(|index| {
+                let name = names.get(index);
+                let previous = parent.as_ref().and_then(|tree| find(&tree.entries, name.to_bytes()));
+                self.entry(dir, name, path, device, previous)
+            })
+            .collect::<Result<_>>()?;
+        drop(parent);
+        self.tally.directories.fetch_add(1, Ordering::Relaxed);
+        self.store_tree(entries.into_iter().flatten().collect()).map(Some)
+    }
+
+    /// Stores a directory's entries, which are sorted by name.
+    pub fn store_tree(&self, entries: Vec<Entry>) -> Result<Content> {
+        let named = |id: u32, name: Option<std::sync::Arc<[u8]>>| Some(OwnerName { id, name: name?.to_vec() });
+        let ids = |get: fn(&Entry) -> u32| {
+            let mut ids: Vec<u32> = Vec::new();
+            for entry in &entries {
+                let id = get(entry);
+                if !ids.contains(&id) {
+                    ids.push(id);
+                }
+            }
+            ids.sort_unstable();
+            ids
+        };
+        let users = ids(|entry| entry.metadata.uid).into_iter().filter_map(|id| named(id, self.owners.user(id)));
+        let groups = ids(|entry| entry.metadata.gid).into_iter().filter_map(|id| named(id, self.owners.group(id)));
+        let tree = Tree { users: users.collect(), groups: groups.collect(), entries };
+        let mut scratch = self.writer.lend()?;
+        let content = tree::store(&self.writer, &mut scratch, &self.repo.chunker, &tree);
+        self.writer.give_back(scratch);
+        content
+    }
+
+    /// Backs up one entry of `dir`; `None` if it is left out.
+    pub fn entry(
+        &self,
+        dir: &Dir,
+        name: &CStr,
+        path: &DirPath<'_>,
+        device: u64,
+        previous: Option<&Entry>,
+    ) -> Result<Option<Entry>> {
+        let stat = match dir.stat(name) {
+            Ok(stat) => stat,
+            Err(error) => {
+                self.warn_io(path.join(name.to_bytes()), "look at it", &error);
+                return Ok(None);
+            }
+        };
+        let is_dir = stat.kind == FileKind::Directory;
+        if !self.options.exclude.is_empty() && self.options.exclude.excludes(&path.join(name.to_bytes()), is_dir) {
+            return Ok(None);
+        }
+        if is_dir {
+            return self.sub_directory(dir, name, path, device, stat, previous);
+        }
+        if stat.kind == FileKind::Socket {
+            return Ok(None);
+        }
+        if let Some(previous) = previous.filter(|previous| self.is_unmodified(previous, &stat)) {
+            self.count(path, name.to_bytes(), FileState::Unmodified, stat_bytes(&stat));
+            self.send(&Event::Progress { files: 1, bytes: stat_bytes(&stat) });
+            return Ok(Some(previous.clone()));
+        }
+        self.check_cancel()?;
+        let entry = match stat.kind {
+            FileKind::File => self.file(dir, name, path, &stat)?,
+            _ => self.special(dir, name, path, &stat),
+        };
+        if let Some(entry) = &entry {
+            let state = match previous {
+                None => FileState::New,
+                Some(previous) if previous == entry => FileState::Unmodified,
+                Some(_) => FileState::Changed,
+            };
+            let bytes = entry.node.content().map_or(0, Content::bytes);
+            self.count(path, name.to_bytes(), state, bytes);
+            self.send(&Event::Progress { files: 1, bytes: 0 });
+        }
+        Ok(entry)
+    }
+
+    /// Returns whether the parent's entry tells all there is to know: then the file is not opened.
+    fn is_unmodified(&self, previous: &Entry, stat: &Stat) -> bool {
+        let (old, new) = (&previous.metadata, &stat.metadata);
+        let same_kind = match (&previous.node, stat.kind) {
+            (Node::File { content, .. }, FileKind::File) => content.bytes() == stat.size,
+            (Node::Symlink { target }, FileKind::Symlink) => target.len() as u64 == stat.size,
+            (Node::Fifo, FileKind::Fifo) => true,
+            (Node::CharDevice { device }, FileKind::CharDevice)
+            | (Node::BlockDevice { device }, FileKind::BlockDevice) => *device == stat.rdev,
+            _ => false,
+        };
+        same_kind
+            && !self.options.force
+            && old.mtime == new.mtime
+            && old.ctime == new.ctime
+            && old.inode == new.inode
+            && old.link_device.is_some() == new.link_device.is_some()
+            && new.mtime < self.racy_from
+    }
+
+    fn count(&self, path: &DirPath<'_>, name: &[u8], state: FileState, bytes: u64) {
+        let by_state = match state {
+            FileState::New => &self.tally.new,
+            FileState::Changed => &self.tally.changed,
+            FileState::Unmodified => &self.tally.unmodified,
+        };
+        by_state.fetch_add(1, Ordering::Relaxed);
+        self.tally.files.fetch_add(1, Ordering::Relaxed);
+        self.tally.bytes.fetch_add(bytes, Ordering::Relaxed);
+        if self.options.file_events {
+            self.send(&Event::File { path: path.join(name), state });
+        }
+    }
+
+    fn sub_directory(
+        &self,
+        dir: &Dir,
+        name: &CStr,
+        path: &DirPath<'_>,
+        device: u64,
+        stat: Stat,
+        previous: Option<&Entry>,
+    ) -> Result<Option<Entry>> {
+        let own_path = DirPath { above: Some(path), name: name.to_bytes(), depth: path.depth + 1 };
+        let opened = dir.open_child(name).and_then(|child| Ok((child.xattrs_self()?, child)));
+        let (xattrs, child) = match opened {
+            Ok(opened) => opened,
+            Err(error) => {
+                self.warn_io(path.join(name.to_bytes()), "open the folder", &error);
+                return Ok(None);
+            }
+        };
+        let is_left_empty = (self.options.one_file_system && stat.device != device)
+            || (self.options.exclude_caches && is_cache_dir(&child));
+        let content = if is_left_empty {
+            self.tally.directories.fetch_add(1, Ordering::Relaxed);
+            self.store_tree(Vec::new())?
+        } else {
+            let previous = previous.and_then(|entry| match &entry.node {
+                Node::Directory { content } => Some(content),
+                _ => None,
+            });
+            match self.directory(&child, &own_path, device, previous)? {
+                Some(content) => content,
+                None => return Ok(None),
+            }
+        };
+        let mut metadata = stat.metadata;
+        metadata.xattrs = xattrs;
+        Ok(Some(Entry { name: name.to_bytes().to_vec(), metadata, node: Node::Directory { content } }))
+    }
+
+    /// Backs up a link, pipe or device.
+    fn special(&self, dir: &Dir, name: &CStr, path: &DirPath<'_>, stat: &Stat) -> Option<Entry> {
+        let node = match stat.kind {
+            FileKind::Symlink => dir.read_link(name).map(|target| Node::Symlink { target }),
+            FileKind::Fifo => Ok(Node::Fifo),
+            FileKind::CharDevice => Ok(Node::CharDevice { device: stat.rdev }),
+            FileKind::BlockDevice => Ok(Node::BlockDevice { device: stat.rdev }),
+            FileKind::File | FileKind::Directory | FileKind::Socket => return None,
+        };
+        let node_and_xattrs = node.and_then(|node| Ok((node, dir.xattrs(name)?)));
+        match node_and_xattrs {
+            Ok((node, xattrs)) => {
+                let mut metadata = stat.metadata.clone();
+                metadata.xattrs = xattrs;
+                Some(Entry { name: name.to_bytes().to_vec(), metadata, node })
+            }
+            Err(error) => {
+                self.warn_io(path.join(name.to_bytes()), "read it", &error);
+                None
+            }
+        }
+    }
+
+    /// Returns the content of another link to the same inode, if one was read.
+    pub fn linked(&self, stat: &Stat) -> Option<(Content, Class)> {
+        let device = stat.metadata.link_device?;
+        let links = self.links.lock().unwrap_or_else(PoisonError::into_inner);
+        links.get(&(device, stat.metadata.inode)).cloned()
+    }
+
+    /// Remembers the content of an inode with more than one link.
+    pub fn remember_link(&self, stat: &Stat, content: &Content, class: Class) {
+        if let Some(device) = stat.metadata.link_device {
+            let mut links = self.links.lock().unwrap_or_else(PoisonError::into_inner);
+            if links.len() < LINKS_MAX {
+                links.insert((device, stat.metadata.inode), (content.clone(), class));
+            }
+        }
+    }
+}
+
+const fn stat_bytes(stat: &Stat) -> u64 {
+    match stat.kind {
+        FileKind::File => stat.size,
+        _ => 0,
+    }
+}
+
+/// Returns the entry of this name.
+pub(super) fn find<'a>(entries: &'a [Entry], name: &[u8]) -> Option<&'a Entry> {
+    let at = entries.binary_search_by(|entry| entry.name.as_slice().cmp(name)).ok()?;
+    entries.get(at)
+}

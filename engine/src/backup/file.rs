@@ -1,0 +1,296 @@
+//! Reads one file or stream: cut, stored, described by its parts.
+
+use std::ffi::CStr;
+use std::fs::File;
+use std::io::{self, Read};
+use std::os::unix::fs::FileExt;
+
+use rayon::prelude::*;
+
+use crate::backup::engine::{DirPath, Engine};
+use crate::base::Event;
+use crate::base::limits::MIB;
+use crate::chunk::{Cutter, SNIFF_BYTES, sniff};
+use crate::chunks::Scratch;
+use crate::error::Result;
+use crate::format::content::{Content, Part};
+use crate::format::index::ChunkKind;
+use crate::format::tree::{Class, Entry, Node};
+use crate::source::{Dir, Stat, data_extents, file_xattrs, may_be_sparse, same_file_state};
+use crate::tree::ContentBuilder;
+
+/// What one worker reads at a time: a chunk of the greatest length and then some.
+const READ_BYTES: usize = 2 * MIB;
+/// A stream with this much left is worth all cores, if they are free.
+const BATCH_BYTES_MIN: u64 = 8 * MIB as u64;
+/// How much each core reads at a time.
+const PREAD_BYTES: usize = MIB;
+
+/// Where bytes come from.
+pub(super) trait Source: Send {
+    /// Fills `buffer` and returns how much of it; less than all only at the end.
+    fn fill(&mut self, buffer: &mut [u8]) -> io::Result<usize>;
+    /// As [`fill`](Self::fill), on all cores if the source can.
+    fn fill_parallel(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.fill(buffer)
+    }
+    /// Returns how much is left, if that is known.
+    fn remaining(&self) -> Option<u64>;
+}
+
+/// A run of bytes of a file.
+struct FileSource<'a> {
+    file: &'a File,
+    at: u64,
+    end: u64,
+}
+
+fn read_at(file: &File, mut buffer: &mut [u8], mut at: u64) -> io::Result<usize> {
+    let wanted = buffer.len();
+    while !buffer.is_empty() {
+        match file.read_at(buffer, at) {
+            Ok(0) => break,
+            Ok(count) => {
+                buffer = &mut buffer[count..];
+                at += count as u64;
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(wanted - buffer.len())
+}
+
+impl FileSource<'_> {
+    fn window(&self, len: usize) -> usize {
+        usize::try_from(self.end - self.at).unwrap_or(usize::MAX).min(len)
+    }
+}
+
+impl Source for FileSource<'_> {
+    fn fill(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let len = self.window(buffer.len());
+        let count = read_at(self.file, &mut buffer[..len], self.at)?;
+        self.at += count as u64;
+        Ok(count)
+    }
+
+    fn fill_parallel(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let len = self.window(buffer.len());
+        let (file, at) = (self.file, self.at);
+        let counts: Vec<usize> = buffer[..len]
+            .par_chunks_mut(PREAD_BYTES)
+            .enumerate()
+            .map(|(index, part)| read_at(file, part, at + (index * PREAD_BYTES) as u64))
+            .collect::<io::Result<_>>()?;
+        // A file that was cut short meanwhile ends at the first part that is not full.
+        let full = counts.iter().take_while(|&&count| count == PREAD_BYTES).count();
+        let count = full * PREAD_BYTES + counts.get(full).copied().unwrap_or(0);
+        self.at += count as u64;
+        Ok(count)
+    }
+
+    fn remaining(&self) -> Option<u64> {
+        Some(self.end - self.at)
+    }
+}
+
+/// Any stream.
+pub(super) struct ReadSource<R>(pub R);
+
+impl<R: Read + Send> Source for ReadSource<R> {
+    fn fill(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let mut filled = 0;
+        while filled < buffer.len() {
+            match self.0.read(&mut buffer[filled..]) {
+                Ok(0) => break,
+                Ok(count) => filled += count,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(filled)
+    }
+
+    fn remaining(&self) -> Option<u64> {
+        None
+    }
+}
+
+/// A stream that could not be read to its end, or a backup that cannot go on.
+pub(super) enum StreamError {
+    Source(io::Error),
+    Engine(crate::error::Error),
+}
+
+impl From<crate::error::Error> for StreamError {
+    fn from(error: crate::error::Error) -> Self {
+        Self::Engine(error)
+    }
+}
+
+/// The content of a stream as it grows.
+#[derive(Default)]
+pub(super) struct Stream {
+    pub builder: ContentBuilder,
+    pub cutter: Option<Cutter>,
+    pub class: Class,
+    pub bytes: u64,
+}
+
+impl Engine<'_> {
+    /// Backs up a regular file; `None` if it cannot be read.
+    pub fn file(&self, dir: &Dir, name: &CStr, path: &DirPath<'_>, stat: &Stat) -> Result<Option<Entry>> {
+        let full_path = || path.join(name.to_bytes());
+        let opened = dir.open_file(name).and_then(|(file, before)| Ok((file_xattrs(&file)?, file, before)));
+        let (xattrs, file, before) = match opened {
+            Ok(opened) => opened,
+            Err(error) => {
+                self.warn_io(full_path(), "open it", &error);
+                return Ok(None);
+            }
+        };
+        let (content, class) = match self.linked(&before) {
+            Some(known) => known,
+            None => match self.file_content(&file, &before)? {
+                Ok(read) => read,
+                Err(error) => {
+                    self.warn_io(full_path(), "read it", &error);
+                    return Ok(None);
+                }
+            },
+        };
+        match Stat::of_file(&file) {
+            Ok(after) if same_file_state(&before, &after) && same_file_state(stat, &after) => {
+                self.remember_link(&before, &content, class);
+            }
+            Ok(_) => self.warn(full_path(), "changed while it was read; saved as it was read".into()),
+            Err(error) => self.warn_io(full_path(), "look at it again", &error),
+        }
+        let mut metadata = before.metadata;
+        metadata.xattrs = xattrs;
+        Ok(Some(Entry { name: name.to_bytes().to_vec(), metadata, node: Node::File { content, class } }))
+    }
+
+    /// Stores a file's bytes. The inner error is the file's, the outer the repository's.
+    fn file_content(&self, file: &File, stat: &Stat) -> Result<io::Result<(Content, Class)>> {
+        let mut scratch = self.writer.lend()?;
+        let outcome = self.read_extents(file, stat, &mut scratch);
+        // What the worker has gathered is in the scratch, so it goes back whatever happened.
+        self.writer.give_back(scratch);
+        match outcome {
+            Ok(read) => Ok(Ok(read)),
+            Err(StreamError::Source(error)) => Ok(Err(error)),
+            Err(StreamError::Engine(error)) => Err(error),
+        }
+    }
+
+    fn read_extents(
+        &self,
+        file: &File,
+        stat: &Stat,
+        scratch: &mut Box<Scratch>,
+    ) -> Result<(Content, Class), StreamError> {
+        let mut stream = Stream::default();
+        if !may_be_sparse(stat) {
+            self.stream(&mut FileSource { file, at: 0, end: stat.size }, &mut stream, scratch)?;
+        } else {
+            for extent in data_extents(file, stat.size).map_err(StreamError::Source)? {
+                self.hole(extent.offset - stream.bytes, &mut stream, scratch)?;
+                let end = extent.offset + extent.bytes;
+                self.stream(&mut FileSource { file, at: extent.offset, end }, &mut stream, scratch)?;
+                if stream.bytes < end {
+                    // Cut short meanwhile; what follows is gone.
+                    return Ok((stream.builder.finish(&self.writer, scratch)?, stream.class));
+                }
+            }
+            self.hole(stat.size - stream.bytes, &mut stream, scratch)?;
+        }
+        Ok((stream.builder.finish(&self.writer, scratch)?, stream.class))
+    }
+
+    fn hole(&self, bytes: u64, stream: &mut Stream, scratch: &mut Scratch) -> Result<()> {
+        if bytes > 0 {
+            // A file that begins with a hole has no magic.
+            stream.cutter.get_or_insert_with(|| self.repo.chunker.cutter(sniff(&[])));
+            stream.builder.push(&self.writer, scratch, Part::Hole { bytes })?;
+            stream.bytes += bytes;
+            self.send(&Event::Progress { files: 0, bytes });
+        }
+        Ok(())
+    }
+
+    /// Stores all of `source` behind what is in `stream`.
+    pub fn stream(
+        &self,
+        source: &mut dyn Source,
+        stream: &mut Stream,
+        scratch: &mut Box<Scratch>,
+    ) -> Result<(), StreamError> {
+        let mut buffer = std::mem::take(&mut scratch.buffer);
+        buffer.resize(READ_BYTES, 0);
+        let outcome = self.stream_with(&mut buffer, source, stream, scratch);
+        scratch.buffer = buffer;
+        outcome
+    }
+
+    fn stream_with(
+        &self,
+        buffer: &mut [u8],
+        source: &mut dyn Source,
+        stream: &mut Stream,
+        scratch: &mut Box<Scratch>,
+    ) -> Result<(), StreamError> {
+        let mut filled = 0;
+        loop {
+            let wants_all_cores = match source.remaining() {
+                Some(bytes) => bytes >= BATCH_BYTES_MIN,
+                None => filled > 0,
+            };
+            if wants_all_cores && let Ok(mut batches) = self.batches.try_lock() {
+                return self.stream_batches(&mut batches, &buffer[..filled], source, stream, scratch);
+            }
+            // To be told that a file has no more bytes would cost a call each.
+            let is_end = match source.remaining() {
+                Some(left) if left <= (buffer.len() - filled) as u64 => {
+                    filled += source.fill(&mut buffer[filled..filled + left as usize]).map_err(StreamError::Source)?;
+                    true
+                }
+                _ => {
+                    filled += source.fill(&mut buffer[filled..]).map_err(StreamError::Source)?;
+                    filled < buffer.len()
+                }
+            };
+            let cutter = self.cutter(stream, &buffer[..filled]);
+            let mut at = 0;
+            while at < filled {
+                let rest = &buffer[at..filled];
+                let len = self.repo.chunker.cut(&cutter, rest);
+                if !is_end && len == rest.len() && len < cutter.max() {
+                    break;
+                }
+                self.check_cancel()?;
+                let stored = self.writer.put(scratch, ChunkKind::Data, &rest[..len])?;
+                let bytes = len as u64;
+                stream.builder.push(&self.writer, scratch, Part::Chunk { id: stored.id, bytes })?;
+                stream.bytes += bytes;
+                self.send(&Event::Progress { files: 0, bytes });
+                at += len;
+            }
+            buffer.copy_within(at..filled, 0);
+            filled -= at;
+            if is_end {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Returns how a stream is cut, from its first bytes if it is not decided yet.
+    pub fn cutter(&self, stream: &mut Stream, head: &[u8]) -> Cutter {
+        *stream.cutter.get_or_insert_with(|| {
+            let sniffed = sniff(&head[..head.len().min(SNIFF_BYTES)]);
+            stream.class = sniffed.class;
+            self.repo.chunker.cutter(sniffed)
+        })
+    }
+}

@@ -1,0 +1,10 @@
+//! Rank 8: backup.
+
+mod batch;
+mod engine;
+mod file;
+mod options;
+mod roots;
+mod run;
+
+pub use options::{BackupOptions, BackupReport, NamedReader, Warning};

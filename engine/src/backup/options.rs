@@ -1,0 +1,123 @@
+//! What a backup is told, and what it tells.
+
+use std::io::Read;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::base::{CancelToken, ObjectId, Observer};
+use crate::format::snapshot::Counts;
+use crate::source::Patterns;
+
+/// Options of [`Repository::backup`](crate::Repository::backup).
+#[derive(Clone)]
+#[non_exhaustive]
+pub struct BackupOptions {
+    /// The user's words for the snapshot.
+    pub tags: Vec<String>,
+    /// The machine's name; snapshots are compared with earlier ones of the same host and paths. `None`: ask the system.
+    pub host: Option<String>,
+    /// Files and folders to leave out, in the patterns of `.gitignore`, matched against absolute paths.
+    pub exclude: Patterns,
+    /// Leave out the content of folders marked by a `CACHEDIR.TAG` (<https://bford.info/cachedir/>).
+    pub exclude_caches: bool,
+    /// Do not descend into other file systems than those the given paths lie in.
+    pub one_file_system: bool,
+    /// Do everything but store.
+    pub dry_run: bool,
+    /// Read every file, even those that the parent snapshot has with the same size, times and inode.
+    pub force: bool,
+    /// How many threads; 0: one for each core.
+    pub threads: usize,
+    /// The zstd level, 1 (fastest) to 19 (smallest).
+    pub level: i32,
+    /// Count what there is to do while doing it, and send [`Event::Total`](crate::Event::Total).
+    pub estimate: bool,
+    /// Send [`Event::File`](crate::Event::File) for every file.
+    pub file_events: bool,
+    /// Is told what happens.
+    pub observer: Option<Arc<dyn Observer>>,
+    /// Ends the backup at the next chunk.
+    pub cancel: CancelToken,
+}
+
+impl Default for BackupOptions {
+    fn default() -> Self {
+        Self {
+            tags: Vec::new(),
+            host: None,
+            exclude: Patterns::default(),
+            exclude_caches: false,
+            one_file_system: false,
+            dry_run: false,
+            force: false,
+            threads: 0,
+            level: 3,
+            estimate: false,
+            file_events: false,
+            observer: None,
+            cancel: CancelToken::new(),
+        }
+    }
+}
+
+impl BackupOptions {
+    /// Sets [`tags`](Self::tags).
+    pub fn tags(mut self, tags: impl IntoIterator<Item = impl Into<String>>) -> Self {
+        self.tags = tags.into_iter().map(Into::into).collect();
+        self
+    }
+
+    /// Sets [`host`](Self::host).
+    pub fn host(mut self, host: impl Into<String>) -> Self {
+        self.host = Some(host.into());
+        self
+    }
+
+    /// Sets [`observer`](Self::observer).
+    pub fn observer(mut self, observer: impl Observer + 'static) -> Self {
+        self.observer = Some(Arc::new(observer));
+        self
+    }
+
+    /// Sets [`cancel`](Self::cancel).
+    pub fn cancel(mut self, token: &CancelToken) -> Self {
+        self.cancel = token.clone();
+        self
+    }
+}
+
+/// Something that a backup left out, or saved although it changed meanwhile.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Warning {
+    /// Which file or folder.
+    pub path: PathBuf,
+    /// What is wrong with it.
+    pub message: String,
+}
+
+/// What a backup did.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct BackupReport {
+    /// The new snapshot; `None` after a dry run.
+    pub snapshot: Option<ObjectId>,
+    /// The snapshot it was compared with.
+    pub parent: Option<ObjectId>,
+    /// Files, bytes, and how they compare with the parent.
+    pub counts: Counts,
+    /// Sealed bytes of every object put: packs, index objects, the snapshot.
+    pub bytes_stored: u64,
+    /// How long it took.
+    pub duration: Duration,
+    /// What could not be read, or changed while it was; the rest is saved.
+    pub warnings: Vec<Warning>,
+}
+
+/// A stream to back up as a file.
+pub struct NamedReader<'a> {
+    /// The file's path in the snapshot: components separated by `/`, none of them `.` or `..`.
+    pub name: String,
+    /// Where its bytes come from.
+    pub reader: Box<dyn Read + Send + 'a>,
+}

@@ -1,0 +1,259 @@
+//! A backup from beginning to end.
+
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+use std::time::Instant;
+
+use crate::backup::batch::Batches;
+use crate::backup::engine::{Engine, Tally};
+use crate::backup::file::{ReadSource, Stream, StreamError};
+use crate::backup::options::{BackupOptions, BackupReport, NamedReader};
+use crate::backup::roots::{Root, absolute};
+use crate::base::{Event, FileState};
+use crate::chunks::{ChunkWriter, WriterOptions};
+use crate::error::{Error, Result};
+use crate::format::content::Content;
+use crate::format::snapshot::SnapshotRecord;
+use crate::format::tree::{Entry, Metadata, Node, Timestamp, is_valid_name};
+use crate::repo::{Repository, new_object_id, now};
+use crate::snapshot::{self, Snapshot};
+use crate::source::Owners;
+
+/// File systems round times, and a file may change twice within one tick of its clock.
+const RACY_SECONDS: i64 = 2;
+impl Repository {
+    /// Backs up files and folders, compared with the newest snapshot of the same host and paths.
+    ///
+    /// A source that cannot be read is left out, named in the report and counted in `counts.errors`; the rest is saved.
+    ///
+    /// # Errors
+    /// `NothingToBackUp` if none of the paths can be read; `Cancelled`; the store's own. Then there is no new snapshot,
+    /// all earlier ones are as they were, and what was stored is used by the next run.
+    pub fn backup<P: AsRef<Path>>(&self, paths: &[P], options: &BackupOptions) -> Result<BackupReport> {
+        let mut root = Root::default();
+        let mut named = Vec::new();
+        for path in paths {
+            let path = absolute(path.as_ref())?;
+            root.add(&path);
+            named.push(path.as_os_str().as_bytes().to_vec());
+        }
+        self.run(named, options, |engine, parent| engine.roots(&root, parent))
+    }
+
+    /// Backs up streams as files.
+    ///
+    /// # Errors
+    /// As [`backup`](Self::backup); `InvalidOption` for a name with `..`. A stream that fails is left out and named in
+    /// the report.
+    pub fn backup_readers(&self, readers: Vec<NamedReader<'_>>, options: &BackupOptions) -> Result<BackupReport> {
+        let named = readers.iter().map(|reader| reader.name.clone().into_bytes()).collect();
+        self.run(named, options, |engine, _| {
+            let mut folder = Folder::default();
+            for reader in readers {
+                let names: Vec<&[u8]> =
+                    reader.name.split('/').filter(|name| !name.is_empty()).map(str::as_bytes).collect();
+                if names.is_empty() || !names.iter().all(|name| is_valid_name(name)) {
+                    let reason = format!("{:?}: use a relative path without `..`", reader.name);
+                    return Err(Error::InvalidOption { option: "name of a stream", reason });
+                }
+                if let Some(entry) = engine.named_reader(reader.reader, &reader.name, names[names.len() - 1])? {
+                    folder.add(&names, entry)?;
+                }
+            }
+            engine.folder(folder)
+        })
+    }
+
+    fn run(
+        &self,
+        mut paths: Vec<Vec<u8>>,
+        options: &BackupOptions,
+        work: impl FnOnce(&Engine<'_>, Option<&Content>) -> Result<Content> + Send,
+    ) -> Result<BackupReport> {
+        self.check_writable("backup")?;
+        if !(1..=19).contains(&options.level) {
+            let reason = format!("{} is no zstd level; use 1 to 19", options.level);
+            return Err(Error::InvalidOption { option: "compression", reason });
+        }
+        let begun = Instant::now();
+        let started = now();
+        let host = options.host.clone().unwrap_or_else(host_name);
+        paths.sort_unstable();
+        paths.dedup();
+        let parent = self.parent(&host, &paths)?;
+        let pool = crate::pool::new(options.threads)?;
+        let writer_options = WriterOptions {
+            memory_bytes: self.memory_bytes / 2,
+            threads: pool.current_num_threads(),
+            level: options.level,
+            dry_run: options.dry_run,
+        };
+        let (codec, catalog) = (Arc::clone(&self.codec), Arc::clone(&self.catalog));
+        let engine = Engine {
+            repo: self,
+            options,
+            writer: ChunkWriter::new(codec, catalog, Arc::clone(&self.store), writer_options)?,
+            reader: self.reader(),
+            owners: Owners::default(),
+            links: Mutex::default(),
+            batches: Mutex::new(Batches::new(self.memory_bytes / 4)),
+            racy_from: parent.as_ref().map_or(Timestamp::default(), |parent| Timestamp {
+                seconds: parent.record.started.seconds - RACY_SECONDS,
+                ..parent.record.started
+            }),
+            tally: Tally::default(),
+            warnings: Mutex::default(),
+        };
+        let parent_root = parent.as_ref().map(|parent| &parent.record.root);
+        let outcome = pool.install(|| work(&engine, parent_root));
+        // Whatever happened, what was stored is listed, so that the next run finds it.
+        let finished = pool.install(|| engine.writer.finish());
+        let (root, committed) = match (outcome, finished) {
+            (Err(Error::Cancelled), Err(failure)) => return Err(failure),
+            (Err(error), _) | (_, Err(error)) => return Err(error),
+            (Ok(root), Ok(counts)) => (root, counts),
+        };
+        if root.parts.is_empty() {
+            return Err(engine.nothing());
+        }
+        let mut tags = options.tags.clone();
+        tags.sort_unstable();
+        tags.dedup();
+        let counts = engine.counts();
+        let record = SnapshotRecord {
+            started,
+            ended: now(),
+            host,
+            user: user_name(),
+            program: concat!("daykeep ", env!("CARGO_PKG_VERSION")).to_owned(),
+            tags,
+            paths,
+            parent: parent.as_ref().map(|parent| parent.id),
+            root,
+            counts,
+        };
+        let mut bytes_stored = committed.bytes_stored;
+        let mut id = None;
+        if !options.dry_run {
+            let new_id = new_object_id()?;
+            bytes_stored += snapshot::store(self.store.as_ref(), &self.codec, new_id, &record)?;
+            self.store.sync()?;
+            id = Some(new_id);
+        }
+        Ok(BackupReport {
+            snapshot: id,
+            parent: record.parent,
+            counts,
+            bytes_stored,
+            duration: begun.elapsed(),
+            warnings: engine.warnings.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner),
+        })
+    }
+
+    /// Returns the newest snapshot of the same host and paths. One that cannot be read costs time, not safety.
+    fn parent(&self, host: &str, paths: &[Vec<u8>]) -> Result<Option<Snapshot>> {
+        let (snapshots, _) = self.snapshots()?;
+        Ok(snapshots.into_iter().rev().find(|found| found.record.host == host && found.record.paths == paths))
+    }
+}
+
+fn host_name() -> String {
+    rustix::system::uname().nodename().to_string_lossy().into_owned()
+}
+
+fn user_name() -> String {
+    let uid = rustix::process::geteuid().as_raw();
+    let name = Owners::default().user(uid);
+    name.map_or_else(|| uid.to_string(), |name| String::from_utf8_lossy(&name).into_owned())
+}
+
+/// The folders that the names of streams imply.
+#[derive(Default)]
+struct Folder {
+    entries: std::collections::BTreeMap<Vec<u8>, Entry>,
+    folders: std::collections::BTreeMap<Vec<u8>, Folder>,
+}
+
+impl Folder {
+    fn add(&mut self, names: &[&[u8]], entry: Entry) -> Result<()> {
+        let clash = |name: &[u8]| {
+            let reason = format!("{}: two streams have this name", String::from_utf8_lossy(name));
+            Err(Error::InvalidOption { option: "name of a stream", reason })
+        };
+        match names {
+            [] => Ok(()),
+            [name] if self.entries.contains_key(*name) || self.folders.contains_key(*name) => clash(name),
+            [name] => {
+                self.entries.insert(name.to_vec(), entry);
+                Ok(())
+            }
+            [name, ..] if self.entries.contains_key(*name) => clash(name),
+            [name, rest @ ..] => self.folders.entry(name.to_vec()).or_default().add(rest, entry),
+        }
+    }
+}
+
+fn plain_metadata(mode: u16) -> Metadata {
+    let time = now();
+    let (uid, gid) = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
+    Metadata { mode, uid, gid, mtime: time, ctime: time, ..Metadata::default() }
+}
+
+impl Engine<'_> {
+    /// Stores a stream; `None` if it fails.
+    fn named_reader(
+        &self,
+        reader: Box<dyn std::io::Read + Send + '_>,
+        path: &str,
+        name: &[u8],
+    ) -> Result<Option<Entry>> {
+        let mut stream = Stream::default();
+        let mut scratch = self.writer.lend()?;
+        let streamed = self.stream(&mut ReadSource(reader), &mut stream, &mut scratch);
+        let content = streamed.and_then(|()| Ok(stream.builder.finish(&self.writer, &mut scratch)?));
+        self.writer.give_back(scratch);
+        match content {
+            Ok(content) => {
+                self.count_stream(path, content.bytes());
+                let node = Node::File { content, class: stream.class };
+                Ok(Some(Entry { name: name.to_vec(), metadata: plain_metadata(0o600), node }))
+            }
+            Err(StreamError::Engine(error)) => Err(error),
+            Err(StreamError::Source(error)) => {
+                self.warn_io(path.into(), "read it", &error);
+                Ok(None)
+            }
+        }
+    }
+
+    /// Returns the error for a backup that found nothing to save.
+    fn nothing(&self) -> Error {
+        let warnings = self.warnings.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let first = warnings.first();
+        let path = first.map_or_else(|| "(no path)".into(), |warning| warning.path.display().to_string());
+        let reason = first.map_or("name at least one path that exists", |warning| warning.message.as_str());
+        Error::NothingToBackUp { path, reason: reason.to_owned() }
+    }
+
+    fn count_stream(&self, path: &str, bytes: u64) {
+        use std::sync::atomic::Ordering::Relaxed;
+        self.tally.files.fetch_add(1, Relaxed);
+        self.tally.new.fetch_add(1, Relaxed);
+        self.tally.bytes.fetch_add(bytes, Relaxed);
+        self.send(&Event::Progress { files: 1, bytes: 0 });
+        if self.options.file_events {
+            self.send(&Event::File { path: path.into(), state: FileState::New });
+        }
+    }
+
+    fn folder(&self, folder: Folder) -> Result<Content> {
+        let mut entries: Vec<Entry> = folder.entries.into_values().collect();
+        for (name, folder) in folder.folders {
+            let content = self.folder(folder)?;
+            entries.push(Entry { name, metadata: plain_metadata(0o700), node: Node::Directory { content } });
+        }
+        entries.sort_unstable_by(|a, b| a.name.cmp(&b.name));
+        if entries.is_empty() { Ok(Content::default()) } else { self.store_tree(entries) }
+    }
+}

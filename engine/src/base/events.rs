@@ -1,0 +1,63 @@
+//! What an operation tells while it runs.
+
+use std::path::PathBuf;
+
+/// What a backup found a file to be, compared with the parent snapshot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum FileState {
+    /// The parent snapshot does not have it.
+    New,
+    /// The parent snapshot has it with another size, time, inode or kind.
+    Changed,
+    /// As in the parent snapshot; the file was not opened.
+    Unmodified,
+}
+
+/// One thing that happened. More kinds may follow.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum Event {
+    /// How much there is to do in all, as far as it is known now. May come again with better figures.
+    Total {
+        /// Files.
+        files: u64,
+        /// Bytes of content.
+        bytes: u64,
+    },
+    /// More work is done: add these to what was done before.
+    Progress {
+        /// Files finished since the last event.
+        files: u64,
+        /// Bytes of content finished since the last event.
+        bytes: u64,
+    },
+    /// A file was backed up.
+    File {
+        /// Its path as the user named it.
+        path: PathBuf,
+        /// What it was found to be.
+        state: FileState,
+    },
+    /// Something was left out or is not as it should be; the operation goes on.
+    Warning {
+        /// What it is about: a path or an object.
+        object: String,
+        /// What is wrong, and what to do about it.
+        message: String,
+    },
+}
+
+/// Receives events. Called from many threads at once; a slow observer slows the operation down.
+///
+/// Any `Fn(&Event) + Send + Sync` is an observer.
+pub trait Observer: Send + Sync {
+    /// Takes note of `event`.
+    fn event(&self, event: &Event);
+}
+
+impl<F: Fn(&Event) + Send + Sync> Observer for F {
+    fn event(&self, event: &Event) {
+        self(event);
+    }
+}

@@ -1,0 +1,73 @@
+//! The catalog's records as bytes. Integers are little-endian; nothing here is sealed, and nothing here outlives a
+//! change of [`FORMAT`](super::file::FORMAT).
+
+use crate::base::{ObjectId, RepositoryId};
+use crate::format::index::{ChunkKind, ChunkLocation, Encoding, FrameLocation};
+
+/// The length of an entry.
+pub(super) const ENTRY_BYTES: usize = 26;
+/// The length of the record that says whose catalog this is.
+pub(super) const META_BYTES: usize = 4 + RepositoryId::LEN;
+
+/// Encodes a place. `pack` is the number of its pack in this catalog: four bytes where the id would be 32.
+pub(super) fn encode(pack: u32, location: &ChunkLocation) -> [u8; ENTRY_BYTES] {
+    let frame = &location.frame;
+    let mut entry = [0; ENTRY_BYTES];
+    entry[0..4].copy_from_slice(&pack.to_le_bytes());
+    entry[4..8].copy_from_slice(&frame.offset.to_le_bytes());
+    entry[8..12].copy_from_slice(&frame.sealed_bytes.to_le_bytes());
+    entry[12..16].copy_from_slice(&frame.plain_bytes.to_le_bytes());
+    entry[16..20].copy_from_slice(&location.offset.to_le_bytes());
+    entry[20..24].copy_from_slice(&location.bytes.to_le_bytes());
+    entry[24] = frame.encoding.code();
+    entry[25] = location.kind.code();
+    entry
+}
+
+/// Returns the place that `entry` tells, or `None` if it tells none: its pack is not among `packs`, or a code is unknown.
+pub(super) fn decode(entry: &[u8; ENTRY_BYTES], packs: &[ObjectId]) -> Option<ChunkLocation> {
+    let number = |at: usize| {
+        let mut bytes = [0; 4];
+        bytes.copy_from_slice(&entry[at..at + 4]);
+        u32::from_le_bytes(bytes)
+    };
+    let frame = FrameLocation {
+        pack: *packs.get(usize::try_from(number(0)).ok()?)?,
+        offset: number(4),
+        sealed_bytes: number(8),
+        plain_bytes: number(12),
+        encoding: Encoding::from_code(entry[24])?,
+    };
+    Some(ChunkLocation { frame, offset: number(16), bytes: number(20), kind: ChunkKind::from_code(entry[25])? })
+}
+
+/// Encodes whose catalog it is and how its records are laid out.
+pub(super) fn encode_meta(format: u32, repository: &RepositoryId) -> [u8; META_BYTES] {
+    let mut meta = [0; META_BYTES];
+    meta[..4].copy_from_slice(&format.to_le_bytes());
+    meta[4..].copy_from_slice(repository.as_bytes());
+    meta
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+    use super::*;
+
+    #[test]
+    fn every_field_survives() {
+        let packs = [ObjectId::from_bytes([7; 32]), ObjectId::from_bytes([9; 32])];
+        let frame =
+            FrameLocation { pack: packs[1], offset: 1, sealed_bytes: 2, plain_bytes: 3, encoding: Encoding::Zstd };
+        let location = ChunkLocation { frame, offset: u32::MAX, bytes: 5, kind: ChunkKind::List };
+        let entry = encode(1, &location);
+        assert_eq!(decode(&entry, &packs).unwrap(), location);
+        assert_eq!(decode(&entry, &packs[..1]), None, "the pack is unknown");
+        for at in [24, 25] {
+            let mut unknown = entry;
+            unknown[at] = 200;
+            assert_eq!(decode(&unknown, &packs), None, "the code at {at} is unknown");
+        }
+    }
+}

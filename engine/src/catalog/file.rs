@@ -1,0 +1,309 @@
+//! The catalog's redb file: made, opened, read and added to. What to do when it is of no use is decided one level up.
+
+use std::collections::HashMap;
+use std::fmt::Display;
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::hash::{BuildHasher, Hasher, RandomState};
+use std::io;
+use std::mem;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, PoisonError, RwLock};
+
+use redb::backends::FileBackend;
+use redb::{
+    Builder, Database, Durability, ReadOnlyTable, ReadableDatabase, ReadableTable, ReadableTableMetadata,
+    TableDefinition, WriteTransaction,
+};
+
+use super::entry::{self, ENTRY_BYTES, META_BYTES};
+use crate::base::guard::{Trouble, drop_guarded, guarded};
+use crate::base::{ObjectId, RepositoryId, ShortId};
+use crate::error::{StoreError, StoreErrorKind};
+use crate::format::index::ChunkLocation;
+
+/// Raised whenever a record changes; catalogs of other numbers are begun anew.
+pub(super) const FORMAT: u32 = 1;
+
+const META: TableDefinition<&str, &[u8; META_BYTES]> = TableDefinition::new("meta");
+const META_KEY: &str = "catalog";
+/// The index objects whose entries are in, with the number of entries of each.
+const INDEXES: TableDefinition<&[u8; ObjectId::LEN], u64> = TableDefinition::new("indexes");
+/// The packs by their number. One that two index objects list may have two numbers.
+const PACKS: TableDefinition<u32, &[u8; ObjectId::LEN]> = TableDefinition::new("packs");
+const CHUNKS: TableDefinition<&[u8; ShortId::LEN], &[u8; ENTRY_BYTES]> = TableDefinition::new("chunks");
+
+/// An open catalog file.
+pub(super) struct CatalogFile {
+    /// What to call it in messages.
+    label: String,
+    is_private: bool,
+    view: RwLock<View>,
+    /// Held while adding, so that two threads do not number packs alike.
+    adding: Mutex<()>,
+    /// Taken out only when this is dropped.
+    database: Option<Database>,
+    /// Whether redb ever panicked; then nothing of its is dropped, since a panic in one drop followed by another ends the
+    /// process.
+    panicked: AtomicBool,
+}
+
+/// What look-ups use, as of the last commit.
+#[derive(Default)]
+struct View {
+    chunks: Option<ReadOnlyTable<&'static [u8; ShortId::LEN], &'static [u8; ENTRY_BYTES]>>,
+    packs: Vec<ObjectId>,
+    len: u64,
+}
+
+impl CatalogFile {
+    /// Opens the catalog at `path`. An error says that it is of no use: it is damaged, or not of this repository.
+    pub(super) fn open(path: &Path, repository: &RepositoryId, cache_bytes: usize) -> Result<Self, Trouble> {
+        let database = guarded(|| Builder::new().set_cache_size(cache_bytes).open(path))?;
+        let file = Self::from_database(path.display(), false, database);
+        file.load(repository).map(|()| file)
+    }
+
+    /// Begins a catalog at `path`, where there must be nothing.
+    pub(super) fn create(path: &Path, repository: &RepositoryId, cache_bytes: usize) -> Result<Self, Trouble> {
+        let file = create_file(path).map_err(Trouble::System)?;
+        Self::begin(path.display(), false, file, repository, cache_bytes)
+    }
+
+    /// Begins a catalog that nobody else sees: its name is removed at once, and its space is freed when it is closed,
+    /// or when the process ends in whatever way.
+    pub(super) fn create_private(dir: &Path, repository: &RepositoryId, cache_bytes: usize) -> Result<Self, Trouble> {
+        let (file, path) = loop {
+            let random = RandomState::new().build_hasher().finish();
+            let path = dir.join(format!(".daykeep-catalog-{random:016x}"));
+            match create_file(&path) {
+                Ok(file) => break (file, path),
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+                Err(error) => return Err(Trouble::System(error)),
+            }
+        };
+        fs::remove_file(&path).map_err(Trouble::System)?;
+        Self::begin(format_args!("(a temporary one in {})", dir.display()), true, file, repository, cache_bytes)
+    }
+
+    fn begin(
+        label: impl Display,
+        is_private: bool,
+        file: File,
+        repository: &RepositoryId,
+        cache_bytes: usize,
+    ) -> Result<Self, Trouble> {
+        let database =
+            guarded(|| Builder::new().set_cache_size(cache_bytes).create_with_backend(FileBackend::new(file)?))?;
+        let file = Self::from_database(label, is_private, database);
+        file.change(|transaction| {
+            transaction.open_table(META)?.insert(META_KEY, &entry::encode_meta(FORMAT, repository))?;
+            transaction.open_table(INDEXES)?;
+            transaction.open_table(PACKS)?;
+            transaction.open_table(CHUNKS)?;
+            Ok(())
+        })?;
+        file.load(repository)?;
+        Ok(file)
+    }
+
+    fn from_database(label: impl Display, is_private: bool, database: Database) -> Self {
+        Self {
+            label: label.to_string(),
+            is_private,
+            view: RwLock::default(),
+            adding: Mutex::default(),
+            database: Some(database),
+            panicked: AtomicBool::new(false),
+        }
+    }
+
+    /// Makes calls to redb, and takes note of a panic.
+    fn call<T>(&self, work: impl FnOnce(&Database) -> Result<T, redb::Error>) -> Result<T, Trouble> {
+        let outcome = guarded(|| self.database.as_ref().ok_or(redb::Error::DatabaseClosed).and_then(work));
+        if let Err(Trouble::Panicked(_)) = outcome {
+            self.panicked.store(true, Ordering::Release);
+        }
+        outcome
+    }
+
+    /// Checks whose catalog it is, and makes its entries visible.
+    fn load(&self, repository: &RepositoryId) -> Result<(), Trouble> {
+        let packs = self.call(|database| {
+            let transaction = database.begin_read()?;
+            let meta = transaction.open_table(META)?;
+            let is_ours =
+                meta.get(META_KEY)?.is_some_and(|meta| *meta.value() == entry::encode_meta(FORMAT, repository));
+            if !is_ours {
+                return Ok(None);
+            }
+            transaction.open_table(INDEXES)?;
+            let mut packs = Vec::new();
+            for record in transaction.open_table(PACKS)?.iter()? {
+                let (number, id) = record?;
+                if u32::try_from(packs.len()).ok() != Some(number.value()) {
+                    return Err(redb::Error::Corrupted("a pack's number is missing".to_owned()));
+                }
+                packs.push(ObjectId::from_bytes(*id.value()));
+            }
+            Ok(Some(packs))
+        })?;
+        let packs = packs.ok_or_else(|| Trouble::Foreign("it is another repository's, or of another format".into()))?;
+        self.renew_view(packs)
+    }
+
+    /// Lets look-ups see the last commit, in which `new_packs` were added.
+    fn renew_view(&self, new_packs: Vec<ObjectId>) -> Result<(), Trouble> {
+        // Whatever follows: their numbers are taken.
+        self.view.write().unwrap_or_else(PoisonError::into_inner).packs.extend(new_packs);
+        self.call(|database| {
+            let chunks = database.begin_read()?.open_table(CHUNKS)?;
+            let len = chunks.len()?;
+            let mut view = self.view.write().unwrap_or_else(PoisonError::into_inner);
+            view.len = len;
+            let before = view.chunks.replace(chunks);
+            drop(view);
+            drop(before);
+            Ok(())
+        })
+    }
+
+    /// Commits what `work` does, which must not hold two tables open at once: if redb panics while it opens the second,
+    /// the drop of the first panics too, and two panics at once end the process.
+    fn change(&self, work: impl FnOnce(&WriteTransaction) -> Result<(), redb::Error>) -> Result<(), Trouble> {
+        // Out here so that a panic in `work` does not drop it.
+        let mut transaction = None;
+        let done = self.call(|database| {
+            let begun = transaction.insert(database.begin_write()?);
+            begun.set_durability(Durability::Immediate)?;
+            work(begun)
+        });
+        let Some(transaction) = transaction else { return done };
+        match done {
+            Ok(()) => self.call(|_| Ok(transaction.commit()?)),
+            Err(trouble) => {
+                if self.panicked.load(Ordering::Acquire) {
+                    mem::forget(transaction);
+                } else {
+                    let _ = drop_guarded(transaction);
+                }
+                Err(trouble)
+            }
+        }
+    }
+
+    pub(super) fn index_objects(&self) -> Result<Vec<ObjectId>, Trouble> {
+        self.call(|database| {
+            let mut indexes = Vec::new();
+            for record in database.begin_read()?.open_table(INDEXES)?.iter()? {
+                indexes.push(ObjectId::from_bytes(*record?.0.value()));
+            }
+            Ok(indexes)
+        })
+    }
+
+    /// Adds entries, which are sorted already.
+    pub(super) fn add(&self, index: &ObjectId, entries: &[(ShortId, ChunkLocation)]) -> Result<(), Trouble> {
+        let _adding = self.adding.lock().unwrap_or_else(PoisonError::into_inner);
+        let first = self.view.read().unwrap_or_else(PoisonError::into_inner).packs.len();
+        let mut numbers = HashMap::new();
+        let mut new_packs = Vec::new();
+        self.change(|transaction| {
+            {
+                let mut chunks = transaction.open_table(CHUNKS)?;
+                for (id, location) in entries {
+                    let pack = location.frame.pack;
+                    let number = *numbers.entry(pack).or_insert_with(|| {
+                        new_packs.push(pack);
+                        first + new_packs.len() - 1
+                    });
+                    let too_many = |_| redb::Error::Corrupted("it has more packs than there can be".to_owned());
+                    let number = u32::try_from(number).map_err(too_many)?;
+                    chunks.insert(id.as_bytes(), &entry::encode(number, location))?;
+                }
+            }
+            {
+                let mut packs = transaction.open_table(PACKS)?;
+                for (number, pack) in (first as u32..).zip(&new_packs) {
+                    packs.insert(number, pack.as_bytes())?;
+                }
+            }
+            transaction.open_table(INDEXES)?.insert(index.as_bytes(), entries.len() as u64)?;
+            Ok(())
+        })?;
+        self.renew_view(new_packs)
+    }
+
+    /// Returns whether the file has no name, so that nobody else can open it.
+    pub(super) fn is_private(&self) -> bool {
+        self.is_private
+    }
+
+    pub(super) fn len(&self) -> u64 {
+        self.view.read().unwrap_or_else(PoisonError::into_inner).len
+    }
+
+    pub(super) fn find(&self, id: &ShortId) -> Result<Option<ChunkLocation>, Trouble> {
+        let view = self.view.read().unwrap_or_else(PoisonError::into_inner);
+        let Some(chunks) = &view.chunks else { return Ok(None) };
+        self.call(|_| {
+            let Some(found) = chunks.get(id.as_bytes())? else { return Ok(None) };
+            let unknown = || redb::Error::Corrupted("an entry names no pack of the catalog".to_owned());
+            entry::decode(found.value(), &view.packs).map(Some).ok_or_else(unknown)
+        })
+    }
+
+    /// Words `trouble` with this catalog.
+    pub(super) fn error(&self, doing: &str, trouble: Trouble) -> StoreError {
+        error(&self.label, doing, trouble)
+    }
+}
+
+impl Drop for CatalogFile {
+    fn drop(&mut self) {
+        let view = mem::take(self.view.get_mut().unwrap_or_else(PoisonError::into_inner));
+        let database = self.database.take();
+        if *self.panicked.get_mut() {
+            // See `panicked`. The file's lock is held until the process ends; its name can be removed.
+            mem::forget((view, database));
+            return;
+        }
+        let _ = drop_guarded(view);
+        let _ = drop_guarded(database);
+    }
+}
+
+/// Makes the folder of a catalog, and those above it, for its owner alone.
+pub(super) fn make_folder(dir: &Path) -> io::Result<()> {
+    DirBuilder::new().recursive(true).mode(0o700).create(dir)
+}
+
+fn create_file(path: &Path) -> io::Result<File> {
+    OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(path)
+}
+
+/// Returns where the catalog lies in its folder.
+pub(super) fn path_in(dir: &Path) -> PathBuf {
+    dir.join("catalog.redb")
+}
+
+/// Words `trouble` with the catalog called `label`.
+pub(super) fn error(label: &str, doing: &str, trouble: Trouble) -> StoreError {
+    let object = format!("catalog {label}");
+    let text = match trouble {
+        Trouble::System(source) => return StoreError::from_io(object, doing, source),
+        Trouble::InUse => {
+            return StoreError::new(StoreErrorKind::InUse, object, "in use by another process; wait until it is done");
+        }
+        Trouble::Other(text) => {
+            let message = format!("{doing}: {text}; run the command again");
+            return StoreError::new(StoreErrorKind::Io, object, message);
+        }
+        Trouble::NeedsRepair => "it was not closed cleanly".to_owned(),
+        Trouble::Foreign(text) | Trouble::Damaged(text) => text,
+        Trouble::Panicked(text) => format!("redb stopped with `{text}`"),
+    };
+    let message = format!("{doing}: damaged: {text}; it can be deleted, and is then rebuilt from the repository");
+    StoreError::new(StoreErrorKind::Damaged, object, message)
+}

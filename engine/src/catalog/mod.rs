@@ -1,0 +1,143 @@
+//! The catalog: a local table that finds a chunk by its id.
+//!
+//! A redb file in the cache directory, so that memory stays bounded however many chunks there are. It is a cache and
+//! never the only truth: packs describe themselves, index objects list them, and whatever is wrong with the catalog is
+//! mended by beginning it anew and adding the index objects again.
+
+use std::path::{Path, PathBuf};
+use std::sync::{PoisonError, RwLock, RwLockReadGuard};
+
+use crate::base::guard::Trouble;
+use crate::base::{ObjectId, RepositoryId, ShortId};
+use crate::error::StoreError;
+use crate::format::index::ChunkLocation;
+
+mod entry;
+mod file;
+#[cfg(test)]
+mod tests;
+
+use file::CatalogFile;
+
+/// Finds chunks by their ids. All calls may come from many threads at once.
+pub struct Catalog {
+    dir: Option<PathBuf>,
+    repository: RepositoryId,
+    cache_bytes: usize,
+    /// Replaced by [`clear`](Self::clear).
+    file: RwLock<CatalogFile>,
+}
+
+impl Catalog {
+    /// Opens the catalog of `repository` in the folder `dir`, which is made if need be, or a private temporary one if
+    /// `dir` is `None`. redb may hold `cache_bytes` bytes of it in memory.
+    ///
+    /// A file that is damaged, foreign or of another format is thrown away and begun anew. If another process has it
+    /// open, or the folder cannot be written, the catalog is a private temporary file, empty at first: see
+    /// [`index_objects`](Self::index_objects) for what has to be added.
+    ///
+    /// # Errors
+    /// `NoSpace`, `ReadOnly` or `Io` if not even a temporary file can be made.
+    pub fn open(dir: Option<&Path>, repository: &RepositoryId, cache_bytes: usize) -> Result<Self, StoreError> {
+        let named = dir.and_then(|dir| open_or_begin(dir, repository, cache_bytes).ok());
+        let file = named.map_or_else(|| begin_private(dir, repository, cache_bytes), Ok)?;
+        Ok(Self { dir: dir.map(Path::to_owned), repository: *repository, cache_bytes, file: RwLock::new(file) })
+    }
+
+    /// Returns the index objects whose entries are in.
+    ///
+    /// # Errors
+    /// `Damaged` if the file is hurt; [`clear`](Self::clear) helps.
+    pub fn index_objects(&self) -> Result<Vec<ObjectId>, StoreError> {
+        let file = self.file();
+        file.index_objects().map_err(|trouble| file.error("listing the index objects", trouble))
+    }
+
+    /// Begins anew, with a new file.
+    ///
+    /// # Errors
+    /// `NoSpace`, `ReadOnly` or `Io` if not even a temporary file can be made.
+    pub fn clear(&self) -> Result<(), StoreError> {
+        let mut file = self.file.write().unwrap_or_else(PoisonError::into_inner);
+        let begun = match &self.dir {
+            // Only who has the named file open may remove it: it can be in use by the process it belongs to.
+            Some(dir) if !file.is_private() => {
+                remove_and_begin(&file::path_in(dir), &self.repository, self.cache_bytes).ok()
+            }
+            _ => None,
+        };
+        let dir = self.dir.as_deref();
+        *file = begun.map_or_else(|| begin_private(dir, &self.repository, self.cache_bytes), Ok)?;
+        Ok(())
+    }
+
+    /// Adds all entries of one index object, in one transaction. Where an id is in already, the new place counts.
+    ///
+    /// `entries` are sorted by id first, since sorted inserts are several times faster.
+    ///
+    /// # Errors
+    /// `NoSpace` or `Io` if the file cannot be written; `Damaged` if it is hurt. None of the entries is in then.
+    pub fn add(&self, index: &ObjectId, entries: &mut [(ShortId, ChunkLocation)]) -> Result<(), StoreError> {
+        entries.sort_unstable_by_key(|(id, _)| *id);
+        let file = self.file();
+        file.add(index, entries).map_err(|trouble| file.error("adding entries", trouble))
+    }
+
+    /// Returns whether there is no chunk in it.
+    pub fn is_empty(&self) -> bool {
+        self.file().len() == 0
+    }
+
+    /// Returns where the chunk lies, or `None` if no index object that was added lists it.
+    ///
+    /// # Errors
+    /// `Damaged` or `Io` if the file cannot be read.
+    pub fn find(&self, id: &ShortId) -> Result<Option<ChunkLocation>, StoreError> {
+        let file = self.file();
+        file.find(id).map_err(|trouble| file.error("looking up a chunk", trouble))
+    }
+
+    /// Returns the number of chunks.
+    ///
+    /// # Errors
+    /// None at present.
+    pub fn chunks(&self) -> Result<u64, StoreError> {
+        Ok(self.file().len())
+    }
+
+    fn file(&self) -> RwLockReadGuard<'_, CatalogFile> {
+        self.file.read().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Opens the catalog in `dir`, or begins it where there is none or one that is of no use.
+fn open_or_begin(dir: &Path, repository: &RepositoryId, cache_bytes: usize) -> Result<CatalogFile, Trouble> {
+    file::make_folder(dir).map_err(Trouble::System)?;
+    let path = file::path_in(dir);
+    match CatalogFile::open(&path, repository, cache_bytes) {
+        Err(Trouble::InUse) => Err(Trouble::InUse),
+        Err(Trouble::System(error)) if error.kind() != std::io::ErrorKind::NotFound => Err(Trouble::System(error)),
+        Err(_) => remove_and_begin(&path, repository, cache_bytes),
+        opened => opened,
+    }
+}
+
+fn remove_and_begin(path: &Path, repository: &RepositoryId, cache_bytes: usize) -> Result<CatalogFile, Trouble> {
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(Trouble::System(error)),
+        _ => {}
+    }
+    CatalogFile::create(path, repository, cache_bytes)
+}
+
+/// Begins a private catalog, in `dir` if that can be.
+fn begin_private(dir: Option<&Path>, repository: &RepositoryId, cache_bytes: usize) -> Result<CatalogFile, StoreError> {
+    if let Some(dir) = dir
+        && let Ok(file) = CatalogFile::create_private(dir, repository, cache_bytes)
+    {
+        return Ok(file);
+    }
+    let dir = std::env::temp_dir();
+    let begun = CatalogFile::create_private(&dir, repository, cache_bytes);
+    begun.map_err(|trouble| file::error(&dir.display().to_string(), "beginning a temporary catalog", trouble))
+}

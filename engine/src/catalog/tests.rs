@@ -1,0 +1,150 @@
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::fs;
+
+use super::*;
+use crate::base::limits::MIB;
+use crate::error::StoreErrorKind;
+use crate::format::index::{ChunkKind, Encoding, FrameLocation};
+
+const CACHE_BYTES: usize = 4 * MIB;
+const REPOSITORY: RepositoryId = RepositoryId::from_bytes([5; 16]);
+
+fn object(n: u8) -> ObjectId {
+    ObjectId::from_bytes([n; 32])
+}
+
+fn chunk(n: u32) -> ShortId {
+    let mut bytes = [0; 16];
+    bytes[..4].copy_from_slice(&n.wrapping_mul(0x9E37_79B9).to_le_bytes());
+    bytes[12..].copy_from_slice(&n.to_le_bytes());
+    ShortId::from_bytes(bytes)
+}
+
+fn location(n: u32) -> ChunkLocation {
+    let pack = object((n / 1000) as u8);
+    let frame = FrameLocation { pack, offset: n, sealed_bytes: n + 1, plain_bytes: n + 2, encoding: Encoding::Zstd };
+    ChunkLocation { frame, offset: 3 * n, bytes: 4 * n, kind: ChunkKind::Tree }
+}
+
+fn entries(range: std::ops::Range<u32>) -> Vec<(ShortId, ChunkLocation)> {
+    range.map(|n| (chunk(n), location(n))).collect()
+}
+
+fn open(dir: &Path) -> Catalog {
+    Catalog::open(Some(dir), &REPOSITORY, CACHE_BYTES).unwrap()
+}
+
+fn assert_has(catalog: &Catalog, range: std::ops::Range<u32>) {
+    assert_eq!(catalog.chunks().unwrap(), u64::from(range.end));
+    assert_eq!(catalog.is_empty(), range.is_empty());
+    for n in range.clone() {
+        assert_eq!(catalog.find(&chunk(n)).unwrap(), Some(location(n)));
+    }
+    assert_eq!(catalog.find(&chunk(range.end)).unwrap(), None);
+}
+
+#[test]
+fn what_is_added_is_found_and_kept() {
+    let dir = tempfile::tempdir().unwrap();
+    let dir = dir.path().join("made/when/needed");
+    let catalog = open(&dir);
+    assert_has(&catalog, 0..0);
+    assert_eq!(catalog.index_objects().unwrap(), []);
+    catalog.add(&object(1), &mut entries(0..2500)).unwrap();
+    assert_has(&catalog, 0..2500);
+    catalog.add(&object(2), &mut entries(2000..7000)).unwrap();
+    catalog.add(&object(3), &mut []).unwrap();
+    assert_has(&catalog, 0..7000);
+    drop(catalog);
+
+    let catalog = open(&dir);
+    assert_has(&catalog, 0..7000);
+    assert_eq!(catalog.index_objects().unwrap(), [1, 2, 3].map(object));
+    catalog.add(&object(4), &mut entries(7000..9000)).unwrap();
+    assert_has(&catalog, 0..9000);
+    catalog.clear().unwrap();
+    assert_has(&catalog, 0..0);
+    assert_eq!(catalog.index_objects().unwrap(), []);
+    catalog.add(&object(5), &mut entries(0..10)).unwrap();
+    drop(catalog);
+    assert_has(&open(&dir), 0..10);
+}
+
+#[test]
+fn another_repositorys_catalog_is_begun_anew() {
+    let dir = tempfile::tempdir().unwrap();
+    open(dir.path()).add(&object(1), &mut entries(0..10)).unwrap();
+    let other = Catalog::open(Some(dir.path()), &RepositoryId::from_bytes([6; 16]), CACHE_BYTES).unwrap();
+    assert_has(&other, 0..0);
+}
+
+#[test]
+fn a_catalog_in_use_or_nowhere_is_a_private_one() {
+    let dir = tempfile::tempdir().unwrap();
+    let first = open(dir.path());
+    first.add(&object(1), &mut entries(0..10)).unwrap();
+    fs::write(dir.path().join("file"), b"").unwrap();
+    let second = open(dir.path());
+    let no_folder = open(&dir.path().join("file"));
+    let none = Catalog::open(None, &REPOSITORY, CACHE_BYTES).unwrap();
+    for private in [&second, &no_folder, &none] {
+        assert_has(private, 0..0);
+        private.add(&object(1), &mut entries(0..5000)).unwrap();
+        assert_has(private, 0..5000);
+        private.clear().unwrap();
+        assert_has(private, 0..0);
+    }
+    assert_has(&first, 0..10);
+    let mut names: Vec<_> = fs::read_dir(dir.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    names.sort();
+    assert_eq!(names, ["catalog.redb", "file"], "private files have no names");
+    drop(first);
+    assert_has(&open(dir.path()), 0..10);
+}
+
+#[test]
+fn a_file_that_is_no_catalog_is_begun_anew() {
+    let dir = tempfile::tempdir().unwrap();
+    open(dir.path()).add(&object(1), &mut entries(0..3000)).unwrap();
+    let path = file::path_in(dir.path());
+    let whole = fs::read(&path).unwrap();
+    let mut contents = vec![Vec::new(), b"garbage".to_vec(), vec![0; 100_000], vec![0xAB; 100_000]];
+    contents.extend([9, 320, 4096, whole.len() / 2, whole.len() - 1].map(|len| whole[..len].to_vec()));
+    for content in contents {
+        fs::write(&path, &content).unwrap();
+        let catalog = open(dir.path());
+        assert_has(&catalog, 0..0);
+        catalog.add(&object(1), &mut entries(0..100)).unwrap();
+        drop(catalog);
+        assert_has(&open(dir.path()), 0..100);
+    }
+}
+
+#[test]
+fn flipped_bits_never_panic_out_of_a_catalog() {
+    let dir = tempfile::tempdir().unwrap();
+    open(dir.path()).add(&object(1), &mut entries(0..300)).unwrap();
+    let path = file::path_in(dir.path());
+    let whole = fs::read(&path).unwrap();
+    let used: Vec<usize> = (0..whole.len()).filter(|at| whole[*at] != 0).collect();
+    for round in 0..200_usize {
+        let mut hurt = whole.clone();
+        hurt[used[round * 7919 % used.len()]] ^= 1 << (round % 8);
+        // A new file each time: after a panic the old one stays locked.
+        fs::remove_file(&path).unwrap();
+        fs::write(&path, &hurt).unwrap();
+        let catalog = open(dir.path());
+        for n in 0..310 {
+            if let Err(error) = catalog.find(&chunk(n)) {
+                assert_eq!(error.kind, StoreErrorKind::Damaged);
+                assert!(error.to_string().contains(&path.display().to_string()), "{error}");
+            }
+        }
+        let _ = catalog.index_objects();
+        let _ = catalog.add(&object(2), &mut entries(200..900));
+        catalog.clear().unwrap();
+        catalog.add(&object(3), &mut entries(0..50)).unwrap();
+        assert_has(&catalog, 0..50);
+    }
+}

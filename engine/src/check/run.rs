@@ -1,0 +1,242 @@
+//! Check: everything that a restore would need is there and as it was written.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+use rayon::prelude::*;
+
+use crate::base::limits::{PACK_BYTES_MAX, TREE_DEPTH_MAX};
+use crate::base::{Event, ObjectId, ObjectKind, ObjectName, ShortId};
+use crate::catalog::Catalog;
+use crate::check::options::{CheckOptions, CheckReport};
+use crate::chunks::{ChunkReader, entries_of};
+use crate::error::{Error, Result};
+use crate::format::content::{Content, Part};
+use crate::format::index::{ChunkKind, Index, PackRecord};
+use crate::format::tree::{Entry, Node};
+use crate::pack;
+use crate::repo::{Repository, load_index};
+use crate::tree;
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// One check at work.
+struct Check<'a> {
+    repo: &'a Repository,
+    options: &'a CheckOptions,
+    reader: ChunkReader,
+    /// Trees and list pieces that were walked already.
+    seen: Mutex<HashSet<ShortId>>,
+    trees: AtomicU64,
+    bytes_read: AtomicU64,
+    errors: Mutex<Vec<String>>,
+}
+
+impl Repository {
+    /// Checks the whole repository: every key slot, index object and snapshot, that every chunk that a snapshot needs is
+    /// listed in a pack that is there and long enough; with [`CheckOptions::read_data`] also every byte of every pack.
+    ///
+    /// The catalog is not believed: the index objects are read anew.
+    ///
+    /// # Errors
+    /// Only what keeps the check itself from going on, such as a list that fails; damage is in the report.
+    pub fn check(&self, options: &CheckOptions) -> Result<CheckReport> {
+        let begun = Instant::now();
+        let mut report = CheckReport::default();
+        self.check_keys(&mut report)?;
+        let catalog = Catalog::open(None, &self.id(), self.memory_bytes / 8)?;
+        let listed = self.check_index(&catalog, &mut report)?;
+        let reader = ChunkReader::new(
+            Arc::clone(&self.codec),
+            Arc::new(catalog),
+            Arc::clone(&self.store),
+            self.memory_bytes / 8,
+        );
+        let check = Check {
+            repo: self,
+            options,
+            reader,
+            seen: Mutex::default(),
+            trees: AtomicU64::new(0),
+            bytes_read: AtomicU64::new(0),
+            errors: Mutex::default(),
+        };
+        let pool = crate::pool::new(options.threads)?;
+        let (snapshots, unreadable) = self.snapshots()?;
+        report.snapshots = (snapshots.len() + unreadable.len()) as u64;
+        report.errors.extend(unreadable.iter().map(Error::to_string));
+        pool.install(|| -> Result<()> {
+            for snapshot in &snapshots {
+                let name = snapshot.id.to_string();
+                let path = || format!("snapshot {}:", &name[..8]);
+                check.tree(&snapshot.record.root, &path, 0)?;
+            }
+            if options.read_data {
+                let packs: Vec<_> = listed.iter().collect();
+                packs.par_iter().try_for_each(|(id, record)| check.pack(**id, record.as_ref()))?;
+            }
+            Ok(())
+        })?;
+        report.trees = check.trees.into_inner();
+        report.bytes_read = check.bytes_read.into_inner();
+        let mut errors = check.errors.into_inner().unwrap_or_else(PoisonError::into_inner);
+        errors.sort();
+        report.errors.append(&mut errors);
+        report.duration = begun.elapsed();
+        Ok(report)
+    }
+
+    fn check_keys(&self, report: &mut CheckReport) -> Result<()> {
+        let (keys, unreadable) = self.keys()?;
+        report.errors.extend(unreadable.iter().map(Error::to_string));
+        for key in keys.iter().filter(|key| !key.is_intact) {
+            report
+                .errors
+                .push(format!("keys/{}: was changed by someone without the repository's key; remove it", key.id));
+        }
+        Ok(())
+    }
+
+    /// Reads all index objects into `catalog` and compares their packs with those in the store. Returns every pack of
+    /// either, with its record if an index object lists it.
+    fn check_index(
+        &self,
+        catalog: &Catalog,
+        report: &mut CheckReport,
+    ) -> Result<HashMap<ObjectId, Option<PackRecord>>> {
+        let mut packs: HashMap<ObjectId, Option<PackRecord>> = HashMap::new();
+        let stored: HashMap<ObjectId, u64> = self.store.list(ObjectKind::Pack)?.into_iter().collect();
+        for (id, _) in self.store.list(ObjectKind::Index)? {
+            let index = match load_index(self.store.as_ref(), &self.codec, id) {
+                Ok(index) => index,
+                Err(error) => {
+                    report.errors.push(error.to_string());
+                    continue;
+                }
+            };
+            catalog.add(&id, &mut entries_of(&index))?;
+            let Index { packs: records } = index;
+            for record in records {
+                match stored.get(&record.id) {
+                    None => report.errors.push(format!("packs/{}: missing; index/{id} lists it", record.id)),
+                    Some(&bytes) if bytes != u64::from(record.bytes) => report.errors.push(format!(
+                        "packs/{}: has {bytes} bytes where index/{id} names {}",
+                        record.id, record.bytes
+                    )),
+                    Some(_) => {}
+                }
+                packs.insert(record.id, Some(record));
+            }
+        }
+        let unlisted = stored.keys().filter(|id| !packs.contains_key(id)).copied().collect::<Vec<_>>();
+        if !unlisted.is_empty() {
+            report.notes.push(format!("{} packs are in no index; an interrupted backup left them", unlisted.len()));
+        }
+        packs.extend(unlisted.into_iter().map(|id| (id, None)));
+        packs.retain(|id, _| stored.contains_key(id));
+        report.packs = packs.len() as u64;
+        report.chunks = catalog.chunks()?;
+        Ok(packs)
+    }
+}
+
+impl Check<'_> {
+    fn report(&self, path: &dyn Fn() -> String, error: &Error) {
+        lock(&self.errors).push(format!("{} {error}", path()));
+    }
+
+    fn check_cancel(&self) -> Result<()> {
+        if self.options.cancel.is_cancelled() { Err(Error::Cancelled) } else { Ok(()) }
+    }
+
+    /// Returns whether content that consists of these parts was walked before, and notes that it is now.
+    fn is_seen(&self, content: &Content) -> bool {
+        let mut seen = lock(&self.seen);
+        let mut all = true;
+        for part in &content.parts {
+            if let Part::Chunk { id, .. } = part {
+                all &= !seen.insert(*id);
+            }
+        }
+        all
+    }
+
+    fn tree(&self, content: &Content, path: &(dyn Fn() -> String + Sync), depth: usize) -> Result<()> {
+        self.check_cancel()?;
+        if depth > TREE_DEPTH_MAX {
+            let reason = format!("is nested deeper than {TREE_DEPTH_MAX} folders");
+            self.report(path, &Error::Damaged { object: "tree".into(), reason });
+            return Ok(());
+        }
+        if self.is_seen(content) {
+            return Ok(());
+        }
+        let tree = match tree::load(&self.reader, content) {
+            Ok(tree) => tree,
+            Err(error) => {
+                self.report(path, &error);
+                return Ok(());
+            }
+        };
+        self.trees.fetch_add(1, Ordering::Relaxed);
+        tree.entries.par_iter().try_for_each(|entry: &Entry| {
+            let path = || format!("{}/{}", path(), String::from_utf8_lossy(&entry.name));
+            match &entry.node {
+                Node::Directory { content } => self.tree(content, &path, depth + 1),
+                Node::File { content, .. } => {
+                    if let Err(error) = self.file(content) {
+                        self.report(&path, &error);
+                    }
+                    Ok(())
+                }
+                _ => Ok(()),
+            }
+        })
+    }
+
+    /// Checks that every chunk of a file is listed, with the length that the file needs.
+    fn file(&self, content: &Content) -> Result<()> {
+        if content.level > 0 && self.is_seen(content) {
+            return Ok(());
+        }
+        tree::for_each_part(&self.reader, content, &mut |part| match part {
+            Part::Chunk { id, bytes } => {
+                let location = self.reader.locate(&id, ChunkKind::Data)?;
+                tree::check_length(&id, u64::from(location.bytes), bytes)
+            }
+            Part::Hole { .. } => Ok(()),
+        })
+    }
+
+    /// Reads a pack, proves every byte of it, and compares it with what the index says of it.
+    fn pack(&self, id: ObjectId, record: Option<&PackRecord>) -> Result<()> {
+        self.check_cancel()?;
+        let name = ObjectName::new(ObjectKind::Pack, id);
+        let outcome = self.repo.store.get(&name, PACK_BYTES_MAX).map_err(Error::from).and_then(|bytes| {
+            self.bytes_read.fetch_add(bytes.len() as u64, Ordering::Relaxed);
+            self.send(bytes.len() as u64);
+            pack::verify(&self.repo.codec, &name, &bytes)
+        });
+        match outcome {
+            Ok(footer) => {
+                let short = crate::chunks::shorten(&footer.table);
+                if record.is_some_and(|record| record.table != short) {
+                    let error = Error::damaged_object(&name, "its footer and the index list other chunks");
+                    self.report(&String::new, &error);
+                }
+            }
+            Err(error) => self.report(&String::new, &error),
+        }
+        Ok(())
+    }
+
+    fn send(&self, bytes: u64) {
+        if let Some(observer) = &self.options.observer {
+            observer.event(&Event::Progress { files: 0, bytes });
+        }
+    }
+}

@@ -1,0 +1,9 @@
+//! Rank 2: where files are cut. Pure functions of the bytes, the repository's parameters and its gear table.
+
+mod class;
+mod cutter;
+mod parallel;
+
+pub use class::{SNIFF_BYTES, Sniffed, sniff};
+pub use cutter::{Chunker, Cutter, DEFAULT_PARAMS};
+pub use parallel::cut_all;

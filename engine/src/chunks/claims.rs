@@ -1,0 +1,59 @@
+//! The chunks that this run has taken on itself to store and that the catalog does not have yet.
+
+use std::collections::HashSet;
+use std::hash::{BuildHasherDefault, Hasher};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use crate::base::ShortId;
+
+/// Takes eight bytes of an id as its hash: ids are hashes already.
+#[derive(Default)]
+struct IdHasher(u64);
+
+impl Hasher for IdHasher {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        let mut word = [0; 8];
+        let len = bytes.len().min(8);
+        word[..len].copy_from_slice(&bytes[..len]);
+        self.0 ^= u64::from_le_bytes(word);
+    }
+
+    // The length prefix that comes before the bytes of an array says nothing.
+    fn write_usize(&mut self, _: usize) {}
+}
+
+const SHARDS: usize = 64;
+
+type Shard = HashSet<ShortId, BuildHasherDefault<IdHasher>>;
+
+/// A set of ids that many threads use at once.
+pub struct Claims {
+    shards: Vec<Mutex<Shard>>,
+}
+
+impl Claims {
+    /// Makes an empty set.
+    pub fn new() -> Self {
+        Self { shards: (0..SHARDS).map(|_| Mutex::default()).collect() }
+    }
+
+    fn shard(&self, id: &ShortId) -> MutexGuard<'_, Shard> {
+        // The last byte, since the first ones are the hash within the shard.
+        let index = usize::from(id.as_bytes()[ShortId::LEN - 1]) % SHARDS;
+        self.shards[index].lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Adds an id and returns whether it was not there: whoever is told so stores the chunk.
+    pub fn claim(&self, id: ShortId) -> bool {
+        self.shard(&id).insert(id)
+    }
+
+    /// Takes an id out again, since the catalog has it.
+    pub fn release(&self, id: &ShortId) {
+        self.shard(id).remove(id);
+    }
+}

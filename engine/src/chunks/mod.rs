@@ -1,0 +1,12 @@
+//! Rank 5: writes chunks (known? into which frame, which pack?) and reads them by id.
+
+mod cache;
+mod claims;
+mod commit;
+mod frames;
+mod reader;
+mod writer;
+
+pub use commit::{entries_of, shorten};
+pub use reader::ChunkReader;
+pub use writer::{ChunkWriter, Scratch, Stored, WriterOptions};

@@ -1,0 +1,247 @@
+//! Writes chunks: takes each once, gathers and compresses, seals into open packs and hands full packs to the committer.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use crate::base::limits::{MIB, PACK_BYTES_MIN};
+use crate::base::{ChunkId, ObjectId, ShortId};
+use crate::catalog::Catalog;
+use crate::chunks::commit::{CommitCounts, Committer};
+use crate::chunks::frames::FrameBuffer;
+use crate::codec::Codec;
+use crate::compress::{Compressor, looks_incompressible};
+use crate::crypt;
+use crate::error::{Error, Result, StoreError, StoreErrorKind};
+use crate::format::index::{ChunkKind, Encoding};
+use crate::hash;
+use crate::pack::{Frame, PackBuilder};
+use crate::store::Store;
+
+/// Chunks from this length on are frames of their own: compressing neighbours with them would gain little.
+const OWN_FRAME_BYTES_MIN: usize = 64 * 1024;
+/// Incompressible chunks from this length on are frames of their own, sealed from where they were read.
+const RAW_FRAME_BYTES_MIN: usize = crate::compress::SAMPLED_BYTES_MIN;
+/// Packs that wait for the committer, and one in its hands.
+const QUEUED_PACKS: usize = 3;
+const DATA_SLOTS_MAX: usize = 8;
+
+/// How chunks are written.
+#[derive(Clone, Copy, Debug)]
+pub struct WriterOptions {
+    /// What open packs and the queue may take together.
+    pub memory_bytes: usize,
+    /// How many threads will write.
+    pub threads: usize,
+    /// The zstd level.
+    pub level: i32,
+    /// Count everything, store nothing.
+    pub dry_run: bool,
+}
+
+/// A worker's own memory: a compressor, buffers, and the small chunks it has gathered.
+pub struct Scratch {
+    compressor: Compressor,
+    compressed: Vec<u8>,
+    data: FrameBuffer,
+    meta: FrameBuffer,
+    /// Where the worker may read files into; the writer does not touch it.
+    pub buffer: Vec<u8>,
+}
+
+/// What became of a chunk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stored {
+    /// Its id.
+    pub id: ShortId,
+    /// Whether the repository did not have it.
+    pub is_new: bool,
+}
+
+/// Writes the chunks of one backup. Used by many threads at once.
+pub struct ChunkWriter {
+    codec: Arc<Codec>,
+    catalog: Arc<Catalog>,
+    committer: Committer,
+    level: i32,
+    pack_bytes: usize,
+    data_slots: Vec<Mutex<Option<PackBuilder>>>,
+    meta_slot: Mutex<Option<PackBuilder>>,
+    scratches: Mutex<Vec<Box<Scratch>>>,
+    bytes_new: AtomicU64,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl ChunkWriter {
+    /// Begins to write to `store`.
+    ///
+    /// # Errors
+    /// If the thread that stores packs cannot be started.
+    pub fn new(
+        codec: Arc<Codec>,
+        catalog: Arc<Catalog>,
+        store: Arc<dyn Store>,
+        options: WriterOptions,
+    ) -> Result<Self> {
+        let slots = options.threads.clamp(1, DATA_SLOTS_MAX);
+        let packs = slots + 1 + QUEUED_PACKS;
+        let pack_bytes = (options.memory_bytes / packs).clamp(PACK_BYTES_MIN, store.pack_bytes().max(PACK_BYTES_MIN));
+        let committer = Committer::start(&codec, &catalog, store, QUEUED_PACKS - 1, options.dry_run)?;
+        Ok(Self {
+            codec,
+            catalog,
+            committer,
+            level: options.level,
+            pack_bytes,
+            data_slots: (0..slots).map(|_| Mutex::default()).collect(),
+            meta_slot: Mutex::default(),
+            scratches: Mutex::default(),
+            bytes_new: AtomicU64::new(0),
+        })
+    }
+
+    /// Lends a worker its memory; [`give_back`](Self::give_back) returns it. Nothing gathered in it is lost in between.
+    ///
+    /// # Errors
+    /// If zstd cannot have its memory.
+    pub fn lend(&self) -> Result<Box<Scratch>> {
+        if let Some(scratch) = lock(&self.scratches).pop() {
+            return Ok(scratch);
+        }
+        let compressor = Compressor::new(self.level).map_err(|error| no_memory("zstd", &error))?;
+        let (data, meta) = (FrameBuffer::default(), FrameBuffer::default());
+        Ok(Box::new(Scratch { compressor, compressed: Vec::new(), data, meta, buffer: Vec::new() }))
+    }
+
+    /// Takes back what [`lend`](Self::lend) gave.
+    pub fn give_back(&self, scratch: Box<Scratch>) {
+        lock(&self.scratches).push(scratch);
+    }
+
+    /// Stores a chunk of at most [`CHUNK_BYTES_MAX`](crate::base::limits::CHUNK_BYTES_MAX) bytes, at least one, unless
+    /// the repository has it or this run already took it.
+    ///
+    /// # Errors
+    /// `Cancelled` if the committer failed; [`finish`](Self::finish) and [`failure`](Self::failure) say why.
+    pub fn put(&self, scratch: &mut Scratch, kind: ChunkKind, bytes: &[u8]) -> Result<Stored> {
+        let whole_id = hash::chunk_id(self.codec.keys.ids(kind), bytes);
+        let id = whole_id.short();
+        if !self.committer.claims().claim(id) {
+            return Ok(Stored { id, is_new: false });
+        }
+        // The claim comes first: a chunk leaves the claims only after it has come into the catalog.
+        if !self.catalog.is_empty() && self.catalog.find(&id)?.is_some() {
+            self.committer.claims().release(&id);
+            return Ok(Stored { id, is_new: false });
+        }
+        self.bytes_new.fetch_add(bytes.len() as u64, Ordering::Relaxed);
+        if bytes.len() >= RAW_FRAME_BYTES_MIN && looks_incompressible(bytes) {
+            let chunks = [(whole_id, kind, bytes.len() as u32)];
+            self.append(kind, &Frame { encoding: Encoding::Raw, body: bytes, chunks: &chunks })?;
+        } else if bytes.len() >= OWN_FRAME_BYTES_MIN {
+            self.append_compressed(scratch, kind, bytes, &[(whole_id, kind, bytes.len() as u32)])?;
+        } else {
+            if gathered(scratch, kind).is_full_for(bytes.len()) {
+                self.flush(scratch, kind)?;
+            }
+            gathered(scratch, kind).push(whole_id, kind, bytes);
+        }
+        Ok(Stored { id, is_new: true })
+    }
+
+    /// Compresses what was gathered and appends it as one frame.
+    fn flush(&self, scratch: &mut Scratch, kind: ChunkKind) -> Result<()> {
+        let mut frame = std::mem::take(gathered(scratch, kind));
+        if !frame.chunks.is_empty() {
+            self.append_compressed(scratch, kind, &frame.plain, &frame.chunks)?;
+        }
+        frame.clear();
+        *gathered(scratch, kind) = frame;
+        Ok(())
+    }
+
+    fn append_compressed(
+        &self,
+        scratch: &mut Scratch,
+        kind: ChunkKind,
+        plain: &[u8],
+        chunks: &[(ChunkId, ChunkKind, u32)],
+    ) -> Result<()> {
+        let pays =
+            scratch.compressor.compress(plain, &mut scratch.compressed).map_err(|error| no_memory("zstd", &error))?;
+        let (encoding, body) =
+            if pays { (Encoding::Zstd, scratch.compressed.as_slice()) } else { (Encoding::Raw, plain) };
+        self.append(kind, &Frame { encoding, body, chunks })
+    }
+
+    /// Seals a frame into an open pack, the first that no other thread is busy with.
+    fn append(&self, kind: ChunkKind, frame: &Frame<'_>) -> Result<()> {
+        let mut slot = match kind {
+            ChunkKind::Data => {
+                let free = self.data_slots.iter().find_map(|slot| slot.try_lock().ok());
+                free.unwrap_or_else(|| {
+                    let index = rayon::current_thread_index().unwrap_or(0) % self.data_slots.len();
+                    lock(&self.data_slots[index])
+                })
+            }
+            ChunkKind::Tree | ChunkKind::List => lock(&self.meta_slot),
+        };
+        if slot.as_ref().is_some_and(|pack| !pack.fits(frame))
+            && let Some(full) = slot.take()
+        {
+            self.committer.send(full.finish()?)?;
+        }
+        let pack = match &mut *slot {
+            Some(pack) => pack,
+            none => {
+                let id = ObjectId::from_bytes(crypt::random().map_err(|error| no_memory("random numbers", &error))?);
+                none.insert(PackBuilder::new(&self.codec, id, self.pack_bytes, self.committer.buffer()))
+            }
+        };
+        pack.append(frame)
+    }
+
+    /// Stores everything gathered and every open pack, and returns once the index that lists them is safe.
+    ///
+    /// # Errors
+    /// The first failure of the store.
+    pub fn finish(&self) -> Result<CommitCounts> {
+        let mut scratches = std::mem::take(&mut *lock(&self.scratches));
+        for scratch in &mut scratches {
+            self.flush(scratch, ChunkKind::Data)?;
+            self.flush(scratch, ChunkKind::Tree)?;
+        }
+        for slot in self.data_slots.iter().chain([&self.meta_slot]) {
+            if let Some(pack) = lock(slot).take() {
+                self.committer.send(pack.finish()?)?;
+            }
+        }
+        self.committer.finish()
+    }
+
+    /// Returns how many bytes of chunks the repository did not have so far, before compression.
+    pub fn bytes_new(&self) -> u64 {
+        self.bytes_new.load(Ordering::Relaxed)
+    }
+
+    /// Takes the failure that stopped the committer, if one did.
+    pub fn failure(&self) -> Option<Error> {
+        self.committer.failure()
+    }
+}
+
+fn gathered(scratch: &mut Scratch, kind: ChunkKind) -> &mut FrameBuffer {
+    match kind {
+        ChunkKind::Data => &mut scratch.data,
+        ChunkKind::Tree | ChunkKind::List => &mut scratch.meta,
+    }
+}
+
+fn no_memory(object: &str, error: &std::io::Error) -> Error {
+    StoreError::new(StoreErrorKind::Io, object, format!("{error}; close other programs and run the command again"))
+        .into()
+}
+
+const _: () = assert!(OWN_FRAME_BYTES_MIN < MIB);

@@ -1,0 +1,98 @@
+//! The config: what is fixed for a repository's whole life.
+
+use crate::base::limits::CHUNK_BYTES_MAX;
+use crate::error::FormatError;
+use crate::format::codec::{Reader, Writer};
+use crate::format::tree::Timestamp;
+
+/// The sizes of content-defined chunks in bytes: all even, in ascending order, the greatest at most 1 MiB.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CdcSizes {
+    /// No chunk is shorter, but for a file's last.
+    pub min: u32,
+    /// The length that most chunks are near; a power of two.
+    pub avg: u32,
+    /// No chunk is longer.
+    pub max: u32,
+}
+
+/// How files are cut. Frozen when the repository is made, since other cuts would find nothing known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ChunkerParams {
+    /// For ordinary files.
+    pub general: CdcSizes,
+    /// For files that are compressed already.
+    pub media: CdcSizes,
+    /// SQLite files are cut into blocks of their page size, but of at least this many bytes.
+    pub sqlite_block_min: u32,
+}
+
+/// FastCDC 2020 (Xia et al., "The Design of Fast Content-Defined Chunking", IEEE TPDS 2020), normalization level 1,
+/// with a gear table drawn from the repository's key.
+const CHUNKER_FASTCDC_2020_KEYED: u8 = 1;
+
+/// The content of the config object.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Config {
+    /// When the repository was made.
+    pub created: Timestamp,
+    /// How files are cut.
+    pub chunker: ChunkerParams,
+}
+
+impl CdcSizes {
+    fn write(&self, out: &mut Writer) {
+        [self.min, self.avg, self.max].into_iter().for_each(|size| out.varint(u64::from(size)));
+    }
+
+    fn read(input: &mut Reader<'_>) -> Result<Self, FormatError> {
+        let start = input.clone();
+        let mut size = || input.varint_u32(CHUNK_BYTES_MAX as u32, "a chunk size of at most 1 MiB");
+        let sizes = Self { min: size()?, avg: size()?, max: size()? };
+        let even = [sizes.min, sizes.avg, sizes.max].iter().all(|size| size % 2 == 0);
+        let in_order = 64 <= sizes.min && sizes.min < sizes.avg && sizes.avg < sizes.max;
+        if even && in_order && sizes.avg.is_power_of_two() && sizes.avg >= 1024 {
+            Ok(sizes)
+        } else {
+            Err(start.error("even sizes in ascending order around a power of two", format!("{sizes:?}")))
+        }
+    }
+}
+
+impl Config {
+    /// Returns the encoded config.
+    pub fn encode(&self) -> Vec<u8> {
+        let mut out = Writer::default();
+        out.varint_signed(self.created.seconds);
+        out.varint(u64::from(self.created.nanos));
+        out.u8(CHUNKER_FASTCDC_2020_KEYED);
+        self.chunker.general.write(&mut out);
+        self.chunker.media.write(&mut out);
+        out.varint(u64::from(self.chunker.sqlite_block_min));
+        out.finish()
+    }
+
+    /// Decodes a config.
+    ///
+    /// # Errors
+    /// A [`FormatError`] that says where; an unknown chunker too.
+    pub fn decode(bytes: &[u8]) -> Result<Self, FormatError> {
+        let mut input = Reader::new(bytes);
+        let seconds = input.varint_signed()?;
+        let created = Timestamp { seconds, nanos: input.varint_u32(999_999_999, "nanoseconds below 10^9")? };
+        let start = input.clone();
+        let kind = input.u8()?;
+        if kind != CHUNKER_FASTCDC_2020_KEYED {
+            return Err(start.error("chunker 1, keyed FastCDC 2020", kind));
+        }
+        let general = CdcSizes::read(&mut input)?;
+        let media = CdcSizes::read(&mut input)?;
+        let start = input.clone();
+        let sqlite_block_min = input.varint_u32(65_536, "an SQLite block of at most 64 KiB")?;
+        if !sqlite_block_min.is_power_of_two() || sqlite_block_min < 512 {
+            return Err(start.error("an SQLite block of 512 to 65,536 bytes, a power of two", sqlite_block_min));
+        }
+        input.finish()?;
+        Ok(Self { created, chunker: ChunkerParams { general, media, sqlite_block_min } })
+    }
+}

@@ -1,0 +1,11 @@
+//! Rank 1: every byte that goes to disk, mirrored by `docs/format.md`.
+
+pub mod codec;
+pub mod config;
+pub mod content;
+pub mod header;
+pub mod index;
+pub mod key_slot;
+pub mod pack;
+pub mod snapshot;
+pub mod tree;

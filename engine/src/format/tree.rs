@@ -1,0 +1,317 @@
+//! Trees: one directory each, as a sorted run of entry records. `docs/format.md` has the layout.
+
+use crate::base::limits::{NAME_BYTES_MAX, SYMLINK_BYTES_MAX, TREE_BYTES_MAX, XATTR_VALUE_BYTES_MAX, XATTRS_MAX};
+use crate::error::FormatError;
+use crate::format::codec::{Reader, Writer};
+use crate::format::content::Content;
+
+/// A point in time: seconds since 1970-01-01T00:00:00Z, and nanoseconds (below 10^9) after that second.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Timestamp {
+    /// Whole seconds, negative before 1970.
+    pub seconds: i64,
+    /// Nanoseconds after the second, always forward.
+    pub nanos: u32,
+}
+
+/// An extended attribute; ACLs are attributes too (`system.posix_acl_access`).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Xattr {
+    /// The full name, with its namespace.
+    pub name: Vec<u8>,
+    /// The value, byte for byte.
+    pub value: Vec<u8>,
+}
+
+/// What every kind of entry has.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Metadata {
+    /// Permissions, set-id and sticky bits: the low 12 bits of `st_mode`.
+    pub mode: u16,
+    /// Numeric owner.
+    pub uid: u32,
+    /// Numeric group.
+    pub gid: u32,
+    /// When the content last changed.
+    pub mtime: Timestamp,
+    /// When content or metadata last changed; only compared, never restored.
+    pub ctime: Timestamp,
+    /// The inode number; compared, and names a group of hard links.
+    pub inode: u64,
+    /// The device number if the inode has more than one link: entries that agree in device and inode are one file.
+    pub link_device: Option<u64>,
+    /// Extended attributes, sorted by name.
+    pub xattrs: Vec<Xattr>,
+}
+
+/// How a file's content was recognised and cut.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[repr(u8)]
+pub enum Class {
+    /// Anything else.
+    #[default]
+    General = 0,
+    /// Images, sound, video and archives: compressed already, cut into large chunks.
+    Media = 1,
+    /// SQLite databases, cut at their pages.
+    Sqlite = 2,
+}
+
+impl Class {
+    /// Returns the class of a stored number.
+    pub const fn from_code(code: u8) -> Option<Self> {
+        match code {
+            0 => Some(Self::General),
+            1 => Some(Self::Media),
+            2 => Some(Self::Sqlite),
+            _ => None,
+        }
+    }
+}
+
+/// What an entry is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Node {
+    /// A regular file.
+    File {
+        /// Its bytes.
+        content: Content,
+        /// How they were cut.
+        class: Class,
+    },
+    /// A directory: the content is its encoded tree.
+    Directory {
+        /// The encoded tree.
+        content: Content,
+    },
+    /// A symbolic link.
+    Symlink {
+        /// Where it points, byte for byte.
+        target: Vec<u8>,
+    },
+    /// A named pipe.
+    Fifo,
+    /// A character device.
+    CharDevice {
+        /// Its number, as `st_rdev`.
+        device: u64,
+    },
+    /// A block device.
+    BlockDevice {
+        /// Its number, as `st_rdev`.
+        device: u64,
+    },
+}
+
+impl Node {
+    const fn code(&self) -> u8 {
+        match self {
+            Self::File { .. } => 1,
+            Self::Directory { .. } => 2,
+            Self::Symlink { .. } => 3,
+            Self::Fifo => 4,
+            Self::CharDevice { .. } => 5,
+            Self::BlockDevice { .. } => 6,
+        }
+    }
+
+    /// Returns the content of a file or directory.
+    pub const fn content(&self) -> Option<&Content> {
+        match self {
+            Self::File { content, .. } | Self::Directory { content } => Some(content),
+            _ => None,
+        }
+    }
+}
+
+/// One entry of a directory.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// Its name: any bytes but `/` and NUL, neither `.` nor `..`.
+    pub name: Vec<u8>,
+    /// What every kind of entry has.
+    pub metadata: Metadata,
+    /// What it is.
+    pub node: Node,
+}
+
+/// Returns whether `name` may stand in a tree: one path component that stays where it is.
+pub fn is_valid_name(name: &[u8]) -> bool {
+    !name.is_empty()
+        && name.len() <= NAME_BYTES_MAX
+        && name != b"."
+        && name != b".."
+        && !name.iter().any(|&byte| byte == b'/' || byte == 0)
+}
+
+fn write_time(out: &mut Writer, time: Timestamp) {
+    out.varint_signed(time.seconds);
+    out.varint(u64::from(time.nanos));
+}
+
+fn read_time(input: &mut Reader<'_>) -> Result<Timestamp, FormatError> {
+    let seconds = input.varint_signed()?;
+    let nanos = input.varint_u32(999_999_999, "nanoseconds below 10^9")?;
+    Ok(Timestamp { seconds, nanos })
+}
+
+const HAS_LINKS: u8 = 0x40;
+const HAS_XATTRS: u8 = 0x80;
+const KIND_MASK: u8 = 0x0f;
+
+impl Entry {
+    /// Appends the entry's record.
+    fn write(&self, out: &mut Writer) {
+        let meta = &self.metadata;
+        out.bytes(&self.name);
+        let links = if meta.link_device.is_some() { HAS_LINKS } else { 0 };
+        let xattrs = if meta.xattrs.is_empty() { 0 } else { HAS_XATTRS };
+        out.u8(self.node.code() | links | xattrs);
+        out.varint(u64::from(meta.mode));
+        out.varint(u64::from(meta.uid));
+        out.varint(u64::from(meta.gid));
+        write_time(out, meta.mtime);
+        write_time(out, meta.ctime);
+        out.varint(meta.inode);
+        if let Some(device) = meta.link_device {
+            out.varint(device);
+        }
+        if !meta.xattrs.is_empty() {
+            out.varint(meta.xattrs.len() as u64);
+            for xattr in &meta.xattrs {
+                out.bytes(&xattr.name);
+                out.bytes(&xattr.value);
+            }
+        }
+        match &self.node {
+            Node::File { content, class } => {
+                out.u8(*class as u8);
+                content.write(out);
+            }
+            Node::Directory { content } => content.write(out),
+            Node::Symlink { target } => out.bytes(target),
+            Node::Fifo => {}
+            Node::CharDevice { device } | Node::BlockDevice { device } => out.varint(*device),
+        }
+    }
+
+    /// Takes one record.
+    ///
+    /// # Errors
+    /// A [`FormatError`] for a name that is no single path component and for every length beyond its limit.
+    pub fn read(input: &mut Reader<'_>) -> Result<Self, FormatError> {
+        let start = input.clone();
+        let name = input.bytes(NAME_BYTES_MAX, "a name of at most 4096 bytes")?;
+        if !is_valid_name(name) {
+            return Err(start.error("a name that is one path component", String::from_utf8_lossy(name)));
+        }
+        let at_kind = input.clone();
+        let flags = input.u8()?;
+        let mode = input.varint_u32(0o7777, "12 permission bits")? as u16;
+        let uid = input.varint_u32(u32::MAX, "a user id")?;
+        let gid = input.varint_u32(u32::MAX, "a group id")?;
+        let mtime = read_time(input)?;
+        let ctime = read_time(input)?;
+        let inode = input.varint()?;
+        let link_device = if flags & HAS_LINKS != 0 { Some(input.varint()?) } else { None };
+        let mut xattrs = Vec::new();
+        if flags & HAS_XATTRS != 0 {
+            for _ in 0..input.length(XATTRS_MAX, "at most 4096 extended attributes")? {
+                let name = input.bytes(NAME_BYTES_MAX, "an attribute's name")?.to_vec();
+                let value = input.bytes(XATTR_VALUE_BYTES_MAX, "an attribute of at most 256 KiB")?.to_vec();
+                xattrs.push(Xattr { name, value });
+            }
+        }
+        let node = match flags & !(HAS_LINKS | HAS_XATTRS) {
+            1 => {
+                let at_class = input.clone();
+                let code = input.u8()?;
+                let class = Class::from_code(code).ok_or_else(|| at_class.error("a class of 0 to 2", code))?;
+                Node::File { class, content: Content::read(input)? }
+            }
+            2 => Node::Directory { content: Content::read(input)? },
+            3 => Node::Symlink { target: input.bytes(SYMLINK_BYTES_MAX, "a link of at most 64 KiB")?.to_vec() },
+            4 => Node::Fifo,
+            5 => Node::CharDevice { device: input.varint()? },
+            6 => Node::BlockDevice { device: input.varint()? },
+            other => return Err(at_kind.error("an entry kind of 1 to 6", other & KIND_MASK)),
+        };
+        let metadata = Metadata { mode, uid, gid, mtime, ctime, inode, link_device, xattrs };
+        Ok(Self { name: name.to_vec(), metadata, node })
+    }
+}
+
+/// The name of a user or group, as the machine knew it that made the backup.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OwnerName {
+    /// The number.
+    pub id: u32,
+    /// The name.
+    pub name: Vec<u8>,
+}
+
+/// A decoded directory.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Tree {
+    /// The names of the users in it, sorted by number.
+    pub users: Vec<OwnerName>,
+    /// The names of the groups in it, sorted by number.
+    pub groups: Vec<OwnerName>,
+    /// The entries, sorted by name, no name twice.
+    pub entries: Vec<Entry>,
+}
+
+fn write_owners(out: &mut Writer, owners: &[OwnerName]) {
+    out.varint(owners.len() as u64);
+    for owner in owners {
+        out.varint(u64::from(owner.id));
+        out.bytes(&owner.name);
+    }
+}
+
+fn read_owners(input: &mut Reader<'_>) -> Result<Vec<OwnerName>, FormatError> {
+    let count = input.length(TREE_BYTES_MAX, "a count of owners")?;
+    let mut owners = Vec::new();
+    for _ in 0..count {
+        let id = input.varint_u32(u32::MAX, "a user or group id")?;
+        let name = input.bytes(NAME_BYTES_MAX, "an owner's name")?.to_vec();
+        owners.push(OwnerName { id, name });
+    }
+    Ok(owners)
+}
+
+impl Tree {
+    /// Returns the encoded tree.
+    pub fn encode(&self) -> Vec<u8> {
+        debug_assert!(self.entries.windows(2).all(|pair| pair[0].name < pair[1].name), "entries are sorted by name");
+        let mut out = Writer::with_capacity(64 + self.entries.len() * 96);
+        write_owners(&mut out, &self.users);
+        write_owners(&mut out, &self.groups);
+        for entry in &self.entries {
+            entry.write(&mut out);
+        }
+        out.finish()
+    }
+
+    /// Decodes a tree.
+    ///
+    /// # Errors
+    /// A [`FormatError`] that says where: names out of order, twice, or not a single path component; lengths beyond
+    /// their limits.
+    pub fn decode(bytes: &[u8]) -> Result<Self, FormatError> {
+        let mut input = Reader::new(bytes);
+        let users = read_owners(&mut input)?;
+        let groups = read_owners(&mut input)?;
+        let mut entries: Vec<Entry> = Vec::new();
+        while input.remaining() > 0 {
+            let start = input.clone();
+            let entry = Entry::read(&mut input)?;
+            if entries.last().is_some_and(|last| last.name >= entry.name) {
+                return Err(start.error("names in ascending order", String::from_utf8_lossy(&entry.name)));
+            }
+            entries.push(entry);
+        }
+        input.finish()?;
+        Ok(Self { users, groups, entries })
+    }
+}

@@ -1,0 +1,73 @@
+//! The engine of daykeep: encrypted, deduplicating backups of files, chats and media.
+//!
+//! A [`Repository`] lies in one redb file or in a directory. [`Repository::backup`] splits files into chunks by
+//! content, stores each chunk once, compressed and sealed, and records a snapshot; [`Repository::restore`] brings one
+//! back; [`Repository::check`] proves that it could.
+//!
+//! ```no_run
+//! use daykeep_engine::{Access, BackupOptions, Location, OpenOptions, Repository, Secret};
+//!
+//! # fn main() -> daykeep_engine::Result<()> {
+//! let location = Location::parse("photos.redb")?;
+//! let secret = Secret::password("correct horse battery staple");
+//! let repository = Repository::open(&location, &secret, Access::Write, &OpenOptions::default())?;
+//! let report = repository.backup(&["/home/me/Pictures"], &BackupOptions::default())?;
+//! assert_eq!(report.counts.errors, 0);
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! The engine never prints and never exits; it tells what it does through an [`Observer`] and ends early through a
+//! [`CancelToken`]. Damage that makes redb panic is caught and reported as an error; a panic hook of the process still
+//! sees it, and may keep quiet about panics from redb's files.
+
+mod backup;
+mod base;
+mod catalog;
+mod check;
+mod chunk;
+mod chunks;
+mod codec;
+mod compress;
+mod crypt;
+mod error;
+mod format;
+mod hash;
+mod pack;
+mod pool;
+mod repo;
+mod restore;
+mod snapshot;
+mod source;
+mod store;
+mod tree;
+
+pub use backup::{BackupOptions, BackupReport, NamedReader, Warning};
+pub use base::limits::MEMORY_BYTES_DEFAULT;
+pub use base::{CancelToken, Event, FileState, ObjectId, ObjectKind, ObjectName, Observer, RepositoryId};
+pub use check::{CheckOptions, CheckReport, Stats};
+pub use crypt::RecoveryKey;
+pub use error::{Error, FormatError, Result, StoreError, StoreErrorKind};
+pub use format::snapshot::Counts;
+pub use format::snapshot::SnapshotRecord;
+pub use format::tree::{Class, Timestamp, Xattr};
+pub use repo::{KeyInfo, KeyOpens, Location, OpenOptions, Repository, Secret};
+pub use restore::{ListedEntry, ListedKind, Overwrite, RestoreOptions, RestoreReport, SnapshotPath};
+pub use snapshot::Snapshot;
+pub use source::Patterns;
+pub use store::{Access, DirectoryStore, MemoryStore, RedbStore, Store};
+
+/// The inner layers, for this workspace's own tests, benchmarks and fuzz targets. Nothing here is promised to stay.
+#[cfg(feature = "internals")]
+#[doc(hidden)]
+pub mod internals {
+    pub use crate::base::{self, ChunkId, ShortId, limits};
+    pub use crate::catalog;
+    pub use crate::chunk;
+    pub use crate::codec;
+    pub use crate::compress;
+    pub use crate::crypt;
+    pub use crate::format;
+    pub use crate::hash;
+    pub use crate::pack;
+}

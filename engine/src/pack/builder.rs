@@ -1,0 +1,143 @@
+//! Assembles a pack: frames are sealed straight into its buffer.
+
+use crate::base::limits::PACK_BYTES_MAX;
+use crate::base::{ChunkId, ObjectId, ObjectKind, ObjectName};
+use crate::codec::Codec;
+use crate::crypt::{BadSeal, ObjectKey};
+use crate::error::{Error, Result};
+use crate::format::header::{HEADER_BYTES, TAG_BYTES};
+use crate::format::index::{ChunkKind, ChunkRecord, Encoding, FrameRecord, FrameTable};
+use crate::format::pack::{Footer, TRAILER_BYTES, Trailer, padme};
+
+/// A frame before sealing.
+pub struct Frame<'a> {
+    /// How `body` is encoded.
+    pub encoding: Encoding,
+    /// The encoded bytes.
+    pub body: &'a [u8],
+    /// The chunks whose plaintexts, one after the other, the frame holds: id, kind and bytes.
+    pub chunks: &'a [(ChunkId, ChunkKind, u32)],
+}
+
+/// Bytes that a footer takes at most beyond its chunks: counts, padding length, tag and the trailer.
+const FOOTER_OVERHEAD: usize = 64 + 2 * TAG_BYTES + TRAILER_BYTES;
+
+/// Returns how many bytes of a pack `chunks` chunks in one frame take at most beyond the frame's body.
+pub const fn frame_overhead(chunks: usize) -> usize {
+    TAG_BYTES + 1 + 3 + 4 + chunks * (ChunkId::LEN + 1 + 3)
+}
+
+/// A pack that is being filled.
+pub struct PackBuilder {
+    name: ObjectName,
+    header: [u8; HEADER_BYTES],
+    key: ObjectKey,
+    /// As long as the longest pack, so that sealing needs no memory cleared before it writes.
+    buffer: Vec<u8>,
+    used: usize,
+    table: FrameTable<ChunkId>,
+    overhead: usize,
+    bytes_max: usize,
+}
+
+/// A pack that is ready to be stored.
+pub struct SealedPack {
+    /// Its name.
+    pub id: ObjectId,
+    /// What lies in it.
+    pub table: FrameTable<ChunkId>,
+    buffer: Vec<u8>,
+    used: usize,
+}
+
+impl SealedPack {
+    /// Returns the whole object.
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.buffer[..self.used]
+    }
+
+    /// Gives the memory back for the next pack.
+    pub fn into_buffer(self) -> Vec<u8> {
+        self.buffer
+    }
+}
+
+impl PackBuilder {
+    /// Begins a pack of at most `bytes_max` bytes under a new name, in the memory of `buffer`.
+    pub fn new(codec: &Codec, id: ObjectId, bytes_max: usize, mut buffer: Vec<u8>) -> Self {
+        let name = ObjectName::new(ObjectKind::Pack, id);
+        let header = codec.header(&name);
+        let bytes_max = bytes_max.min(PACK_BYTES_MAX);
+        buffer.resize(bytes_max, 0);
+        buffer[..HEADER_BYTES].copy_from_slice(&header);
+        let (key, used) = (codec.keys.object(&name), HEADER_BYTES);
+        Self { name, header, key, buffer, used, table: FrameTable::default(), overhead: FOOTER_OVERHEAD, bytes_max }
+    }
+
+    /// Returns whether there is nothing in it yet.
+    pub fn is_empty(&self) -> bool {
+        self.table.frames.is_empty()
+    }
+
+    /// Returns whether `frame` fits.
+    pub fn fits(&self, frame: &Frame<'_>) -> bool {
+        self.used + self.overhead + frame.body.len() + frame_overhead(frame.chunks.len()) <= self.bytes_max
+    }
+
+    /// Seals a frame into the pack.
+    ///
+    /// # Errors
+    /// If the frame does not fit, which is for the caller to ask before.
+    pub fn append(&mut self, frame: &Frame<'_>) -> Result<()> {
+        if !self.fits(frame) {
+            return Err(Error::damaged_object(&self.name, "a frame was given that does not fit"));
+        }
+        let plain_bytes = frame.chunks.iter().map(|chunk| chunk.2).sum();
+        let sealed_bytes = (frame.body.len() + TAG_BYTES) as u32;
+        self.seal(frame.body, &[])?;
+        let chunks = frame.chunks.len() as u32;
+        self.table.frames.push(FrameRecord { encoding: frame.encoding, sealed_bytes, plain_bytes, chunks });
+        let records = frame.chunks.iter().map(|&(id, kind, bytes)| ChunkRecord { id, kind, bytes, delta: None });
+        self.table.chunks.extend(records);
+        self.overhead += frame_overhead(frame.chunks.len()) - TAG_BYTES;
+        Ok(())
+    }
+
+    /// Seals `plain` at the end of the buffer; its position is its nonce. The header is associated with everything.
+    fn seal(&mut self, plain: &[u8], also_associated: &[u8]) -> Result<()> {
+        let at = self.used;
+        let mut associated = [0; HEADER_BYTES + TRAILER_BYTES];
+        associated[..HEADER_BYTES].copy_from_slice(&self.header);
+        associated[HEADER_BYTES..][..also_associated.len()].copy_from_slice(also_associated);
+        let associated = &associated[..HEADER_BYTES + also_associated.len()];
+        self.used += plain.len() + TAG_BYTES;
+        let out = self.buffer.get_mut(at..self.used);
+        out.ok_or(BadSeal)
+            .and_then(|out| self.key.seal(at as u64, associated, plain, out))
+            .map_err(|BadSeal| Error::damaged_object(&self.name, "could not be sealed"))
+    }
+
+    /// Closes the pack: padding, footer, trailer.
+    ///
+    /// # Errors
+    /// If sealing fails, which it does only for want of memory.
+    pub fn finish(mut self) -> Result<SealedPack> {
+        // The padding's own length is part of the footer, so the footer is measured with the longest it can be.
+        let footer = Footer { table: std::mem::take(&mut self.table), padding_bytes: self.bytes_max as u32 };
+        let footer_bytes = footer.encode().len();
+        let bare = self.used + footer_bytes + TAG_BYTES + TRAILER_BYTES;
+        let room = (padme(bare as u64) as usize).min(self.bytes_max).saturating_sub(bare);
+        let padding_bytes = room.saturating_sub(TAG_BYTES);
+        if padding_bytes > 0 {
+            self.seal(&vec![0; padding_bytes], &[])?;
+        }
+        let footer = Footer { padding_bytes: padding_bytes as u32, ..footer };
+        let encoded = footer.encode();
+        let trailer = Trailer { footer_bytes: (encoded.len() + TAG_BYTES) as u32, parity_bytes: 0 }.encode();
+        self.seal(&encoded, &trailer)?;
+        let end = self.used + TRAILER_BYTES;
+        debug_assert!(end <= self.bytes_max, "the overhead was counted in full");
+        self.buffer[self.used..end].copy_from_slice(&trailer);
+        Ok(SealedPack { id: self.name.id, table: footer.table, buffer: self.buffer, used: end })
+    }
+}

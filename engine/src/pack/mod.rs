@@ -1,0 +1,7 @@
+//! Rank 4: packs of frames. `docs/format.md` has the layout.
+
+mod builder;
+mod reader;
+
+pub use builder::{Frame, PackBuilder, SealedPack, frame_overhead};
+pub use reader::{read_footer, verify};

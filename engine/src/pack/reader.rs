@@ -1,0 +1,88 @@
+//! Reads a pack on its own, without any index.
+
+use crate::base::limits::{FOOTER_BYTES_MAX, FRAME_BYTES_MAX};
+use crate::base::{ObjectKind, ObjectName};
+use crate::codec::{Codec, FrameDecoder};
+use crate::crypt::BadSeal;
+use crate::error::{Error, Result};
+use crate::format::header::{HEADER_BYTES, TAG_BYTES};
+use crate::format::pack::{Footer, TRAILER_BYTES, Trailer};
+use crate::hash;
+
+/// Returns the footer of the pack `name`, of which `pack` is all the bytes.
+///
+/// # Errors
+/// `Damaged` or `NewerFormat`.
+pub fn read_footer(codec: &Codec, name: &ObjectName, pack: &[u8]) -> Result<Footer> {
+    let header = codec.check_header(name, pack)?;
+    let too_short = || Error::damaged_object(name, format!("only {} bytes long", pack.len()));
+    let trailer_at = pack.len().checked_sub(TRAILER_BYTES).ok_or_else(too_short)?;
+    let trailer_bytes = &pack[trailer_at..];
+    let trailer = Trailer::decode(trailer_bytes).map_err(|error| Error::damaged(name, &error))?;
+    let footer_bytes = trailer.footer_bytes as usize;
+    let footer_at = trailer_at.checked_sub(footer_bytes).filter(|&at| at >= HEADER_BYTES).ok_or_else(too_short)?;
+    if !(TAG_BYTES..=FOOTER_BYTES_MAX).contains(&footer_bytes) {
+        return Err(Error::damaged_object(name, format!("names a footer of {footer_bytes} bytes")));
+    }
+    let mut associated = [0; HEADER_BYTES + TRAILER_BYTES];
+    associated[..HEADER_BYTES].copy_from_slice(&header);
+    associated[HEADER_BYTES..].copy_from_slice(trailer_bytes);
+    let mut plain = vec![0; footer_bytes - TAG_BYTES];
+    codec
+        .keys
+        .object(name)
+        .open(footer_at as u64, &associated, &pack[footer_at..trailer_at], &mut plain)
+        .map_err(|BadSeal| Error::damaged_object(name, "the seal of its footer does not fit"))?;
+    let footer = Footer::decode(&plain).map_err(|error| Error::damaged(name, &error))?;
+    let padding = if footer.padding_bytes == 0 { 0 } else { u64::from(footer.padding_bytes) + TAG_BYTES as u64 };
+    if footer.table.end() + padding != footer_at as u64 {
+        return Err(Error::damaged_object(name, "its frames do not end where its footer begins"));
+    }
+    Ok(footer)
+}
+
+/// Opens everything in the pack `name`, of which `pack` is all the bytes, recomputes every id, and returns the footer.
+///
+/// # Errors
+/// `Damaged` for the first thing that is not as it was written.
+pub fn verify(codec: &Codec, name: &ObjectName, pack: &[u8]) -> Result<Footer> {
+    debug_assert!(name.kind == ObjectKind::Pack, "only packs have footers");
+    let footer = read_footer(codec, name, pack)?;
+    let header = codec.header(name);
+    let key = codec.keys.object(name);
+    let failed = |error: std::io::Error| Error::damaged_object(name, format!("could not be read: {error}"));
+    let mut decoder = FrameDecoder::new().map_err(failed)?;
+    let mut plain = vec![0; FRAME_BYTES_MAX];
+    let mut decoded = None;
+    let mut outcome = Ok(());
+    footer.table.locate(name.id, |chunk, location| {
+        if outcome.is_err() {
+            return;
+        }
+        let frame = location.frame;
+        if decoded != Some(frame.offset) {
+            let sealed = &pack[frame.offset as usize..][..frame.sealed_bytes as usize];
+            let out = &mut plain[..frame.plain_bytes as usize];
+            outcome = decoder.decode(&key, &header, &frame, sealed, out).map_err(|error| Error::damaged(name, &error));
+            decoded = Some(frame.offset);
+        }
+        if outcome.is_ok() && chunk.delta.is_none() {
+            let bytes = &plain[location.offset as usize..][..location.bytes as usize];
+            if hash::chunk_id(codec.keys.ids(chunk.kind), bytes) != chunk.id {
+                outcome =
+                    Err(Error::damaged_object(name, format!("chunk {} has other bytes than its id says", chunk.id)));
+            }
+        }
+    });
+    outcome?;
+    let padding_at = footer.table.end() as usize;
+    if footer.padding_bytes > 0 {
+        let mut zeros = vec![0; footer.padding_bytes as usize];
+        let sealed = &pack[padding_at..][..zeros.len() + TAG_BYTES];
+        let opened = key.open(padding_at as u64, &header, sealed, &mut zeros);
+        if opened.is_err() || zeros.iter().any(|&byte| byte != 0) {
+            return Err(Error::damaged_object(name, "its padding is not as it was sealed"));
+        }
+    }
+    Ok(footer)
+}

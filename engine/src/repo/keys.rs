@@ -1,0 +1,231 @@
+//! Key slots of a repository: list, add, change, remove.
+
+use crate::base::limits::{KEY_SLOTS_MAX, SMALL_OBJECT_BYTES_MAX};
+use crate::base::{ObjectId, ObjectKind, ObjectName, RepositoryId};
+use crate::codec::Codec;
+use crate::crypt::{self, MasterKey, RecoveryKey, SlotSecret};
+use crate::error::{Error, Result};
+use crate::format::header::{FORMAT_VERSION, HEADER_BYTES, Header};
+use crate::format::key_slot::{Argon2Params, KeySlot, LABEL_BYTES_MAX, SlotKind};
+use crate::format::tree::Timestamp;
+use crate::repo::{Repository, Secret, new_object_id, no_random, now};
+use crate::store::Store;
+
+/// What opens a key slot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum KeyOpens {
+    /// A password.
+    Password,
+    /// The recovery key, or a key file that holds it.
+    RecoveryKey,
+}
+
+/// A key slot as users see it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeyInfo {
+    /// The slot's random id.
+    pub id: ObjectId,
+    /// What opens it.
+    pub opens: KeyOpens,
+    /// The user's word for it.
+    pub label: String,
+    /// When it was made.
+    pub created: Timestamp,
+    /// Whether it is as someone made it who had the repository's key.
+    pub is_intact: bool,
+}
+
+/// What a new slot opens with.
+pub(super) enum NewSlot<'a> {
+    Password(&'a str, Argon2Params),
+    Recovery(&'a RecoveryKey),
+}
+
+/// Stores a new slot and returns its id.
+pub(super) fn put_slot(
+    store: &dyn Store,
+    codec: &Codec,
+    master: &MasterKey,
+    new: &NewSlot<'_>,
+    label: &str,
+) -> Result<ObjectId> {
+    if label.len() > LABEL_BYTES_MAX {
+        let reason = format!("{} bytes is too long; use at most {LABEL_BYTES_MAX}", label.len());
+        return Err(Error::InvalidOption { option: "label", reason });
+    }
+    let secret = match new {
+        NewSlot::Password("", _) => {
+            let reason = "an empty password protects nothing; choose another".into();
+            return Err(Error::InvalidKey { object: "password".into(), reason });
+        }
+        NewSlot::Password(password, argon2) => SlotSecret::Password(password, *argon2),
+        NewSlot::Recovery(key) => SlotSecret::Recovery(key),
+    };
+    let name = ObjectName::new(ObjectKind::Key, new_object_id()?);
+    let header = codec.header(&name);
+    let slot = crypt::make_slot(master, &secret, &header, label, now()).map_err(no_random)?;
+    let mut object = header.to_vec();
+    object.extend_from_slice(&slot.encode_body());
+    object.extend_from_slice(&slot.mac);
+    store.put(&name, &object)?;
+    Ok(name.id)
+}
+
+/// Reads a slot, of which nothing is proven yet.
+fn get_slot(store: &dyn Store, repository: RepositoryId, location: &str, id: ObjectId) -> Result<(Vec<u8>, KeySlot)> {
+    let name = ObjectName::new(ObjectKind::Key, id);
+    let object = store.get(&name, SMALL_OBJECT_BYTES_MAX)?;
+    let header = Header::decode(&object).map_err(|error| Error::damaged(name, &error))?;
+    if header.version > FORMAT_VERSION {
+        let (found, supported) = (header.version, FORMAT_VERSION);
+        return Err(Error::NewerFormat { repository: location.to_owned(), found, supported });
+    }
+    if header != Header::new(repository, name) {
+        return Err(Error::damaged_object(&name, "its header is that of another object or repository"));
+    }
+    let slot = KeySlot::decode(&object[HEADER_BYTES..]).map_err(|error| Error::damaged(name, &error))?;
+    Ok((object[..HEADER_BYTES].to_vec(), slot))
+}
+
+fn slot_ids(store: &dyn Store) -> Result<Vec<ObjectId>> {
+    let ids = store.list(ObjectKind::Key)?;
+    if ids.len() > KEY_SLOTS_MAX {
+        let reason = format!("there are {} key slots, more than {KEY_SLOTS_MAX}", ids.len());
+        return Err(Error::Damaged { object: "keys".into(), reason });
+    }
+    Ok(ids.into_iter().map(|(id, _)| id).collect())
+}
+
+/// Returns the master key from the first slot that `secret` opens. Slots that are damaged are passed over; if none
+/// opens, the damage is what is told.
+pub(super) fn find_master(
+    store: &dyn Store,
+    repository: RepositoryId,
+    location: &str,
+    secret: &Secret,
+) -> Result<MasterKey> {
+    let secret = match secret {
+        Secret::Password(password) => SlotSecret::Password(password, crypt::DEFAULT_ARGON2),
+        Secret::Recovery(key) => SlotSecret::Recovery(key),
+    };
+    let ids = slot_ids(store)?;
+    let mut damage = None;
+    for &id in &ids {
+        match get_slot(store, repository, location, id) {
+            Ok((_, slot)) => {
+                if let Some(master) = crypt::open_slot(&slot, &secret).map_err(no_random)? {
+                    return Ok(master);
+                }
+            }
+            Err(error) => damage = Some(error),
+        }
+    }
+    Err(damage.unwrap_or_else(|| Error::WrongKey { repository: location.to_owned(), slots: ids.len() }))
+}
+
+impl Repository {
+    fn slot(&self, id: ObjectId) -> Result<(Vec<u8>, KeySlot)> {
+        get_slot(self.store.as_ref(), self.codec.repository, &self.codec.location, id)
+    }
+
+    /// Returns every key slot, oldest first, and an error for each one that cannot be read.
+    ///
+    /// # Errors
+    /// If the list of slots cannot be had.
+    pub fn keys(&self) -> Result<(Vec<KeyInfo>, Vec<Error>)> {
+        let mut keys = Vec::new();
+        let mut errors = Vec::new();
+        for id in slot_ids(self.store.as_ref())? {
+            match self.slot(id) {
+                Ok((header, slot)) => keys.push(KeyInfo {
+                    id,
+                    opens: match slot.kind {
+                        SlotKind::Password { .. } => KeyOpens::Password,
+                        SlotKind::Recovery { .. } => KeyOpens::RecoveryKey,
+                    },
+                    created: slot.created,
+                    is_intact: crypt::slot_mac_matches(&self.codec.keys, &header, &slot),
+                    label: slot.label,
+                }),
+                Err(error) => errors.push(error),
+            }
+        }
+        keys.sort_by_key(|key| (key.created, key.id));
+        Ok((keys, errors))
+    }
+
+    /// Adds a password, under a label of the user's, and returns the new slot's id.
+    ///
+    /// # Errors
+    /// `InvalidKey` for an empty password; the store's own.
+    pub fn add_password(&self, password: &str, label: &str) -> Result<ObjectId> {
+        self.check_writable("key add")?;
+        let slot = NewSlot::Password(password, crypt::DEFAULT_ARGON2);
+        let id = put_slot(self.store.as_ref(), &self.codec, &self.master, &slot, label)?;
+        self.store.sync()?;
+        Ok(id)
+    }
+
+    /// Adds `new` and removes every slot that `old` opens.
+    ///
+    /// # Errors
+    /// `WrongKey` if `old` opens none; then nothing was changed.
+    pub fn change_password(&self, old: &str, new: &str) -> Result<ObjectId> {
+        self.check_writable("key change-password")?;
+        let mut replaced = Vec::new();
+        let ids = slot_ids(self.store.as_ref())?;
+        for &id in &ids {
+            if let Ok((_, slot)) = self.slot(id) {
+                let secret = SlotSecret::Password(old, crypt::DEFAULT_ARGON2);
+                if crypt::open_slot(&slot, &secret).map_err(no_random)?.is_some() {
+                    replaced.push((id, slot.label));
+                }
+            }
+        }
+        let Some((_, label)) = replaced.first() else {
+            return Err(Error::WrongKey { repository: self.location(), slots: ids.len() });
+        };
+        let added = self.add_password(new, label)?;
+        for (id, _) in replaced {
+            self.store.delete(&ObjectName::new(ObjectKind::Key, id))?;
+        }
+        self.store.sync()?;
+        Ok(added)
+    }
+
+    /// Removes the slot whose id begins with `prefix`.
+    ///
+    /// # Errors
+    /// `InvalidKey` if none or several match, or if no intact slot would be left to open the repository with.
+    pub fn remove_key(&self, prefix: &str) -> Result<ObjectId> {
+        self.check_writable("key remove")?;
+        let ids = slot_ids(self.store.as_ref())?;
+        let matching: Vec<_> = ids.into_iter().filter(|id| id.to_string().starts_with(prefix)).collect();
+        let refused = |reason: &str| Err(Error::InvalidKey { object: format!("key {prefix}"), reason: reason.into() });
+        let id = match matching.as_slice() {
+            [id] if !prefix.is_empty() => *id,
+            [] => return refused("no key has such an id; `key list` shows them"),
+            _ => return refused("several keys have such an id; give more digits"),
+        };
+        if !self.keys()?.0.iter().any(|key| key.id != id && key.is_intact) {
+            return refused("it is the last key; without it nobody could open the repository, so add another first");
+        }
+        self.store.delete(&ObjectName::new(ObjectKind::Key, id))?;
+        self.store.sync()?;
+        Ok(id)
+    }
+
+    /// Returns the recovery key.
+    ///
+    /// # Errors
+    /// `InvalidKey` if its slot was removed.
+    pub fn recovery_key(&self) -> Result<RecoveryKey> {
+        let mut keys = slot_ids(self.store.as_ref())?.into_iter().filter_map(|id| self.slot(id).ok());
+        let found = keys.find_map(|(_, slot)| crypt::unseal_recovery(&self.codec.keys, &slot));
+        found.ok_or_else(|| Error::InvalidKey {
+            object: "recovery key".into(),
+            reason: "its slot was removed from this repository; a password still opens it".into(),
+        })
+    }
+}

@@ -1,0 +1,289 @@
+//! Rank 7: a repository: create, open, keys.
+
+mod keys;
+mod location;
+mod options;
+
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use crate::base::limits::{INDEX_BYTES_MAX, INDEX_PLAIN_BYTES_MAX, SMALL_OBJECT_BYTES_MAX};
+use crate::base::{ObjectId, ObjectKind, ObjectName, RepositoryId};
+use crate::catalog::Catalog;
+use crate::chunk::{Chunker, DEFAULT_PARAMS};
+use crate::chunks::{self, ChunkReader};
+use crate::codec::Codec;
+use crate::crypt::{Keys, MasterKey, RecoveryKey, random};
+use crate::error::{Error, Result, StoreError, StoreErrorKind};
+use crate::format::config::{ChunkerParams, Config};
+use crate::format::header::{FORMAT_VERSION, Header};
+use crate::format::index::Index;
+use crate::format::tree::Timestamp;
+use crate::snapshot::{self, Snapshot};
+use crate::store::{Access, Store};
+
+pub use keys::{KeyInfo, KeyOpens};
+pub use location::Location;
+pub use options::{OpenOptions, Secret};
+
+/// An open repository. Operations are methods of it; each may use all cores.
+///
+/// Its memory stays within [`OpenOptions::memory_bytes`], whatever the size of the data.
+pub struct Repository {
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) codec: Arc<Codec>,
+    pub(crate) catalog: Arc<Catalog>,
+    pub(crate) chunker: Arc<Chunker>,
+    pub(crate) master: MasterKey,
+    pub(crate) config: Config,
+    pub(crate) access: Access,
+    pub(crate) memory_bytes: usize,
+}
+
+/// Returns the time now.
+pub(crate) fn now() -> Timestamp {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    Timestamp { seconds: since.as_secs() as i64, nanos: since.subsec_nanos() }
+}
+
+pub(crate) fn no_random(error: std::io::Error) -> Error {
+    StoreError::from_io("random numbers", "ask the system for them", error).into()
+}
+
+/// Returns a new random object id.
+pub(crate) fn new_object_id() -> Result<ObjectId> {
+    Ok(ObjectId::from_bytes(random().map_err(no_random)?))
+}
+
+/// Adds what a caller needs to know to the errors that stores give for a place as a whole.
+fn at_location(location: &str, error: StoreError) -> Error {
+    let repository = location.to_owned();
+    match error.kind {
+        StoreErrorKind::NotFound => Error::RepositoryNotFound { repository },
+        StoreErrorKind::InUse => Error::RepositoryInUse { repository },
+        StoreErrorKind::AlreadyExists => Error::RepositoryExists { repository },
+        _ => error.into(),
+    }
+}
+
+impl Repository {
+    /// Makes a repository at `location` that opens with `recovery`, and with `password` if one is given.
+    ///
+    /// # Errors
+    /// `RepositoryExists` if there is anything there; it stays as it is.
+    pub fn create(
+        location: &Location,
+        recovery: &RecoveryKey,
+        password: Option<&str>,
+        options: &OpenOptions,
+    ) -> Result<Self> {
+        options.check()?;
+        let store =
+            location.create(options.store_cache_bytes()).map_err(|error| at_location(&location.to_string(), error))?;
+        Self::create_in(store, recovery, password, options).inspect_err(|_| location.remove_new())
+    }
+
+    /// Makes a repository in an empty store.
+    ///
+    /// # Errors
+    /// `RepositoryExists` if the store holds one already.
+    pub fn create_in(
+        store: Arc<dyn Store>,
+        recovery: &RecoveryKey,
+        password: Option<&str>,
+        options: &OpenOptions,
+    ) -> Result<Self> {
+        Self::create_with_params(store, recovery, password, options, DEFAULT_PARAMS)
+    }
+
+    /// As [`create_in`](Self::create_in), with other chunk sizes.
+    pub(crate) fn create_with_params(
+        store: Arc<dyn Store>,
+        recovery: &RecoveryKey,
+        password: Option<&str>,
+        options: &OpenOptions,
+        chunker: ChunkerParams,
+    ) -> Result<Self> {
+        options.check()?;
+        let location = store.location();
+        if !store.list(ObjectKind::Config)?.is_empty() {
+            return Err(Error::RepositoryExists { repository: location });
+        }
+        let repository = RepositoryId::from_bytes(random().map_err(no_random)?);
+        let master = MasterKey::from_bytes(random().map_err(no_random)?);
+        let codec = Codec { repository, location, keys: Keys::new(&master) };
+        let config = Config { created: now(), chunker };
+        keys::put_slot(store.as_ref(), &codec, &master, &keys::NewSlot::Recovery(recovery), "recovery key")?;
+        if let Some(password) = password {
+            let slot = keys::NewSlot::Password(password, options.argon2);
+            keys::put_slot(store.as_ref(), &codec, &master, &slot, "password")?;
+        }
+        // The config comes last: only with it is the store a repository.
+        if !store.is_atomic() {
+            store.sync()?;
+        }
+        store.put(&ObjectName::CONFIG, &codec.seal_object(&ObjectName::CONFIG, &config.encode())?)?;
+        store.sync()?;
+        Self::assemble(store, codec, master, config, Access::Write, options)
+    }
+
+    /// Opens the repository at `location`.
+    ///
+    /// # Errors
+    /// `RepositoryNotFound`, `RepositoryInUse` (once [`OpenOptions::wait`] is over), `WrongKey`, `NewerFormat`, or
+    /// `Damaged`.
+    pub fn open(location: &Location, secret: &Secret, access: Access, options: &OpenOptions) -> Result<Self> {
+        options.check()?;
+        let begun = Instant::now();
+        let store = loop {
+            match location.open(access, options.store_cache_bytes()) {
+                Err(error) if error.kind == StoreErrorKind::InUse && begun.elapsed() < options.wait => {
+                    if options.cancel.is_cancelled() {
+                        return Err(Error::Cancelled);
+                    }
+                    std::thread::sleep(Duration::from_millis(100));
+                }
+                outcome => break outcome.map_err(|error| at_location(&location.to_string(), error))?,
+            }
+        };
+        Self::open_in(store, secret, access, options)
+    }
+
+    /// Opens the repository that a store holds.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub fn open_in(store: Arc<dyn Store>, secret: &Secret, access: Access, options: &OpenOptions) -> Result<Self> {
+        options.check()?;
+        let location = store.location();
+        let object = match store.get(&ObjectName::CONFIG, SMALL_OBJECT_BYTES_MAX) {
+            Err(error) if error.kind == StoreErrorKind::NotFound => {
+                return Err(Error::RepositoryNotFound { repository: location });
+            }
+            outcome => outcome?,
+        };
+        let header = Header::decode(&object).map_err(|error| Error::damaged(ObjectName::CONFIG, &error))?;
+        if header.version > FORMAT_VERSION {
+            let (found, supported) = (header.version, FORMAT_VERSION);
+            return Err(Error::NewerFormat { repository: location, found, supported });
+        }
+        let master = keys::find_master(store.as_ref(), header.repository, &location, secret)?;
+        let codec = Codec { repository: header.repository, location, keys: Keys::new(&master) };
+        let payload = codec.open_object(&ObjectName::CONFIG, &object, SMALL_OBJECT_BYTES_MAX)?;
+        let config = Config::decode(&payload).map_err(|error| Error::damaged(ObjectName::CONFIG, &error))?;
+        Self::assemble(store, codec, master, config, access, options)
+    }
+
+    fn assemble(
+        store: Arc<dyn Store>,
+        codec: Codec,
+        master: MasterKey,
+        config: Config,
+        access: Access,
+        options: &OpenOptions,
+    ) -> Result<Self> {
+        let folder = options.cache_dir.as_ref().map(|dir| dir.join(codec.repository.to_string()));
+        let catalog = Catalog::open(folder.as_deref(), &codec.repository, options.catalog_cache_bytes())?;
+        load_catalog(store.as_ref(), &codec, &catalog)?;
+        let chunker = Arc::new(Chunker::new(config.chunker, codec.keys.gear()));
+        let (codec, catalog) = (Arc::new(codec), Arc::new(catalog));
+        Ok(Self { store, codec, catalog, chunker, master, config, access, memory_bytes: options.memory_bytes })
+    }
+
+    /// Returns the repository's random id, the same for its whole life.
+    pub fn id(&self) -> RepositoryId {
+        self.codec.repository
+    }
+
+    /// Returns where the repository lies, as the user would name it.
+    pub fn location(&self) -> String {
+        self.codec.location.clone()
+    }
+
+    /// Returns when the repository was made.
+    pub fn created(&self) -> Timestamp {
+        self.config.created
+    }
+
+    /// Returns every snapshot that can be read, oldest first, and an error for each one that cannot.
+    ///
+    /// # Errors
+    /// If the list of snapshots cannot be had.
+    pub fn snapshots(&self) -> Result<(Vec<Snapshot>, Vec<Error>)> {
+        snapshot::load_all(self.store.as_ref(), &self.codec)
+    }
+
+    /// Returns the snapshot that `wanted` names: `latest`, or the first digits of an id.
+    ///
+    /// # Errors
+    /// `SnapshotNotFound`, `SnapshotAmbiguous`, or what kept it from being read.
+    pub fn snapshot(&self, wanted: &str) -> Result<Snapshot> {
+        let not_found = || Error::SnapshotNotFound { wanted: wanted.to_owned() };
+        if wanted == "latest" {
+            let (mut snapshots, mut errors) = self.snapshots()?;
+            return snapshots.pop().ok_or_else(|| errors.pop().unwrap_or_else(not_found));
+        }
+        let prefix = wanted.to_ascii_lowercase();
+        let ids = self.store.list(ObjectKind::Snapshot)?;
+        let mut matching = ids.iter().map(|(id, _)| *id).filter(|id| id.to_string().starts_with(&prefix));
+        match (matching.next().filter(|_| !prefix.is_empty()), matching.next()) {
+            (Some(id), None) => snapshot::load(self.store.as_ref(), &self.codec, id),
+            (Some(_), Some(_)) => {
+                Err(Error::SnapshotAmbiguous { wanted: wanted.to_owned(), matches: 2 + matching.count() })
+            }
+            (None, _) => Err(not_found()),
+        }
+    }
+
+    /// Checks that the repository was opened for writing.
+    pub(crate) fn check_writable(&self, doing: &'static str) -> Result<()> {
+        match self.access {
+            Access::Write => Ok(()),
+            Access::Read => Err(Error::InvalidOption {
+                option: doing,
+                reason: "the repository was opened for reading; open it with Access::Write".into(),
+            }),
+        }
+    }
+
+    /// Returns a reader of chunks that keeps a sixteenth of the memory budget in decoded frames.
+    pub(crate) fn reader(&self) -> ChunkReader {
+        let (codec, catalog) = (Arc::clone(&self.codec), Arc::clone(&self.catalog));
+        ChunkReader::new(codec, catalog, Arc::clone(&self.store), self.memory_bytes / 16)
+    }
+}
+
+/// Brings a catalog in line with the store: an entry counts only while its index object is in the store's list now.
+pub(crate) fn load_catalog(store: &dyn Store, codec: &Codec, catalog: &Catalog) -> Result<()> {
+    let listed: Vec<ObjectId> = store.list(ObjectKind::Index)?.into_iter().map(|(id, _)| id).collect();
+    let mut known = catalog.index_objects()?;
+    known.sort_unstable();
+    let live: std::collections::HashSet<_> = listed.iter().collect();
+    if known.iter().any(|id| !live.contains(id)) {
+        catalog.clear()?;
+        known.clear();
+    }
+    for id in listed {
+        if known.binary_search(&id).is_err() {
+            let index = load_index(store, codec, id)?;
+            catalog.add(&id, &mut chunks::entries_of(&index))?;
+        }
+    }
+    Ok(())
+}
+
+/// Reads an index object.
+pub(crate) fn load_index(store: &dyn Store, codec: &Codec, id: ObjectId) -> Result<Index> {
+    let name = ObjectName::new(ObjectKind::Index, id);
+    let object = store.get(&name, INDEX_BYTES_MAX)?;
+    let payload = codec.open_object(&name, &object, INDEX_PLAIN_BYTES_MAX)?;
+    let index = Index::decode(&payload).map_err(|error| Error::damaged(name, &error))?;
+    let has_delta = index.packs.iter().any(|pack| pack.table.chunks.iter().any(|chunk| chunk.delta.is_some()));
+    if has_delta {
+        return Err(Error::damaged_object(
+            &name,
+            "lists delta chunks, which this version does not read; use a newer one",
+        ));
+    }
+    Ok(index)
+}

@@ -1,0 +1,96 @@
+//! How a repository is opened.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use zeroize::Zeroizing;
+
+use crate::base::CancelToken;
+use crate::base::limits::{MEMORY_BYTES_DEFAULT, MEMORY_BYTES_MIN, MIB};
+use crate::crypt::{DEFAULT_ARGON2, RecoveryKey};
+use crate::error::{Error, Result};
+use crate::format::key_slot::Argon2Params;
+
+/// What opens a repository.
+#[derive(Clone)]
+#[non_exhaustive]
+pub enum Secret {
+    /// A password; stretching it takes about a tenth of a second.
+    Password(Zeroizing<String>),
+    /// The recovery key, which a key file holds too.
+    Recovery(RecoveryKey),
+}
+
+impl Secret {
+    /// Makes the secret of a password.
+    pub fn password(text: impl Into<String>) -> Self {
+        Self::Password(Zeroizing::new(text.into()))
+    }
+}
+
+/// Options of [`Repository::open`](crate::Repository::open) and the `create` functions.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct OpenOptions {
+    /// Where catalogs are kept from run to run; each repository has a folder of its own in it. `None`: nowhere, and
+    /// every opening reads all index objects anew.
+    pub cache_dir: Option<PathBuf>,
+    /// What the engine's buffers and caches may take together, in bytes; at least 64 MiB, 128 MiB if not set.
+    pub memory_bytes: usize,
+    /// How long to wait for another process to be done with the repository.
+    pub wait: Duration,
+    /// Ends the waiting.
+    pub cancel: CancelToken,
+    /// How new passwords are stretched; tests use less.
+    pub(crate) argon2: Argon2Params,
+}
+
+impl Default for OpenOptions {
+    fn default() -> Self {
+        Self {
+            cache_dir: None,
+            memory_bytes: MEMORY_BYTES_DEFAULT,
+            wait: Duration::ZERO,
+            cancel: CancelToken::new(),
+            argon2: DEFAULT_ARGON2,
+        }
+    }
+}
+
+impl OpenOptions {
+    /// Sets [`cache_dir`](Self::cache_dir).
+    pub fn cache_dir(mut self, dir: impl Into<PathBuf>) -> Self {
+        self.cache_dir = Some(dir.into());
+        self
+    }
+
+    /// Sets [`memory_bytes`](Self::memory_bytes).
+    pub fn memory_bytes(mut self, bytes: usize) -> Self {
+        self.memory_bytes = bytes;
+        self
+    }
+
+    /// Sets [`wait`](Self::wait).
+    pub fn wait(mut self, duration: Duration) -> Self {
+        self.wait = duration;
+        self
+    }
+
+    pub(super) fn check(&self) -> Result<()> {
+        if self.memory_bytes >= MEMORY_BYTES_MIN {
+            return Ok(());
+        }
+        let reason = format!("{} bytes is too little; give at least {} MiB", self.memory_bytes, MEMORY_BYTES_MIN / MIB);
+        Err(Error::InvalidOption { option: "memory", reason })
+    }
+
+    // The budget in eighths: four for packs (see the chunk writer), two for the runs of large files, one for the
+    // store's pages, half for the catalog's and half for decoded frames.
+    pub(super) const fn store_cache_bytes(&self) -> usize {
+        self.memory_bytes / 8
+    }
+
+    pub(super) const fn catalog_cache_bytes(&self) -> usize {
+        self.memory_bytes / 16
+    }
+}

@@ -1,0 +1,245 @@
+//! Restores one file, link or device.
+
+use std::fs::File;
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+use std::sync::atomic::Ordering;
+
+use rayon::prelude::*;
+
+use crate::base::limits::MIB;
+use crate::base::{Event, ShortId};
+use crate::error::{Error, Result};
+use crate::format::content::{Content, Part};
+use crate::format::index::ChunkKind;
+use crate::format::tree::{Entry, Node};
+use crate::restore::holes::punch_or_extend;
+use crate::restore::options::Overwrite;
+use crate::restore::run::{Place, Restore, lock};
+use crate::restore::target::{LocalOwners, TargetDir, TargetKind, TargetStat};
+use crate::tree;
+
+/// Files up to this size are written by one thread, in one call if they have no holes.
+const SMALL_BYTES_MAX: u64 = 2 * MIB as u64;
+/// Chunks that lie one after the other are written together up to about this many bytes.
+const RUN_BYTES: u64 = 512 * 1024;
+/// How many runs of a large file wait for the workers at once.
+const RUNS_MAX: usize = 256;
+
+/// Chunks that lie one after the other in a file.
+#[derive(Default)]
+struct Run {
+    offset: u64,
+    bytes: u64,
+    chunks: Vec<(ShortId, u64)>,
+}
+
+impl Restore<'_> {
+    /// Returns whether a file that is at the target already stays.
+    pub fn keeps(&self, existing: &TargetStat, entry: &Entry) -> bool {
+        match self.options.overwrite {
+            Overwrite::Never => true,
+            Overwrite::Always => false,
+            Overwrite::IfChanged => {
+                let bytes = entry.node.content().map_or(0, Content::bytes);
+                let is_file = matches!(entry.node, Node::File { .. });
+                is_file
+                    && existing.kind == TargetKind::File
+                    && existing.size == bytes
+                    && existing.mtime == entry.metadata.mtime
+            }
+        }
+    }
+
+    /// Restores anything but a directory.
+    pub fn leaf(&self, entry: &Entry, place: &Place<'_>, owners: &LocalOwners) -> Result<()> {
+        let bytes = entry.node.content().map_or(0, Content::bytes);
+        if self.options.dry_run {
+            self.done(bytes);
+            return Ok(());
+        }
+        let dir = place.make()?;
+        match &entry.node {
+            Node::File { content, .. } => self.file(entry, content, place, &dir, owners)?,
+            _ => self.special(entry, place, &dir, owners)?,
+        }
+        Ok(())
+    }
+
+    fn done(&self, bytes: u64) {
+        self.files.fetch_add(1, Ordering::Relaxed);
+        self.bytes.fetch_add(bytes, Ordering::Relaxed);
+        self.send(&Event::Progress { files: 1, bytes });
+    }
+
+    fn kept(&self, bytes: u64) {
+        self.files_kept.fetch_add(1, Ordering::Relaxed);
+        self.send(&Event::Progress { files: 1, bytes });
+    }
+
+    fn file(
+        &self,
+        entry: &Entry,
+        content: &Content,
+        place: &Place<'_>,
+        dir: &TargetDir,
+        owners: &LocalOwners,
+    ) -> Result<()> {
+        let path = || place.join(&entry.name);
+        let name = entry.name.as_slice();
+        let apply = |file: &File| {
+            for problem in self.applier.new_file(dir, file, &entry.metadata, owners) {
+                self.warn(&path(), problem.to_string());
+            }
+        };
+        if let Some(file) = dir.create_file(name)? {
+            if let Err(error) = self.write(&file, content, &path()) {
+                // Half a file under a whole file's name would be worse than none.
+                let _ = dir.remove_non_dir(name);
+                return Err(error);
+            }
+            apply(&file);
+            self.done(content.bytes());
+        } else {
+            let existing = dir.stat(name)?;
+            if existing.is_some_and(|existing| self.keeps(&existing, entry)) {
+                self.kept(content.bytes());
+            } else {
+                let replacement = dir.create_replacement(name)?;
+                self.write(replacement.file(), content, &path())?;
+                apply(replacement.file());
+                replacement.commit()?;
+                self.done(content.bytes());
+            }
+        }
+        if self.options.verify {
+            self.verify(&dir.open_for_read(name)?, content, &path())?;
+        }
+        Ok(())
+    }
+
+    fn special(&self, entry: &Entry, place: &Place<'_>, dir: &TargetDir, owners: &LocalOwners) -> Result<()> {
+        let name = entry.name.as_slice();
+        if let Some(existing) = dir.stat(name)? {
+            if self.keeps(&existing, entry) {
+                self.kept(0);
+                return Ok(());
+            }
+            dir.remove_non_dir(name)?;
+        }
+        let was_made = match &entry.node {
+            Node::Symlink { target } => dir.symlink(name, target)?,
+            Node::Fifo => dir.make_fifo(name)?,
+            Node::CharDevice { device } => dir.make_device(name, false, *device)?,
+            Node::BlockDevice { device } => dir.make_device(name, true, *device)?,
+            Node::File { .. } | Node::Directory { .. } => true,
+        };
+        if !was_made {
+            let reason = "something was put in its place during the restore; run it again".into();
+            return Err(Error::UnsafeTarget { path: place.join(name), reason });
+        }
+        let is_symlink = matches!(entry.node, Node::Symlink { .. });
+        for problem in self.applier.other(dir, name, &entry.metadata, owners, is_symlink)? {
+            self.warn(&place.join(name), problem.to_string());
+        }
+        self.done(0);
+        Ok(())
+    }
+
+    /// Writes a content into an empty file.
+    fn write(&self, file: &File, content: &Content, path: &Path) -> Result<()> {
+        let total = content.bytes();
+        let failed = |source| Error::File { path: path.to_owned(), action: "write the file", source };
+        let only_chunks = content.level == 0 && content.parts.iter().all(|part| matches!(part, Part::Chunk { .. }));
+        if total <= SMALL_BYTES_MAX && only_chunks {
+            let mut buffer = lock(&self.buffers).pop().unwrap_or_default();
+            buffer.clear();
+            let read = content.parts.iter().try_for_each(|part| match part {
+                Part::Chunk { id, bytes } => self.chunk(id, *bytes, &mut buffer),
+                Part::Hole { .. } => Ok(()),
+            });
+            let written = read
+                .and_then(|()| if buffer.is_empty() { Ok(()) } else { file.write_all_at(&buffer, 0).map_err(failed) });
+            lock(&self.buffers).push(buffer);
+            return written;
+        }
+        punch_or_extend(file, total).map_err(failed)?;
+        self.in_runs(content, &|run| {
+            let mut buffer = lock(&self.buffers).pop().unwrap_or_default();
+            buffer.clear();
+            let read = run.chunks.iter().try_for_each(|(id, bytes)| self.chunk(id, *bytes, &mut buffer));
+            let written = read.and_then(|()| file.write_all_at(&buffer, run.offset).map_err(failed));
+            lock(&self.buffers).push(buffer);
+            written
+        })
+    }
+
+    fn chunk(&self, id: &ShortId, bytes: u64, buffer: &mut Vec<u8>) -> Result<()> {
+        let before = buffer.len();
+        self.reader.read(id, ChunkKind::Data, buffer)?;
+        tree::check_length(id, (buffer.len() - before) as u64, bytes)
+    }
+
+    /// Calls `work` with all runs of a content, many at once.
+    fn in_runs(&self, content: &Content, work: &(dyn Fn(&Run) -> Result<()> + Sync)) -> Result<()> {
+        let work = |runs: &mut Vec<Run>| {
+            let outcome = runs.par_iter().try_for_each(|run| {
+                self.check_cancel()?;
+                work(run)
+            });
+            runs.clear();
+            outcome
+        };
+        let mut runs: Vec<Run> = Vec::new();
+        let mut at = 0;
+        tree::for_each_part(&self.reader, content, &mut |part| {
+            if let Part::Chunk { id, bytes } = part {
+                match runs.last_mut() {
+                    Some(run) if run.offset + run.bytes == at && run.bytes + bytes <= RUN_BYTES => {
+                        run.bytes += bytes;
+                        run.chunks.push((id, bytes));
+                    }
+                    _ => {
+                        if runs.len() >= RUNS_MAX {
+                            work(&mut runs)?;
+                        }
+                        runs.push(Run { offset: at, bytes, chunks: vec![(id, bytes)] });
+                    }
+                }
+            }
+            at += part.bytes();
+            Ok(())
+        })?;
+        work(&mut runs)
+    }
+
+    /// Compares a file with a content and warns if they differ.
+    fn verify(&self, file: &File, content: &Content, path: &Path) -> Result<()> {
+        let failed = |source| Error::File { path: path.to_owned(), action: "read the file back", source };
+        let found = file.metadata().map_err(failed)?.len();
+        let wanted = content.bytes();
+        if found != wanted {
+            self.warn(path, format!("differs when read back: has {found} bytes instead of {wanted}"));
+            return Ok(());
+        }
+        let differs = std::sync::atomic::AtomicBool::new(false);
+        self.in_runs(content, &|run| {
+            let mut wanted = lock(&self.buffers).pop().unwrap_or_default();
+            wanted.clear();
+            let mut found = vec![0; run.bytes as usize];
+            let read = run.chunks.iter().try_for_each(|(id, bytes)| self.chunk(id, *bytes, &mut wanted));
+            let outcome = read.and_then(|()| file.read_exact_at(&mut found, run.offset).map_err(failed));
+            if outcome.is_ok() && found != wanted {
+                differs.store(true, Ordering::Relaxed);
+            }
+            lock(&self.buffers).push(wanted);
+            outcome
+        })?;
+        if differs.into_inner() {
+            self.warn(path, "differs when read back; check the target's disk and restore again".into());
+        } else {
+            self.files_verified.fetch_add(1, Ordering::Relaxed);
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,10 @@
+//! Rank 8: restore and ls.
+
+mod files;
+mod holes;
+mod list;
+mod options;
+mod run;
+mod target;
+
+pub use options::{ListedEntry, ListedKind, Overwrite, RestoreOptions, RestoreReport, SnapshotPath};

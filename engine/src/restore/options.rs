@@ -1,0 +1,144 @@
+//! What a restore is told, and what it tells.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::base::{CancelToken, Observer};
+use crate::error::{Error, Result};
+use crate::format::tree::{Timestamp, is_valid_name};
+use crate::source::Patterns;
+
+/// What to do with a file that is at the target already.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Overwrite {
+    /// Replace it.
+    #[default]
+    Always,
+    /// Replace it unless size and mtime are the snapshot's.
+    IfChanged,
+    /// Keep it.
+    Never,
+}
+
+/// Options of [`Repository::restore`](crate::Repository::restore).
+#[derive(Clone, Default)]
+#[non_exhaustive]
+pub struct RestoreOptions {
+    /// Restore only what these patterns (as in `.gitignore`) match, and all below a folder they match; none: all.
+    /// Matched against paths from the snapshot's root.
+    pub include: Patterns,
+    /// Leave out what these match.
+    pub exclude: Patterns,
+    /// What to do with files that are there already.
+    pub overwrite: Overwrite,
+    /// Only count what would be written.
+    pub dry_run: bool,
+    /// Read everything back afterwards and compare it with the snapshot.
+    pub verify: bool,
+    /// Set owners by number, even where this system knows the recorded name under another.
+    pub numeric_owner: bool,
+    /// How many threads; 0: one for each core.
+    pub threads: usize,
+    /// Is told what happens.
+    pub observer: Option<Arc<dyn Observer>>,
+    /// Ends the restore at the next chunk.
+    pub cancel: CancelToken,
+}
+
+/// What a restore did.
+#[derive(Clone, Debug, Default)]
+#[non_exhaustive]
+pub struct RestoreReport {
+    /// Files, links and devices written; in a dry run, that would be.
+    pub files: u64,
+    /// Folders made or found, whose metadata was set.
+    pub directories: u64,
+    /// Bytes of content written.
+    pub bytes: u64,
+    /// Files that were there and stayed as they were.
+    pub files_kept: u64,
+    /// Files read back and found equal.
+    pub files_verified: u64,
+    /// How long it took.
+    pub duration: Duration,
+    /// What could not be restored in full, or differs when read back: path and reason.
+    pub warnings: Vec<(String, String)>,
+}
+
+/// A snapshot, or a path in one: `ID` or `ID:PATH`, where ID may be `latest` or the first digits of an id.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SnapshotPath {
+    /// The snapshot, as the user named it.
+    pub snapshot: String,
+    /// The path's components from the root; `None`: no path was given.
+    pub path: Option<Vec<Vec<u8>>>,
+}
+
+impl SnapshotPath {
+    /// Reads what the user wrote.
+    ///
+    /// # Errors
+    /// `InvalidOption` for a path with `..`.
+    pub fn parse(text: &[u8]) -> Result<Self> {
+        let (id, path) = match text.iter().position(|&byte| byte == b':') {
+            Some(at) => (&text[..at], Some(&text[at + 1..])),
+            None => (text, None),
+        };
+        let snapshot = String::from_utf8_lossy(id).into_owned();
+        let mut names = Vec::new();
+        for name in path.unwrap_or_default().split(|&byte| byte == b'/') {
+            if name.is_empty() || name == b"." {
+                continue;
+            }
+            if !is_valid_name(name) {
+                let reason = format!("{}: write the path without `..`", String::from_utf8_lossy(text));
+                return Err(Error::InvalidOption { option: "SNAPSHOT:PATH", reason });
+            }
+            names.push(name.to_vec());
+        }
+        Ok(Self { snapshot, path: path.map(|_| names) })
+    }
+}
+
+/// What a listed entry is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ListedKind {
+    /// A regular file.
+    File,
+    /// A directory.
+    Directory,
+    /// A symbolic link and where it points.
+    Symlink(Vec<u8>),
+    /// A named pipe.
+    Fifo,
+    /// A character device's number.
+    CharDevice(u64),
+    /// A block device's number.
+    BlockDevice(u64),
+}
+
+/// An entry of a snapshot as `ls` shows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ListedEntry {
+    /// The path from the snapshot's root, beginning with `/`.
+    pub path: Vec<u8>,
+    /// What it is.
+    pub kind: ListedKind,
+    /// Bytes of content, 0 for anything but a file.
+    pub bytes: u64,
+    /// Permission bits.
+    pub mode: u16,
+    /// Numeric owner.
+    pub uid: u32,
+    /// Numeric group.
+    pub gid: u32,
+    /// The owner's name on the machine that made the backup.
+    pub user: Option<String>,
+    /// The group's name there.
+    pub group: Option<String>,
+    /// When the content last changed.
+    pub mtime: Timestamp,
+}

@@ -1,0 +1,23 @@
+//! Rank 3: what is backed up, as the file system shows it: directories and their names, metadata, attributes, holes, the
+//! patterns that leave something out, and the names of owners.
+//!
+//! Everything below a root is reached through the descriptor of its directory and without following symbolic links, so a
+//! path that changes while it is walked never leads elsewhere.
+
+pub mod cachedir;
+pub mod dir;
+pub mod extents;
+pub mod names;
+pub mod owners;
+pub mod patterns;
+pub mod stat;
+pub mod xattrs;
+
+pub use cachedir::{CACHE_DIR_TAG, is_cache_dir};
+pub use dir::Dir;
+pub use extents::{Extent, data_extents, may_be_sparse};
+pub use names::Names;
+pub use owners::Owners;
+pub use patterns::{Patterns, Reach, Selection};
+pub use stat::{FileKind, Stat, same_file_state};
+pub use xattrs::file_xattrs;

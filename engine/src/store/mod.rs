@@ -1,0 +1,94 @@
+//! Where a repository's objects lie: one small trait, and the stores that have it.
+//!
+//! Everything above this module is the same for every store.
+
+use crate::base::{ObjectId, ObjectKind, ObjectName};
+use crate::error::StoreError;
+
+mod directory;
+mod errors;
+mod memory;
+mod redb_store;
+
+pub use directory::DirectoryStore;
+pub use memory::MemoryStore;
+pub use redb_store::RedbStore;
+
+/// How a store is opened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Access {
+    /// Reads only. Many processes may read at once; nothing in the store is changed.
+    Read,
+    /// Reads and writes, alone: nobody else has the store open at the same time.
+    Write,
+}
+
+/// A place for objects, each written once, whole, under a name that is never used again.
+///
+/// All calls may come from many threads at once. What [`put`](Self::put) took is visible to the other calls and safe
+/// from a crash once [`sync`](Self::sync) has returned, and may be neither before.
+pub trait Store: Send + Sync {
+    /// Returns what the user would call this store, for messages: its path, most often.
+    fn location(&self) -> String;
+
+    /// Returns the length in bytes of the packs that this store likes best, at least
+    /// [`PACK_BYTES_MIN`](crate::base::limits::PACK_BYTES_MIN).
+    fn pack_bytes(&self) -> usize;
+
+    /// Stores `bytes` under `name`.
+    ///
+    /// # Errors
+    /// `AlreadyExists` if there is an object of this name (it stays as it is); `NoSpace`, `ReadOnly` or `Io` if the
+    /// store cannot take it, in which case no object of this name appears.
+    fn put(&self, name: &ObjectName, bytes: &[u8]) -> Result<(), StoreError>;
+
+    /// Stores `len` bytes under `name`, which `fill` writes straight into the store's buffer where it has one.
+    ///
+    /// # Errors
+    /// As [`put`](Self::put).
+    fn put_with(&self, name: &ObjectName, len: usize, fill: &mut dyn FnMut(&mut [u8])) -> Result<(), StoreError> {
+        let mut bytes = vec![0; len];
+        fill(&mut bytes);
+        self.put(name, &bytes)
+    }
+
+    /// Returns the object.
+    ///
+    /// # Errors
+    /// `NotFound` if there is none of this name; `TooLarge` if it has more than `bytes_max` bytes, before any memory
+    /// is set aside; `Damaged` or `Io` if it cannot be read.
+    fn get(&self, name: &ObjectName, bytes_max: usize) -> Result<Vec<u8>, StoreError>;
+
+    /// Replaces the content of `out` by the `len` bytes of the object that begin at `offset`.
+    ///
+    /// # Errors
+    /// As [`get`](Self::get); `Damaged` if the object is shorter than `offset + len`.
+    fn get_range(&self, name: &ObjectName, offset: u64, len: usize, out: &mut Vec<u8>) -> Result<(), StoreError>;
+
+    /// Returns id and length of every object of a kind, in no order.
+    ///
+    /// # Errors
+    /// Whatever kept the list from being complete: a list that fails is an error, never "empty".
+    fn list(&self, kind: ObjectKind) -> Result<Vec<(ObjectId, u64)>, StoreError>;
+
+    /// Removes an object. To remove one that is not there is no error.
+    ///
+    /// # Errors
+    /// `ReadOnly` or `Io` if the object is still there.
+    fn delete(&self, name: &ObjectName) -> Result<(), StoreError>;
+
+    /// Returns whether everything put between two calls of [`sync`](Self::sync) appears together or not at all, even
+    /// after a crash. Then objects that must not be seen before others may share one `sync` with them.
+    fn is_atomic(&self) -> bool {
+        false
+    }
+
+    /// Returns once everything put or deleted before is visible and safe from a crash.
+    ///
+    /// # Errors
+    /// Whatever kept it from being so; then nothing may be said of what was put since the last `sync` that succeeded.
+    fn sync(&self) -> Result<(), StoreError>;
+}
+
+#[cfg(test)]
+mod tests;

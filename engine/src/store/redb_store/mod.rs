@@ -1,0 +1,454 @@
+//! A store in one file: a redb database with objects as values.
+//!
+//! Three tables. `names` holds the length of every object and is all that [`list`](Store::list) reads; redb keeps
+//! values in the leaves of its trees, so a list of the bodies' own table would read every body. `packs` holds the bodies
+//! of packs and nothing else, so that each fills a leaf of its own; `objects` holds the bodies of all other kinds.
+//!
+//! Puts gather in one write transaction, which [`sync`](Store::sync) commits; reads see what was committed.
+
+use std::fmt::Display;
+use std::fs::{File, OpenOptions};
+use std::io::Read;
+use std::mem;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+
+use redb::backends::FileBackend;
+use redb::{Builder, Database, Durability, ReadableDatabase, ReadableTable, WriteTransaction};
+
+use super::{Access, Store, errors};
+use crate::base::guard::{Trouble, drop_guarded, guarded};
+use crate::base::limits::{KIB, MIB};
+use crate::base::{ObjectId, ObjectKind, ObjectName};
+use crate::error::{StoreError, StoreErrorKind};
+
+mod tables;
+
+use tables::{Handle, Memory, NAMES, NameKey, OBJECTS, PACKS, Tables, bodies};
+
+/// redb rounds a leaf up to a power of two pages, and a leaf has a few dozen bytes besides its value: 4 KiB less than
+/// 4 MiB fill one; 4 MiB to the byte would take 8.
+const PACK_BYTES: usize = 4 * MIB - 4 * KIB;
+/// What every redb file begins with.
+const MAGIC: &[u8; 9] = b"redb\x1A\x0A\xA9\x0D\x0A";
+
+/// Keeps objects in one redb file.
+///
+/// Opened for writing, the file is locked against every other process; opened for reading, it is shared with readers.
+/// Damage that makes redb panic is reported as [`StoreErrorKind::Damaged`]; the process's panic hook runs nevertheless.
+pub struct RedbStore {
+    path: PathBuf,
+    /// Renewed after each commit. Readers hold a clone while they read, so that a commit never waits for them.
+    tables: RwLock<Option<Arc<Tables>>>,
+    writer: Mutex<Writer>,
+    recent_max: usize,
+    /// Taken out only when the store is dropped.
+    database: Option<Handle>,
+    /// Whether redb ever panicked. Then nothing of its is dropped: its locks may be poisoned, and a panic in one drop
+    /// followed by another ends the process.
+    panicked: AtomicBool,
+}
+
+#[derive(Default)]
+struct Writer {
+    transaction: Option<WriteTransaction>,
+    failed: Option<errors::Failure>,
+}
+
+impl RedbStore {
+    /// Makes a new store in a file that does not exist yet, open for writing. redb may hold `cache_bytes` bytes in
+    /// memory, half of them for what is not yet written.
+    ///
+    /// # Errors
+    /// `AlreadyExists` if there is anything at `path`; `NotFound` if its folder does not exist; `NoSpace`, `ReadOnly` or
+    /// `Io` if the file cannot be written, in which case none is left behind.
+    pub fn create(path: &Path, cache_bytes: usize) -> Result<Self, StoreError> {
+        let opened = OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(path);
+        let file = opened.map_err(|source| StoreError::from_io(path.display(), "creating the file", source))?;
+        Self::create_in(path, file, cache_bytes).inspect_err(|_| {
+            // The first error is the one to tell; a file that cannot be removed is no repository either way.
+            let _ = std::fs::remove_file(path);
+        })
+    }
+
+    fn create_in(path: &Path, file: File, cache_bytes: usize) -> Result<Self, StoreError> {
+        let memory = Memory::share_out(cache_bytes, Access::Write);
+        let cache_bytes = memory.redb_bytes;
+        let made = guarded(|| -> Result<_, redb::Error> {
+            let database = Builder::new().set_cache_size(cache_bytes).create_with_backend(FileBackend::new(file)?)?;
+            let transaction = begin_write(&database)?;
+            transaction.open_table(NAMES)?;
+            transaction.open_table(PACKS)?;
+            transaction.open_table(OBJECTS)?;
+            transaction.commit()?;
+            Ok(database)
+        });
+        let database = made.map_err(|trouble| store_error(path.display(), "creating the store", trouble))?;
+        // Without this a crash could lose the file's name, and with it what is committed later.
+        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let synced = File::open(folder).and_then(|folder| folder.sync_all());
+        synced.map_err(|source| StoreError::from_io(folder.display(), "syncing the folder", source))?;
+        Self::from_handle(path, Handle::Write(database), memory.recent_max)
+    }
+
+    /// Opens the store in the file at `path`. redb may hold `cache_bytes` bytes in memory.
+    ///
+    /// After a crash the file is repaired first, for which it has to be writable even if it is opened for reading.
+    ///
+    /// # Errors
+    /// `NotFound` if there is no such file; `InUse` if another process has it open in a way that does not go together
+    /// with `access`; `Damaged` if it is not a store or is hurt; `ReadOnly` or `Io` if it cannot be opened. A file that is
+    /// not a store is never written to.
+    pub fn open(path: &Path, access: Access, cache_bytes: usize) -> Result<Self, StoreError> {
+        check_magic(path)?;
+        let memory = Memory::share_out(cache_bytes, access);
+        let cache_bytes = memory.redb_bytes;
+        let write = || guarded(|| Builder::new().set_cache_size(cache_bytes).open(path));
+        let read = || guarded(|| Builder::new().set_cache_size(cache_bytes).open_read_only(path));
+        let opened = match (read(), access) {
+            (Ok(database), Access::Read) => Ok(Handle::Read(database)),
+            // Opening a file for writing changes it, so the tables are looked for first: another program's redb file is
+            // to stay as it is.
+            (Ok(database), Access::Write) => {
+                guarded(|| Tables::open(&database.begin_read()?, 0).and(Ok(database.close()?)))
+                    .and_then(|()| write())
+                    .map(Handle::Write)
+            }
+            (Err(Trouble::NeedsRepair), Access::Write) => write().map(Handle::Write),
+            // Closing it after the repair leaves it clean; and then it is opened as was asked for.
+            (Err(Trouble::NeedsRepair), Access::Read) => {
+                write().and_then(|database| guarded(|| database.close())).and_then(|()| read()).map(Handle::Read)
+            }
+            (Err(trouble), _) => Err(trouble),
+        };
+        let database = opened.map_err(|trouble| store_error(path.display(), "opening", trouble))?;
+        Self::from_handle(path, database, memory.recent_max)
+    }
+
+    fn from_handle(path: &Path, database: Handle, recent_max: usize) -> Result<Self, StoreError> {
+        // The store is made before its tables are opened so that its drop sees to the database if that fails.
+        let store = Self {
+            path: path.to_owned(),
+            tables: RwLock::new(None),
+            writer: Mutex::default(),
+            recent_max,
+            database: Some(database),
+            panicked: AtomicBool::new(false),
+        };
+        store.renew_tables()?;
+        Ok(store)
+    }
+
+    /// Lets reads see the last commit.
+    fn renew_tables(&self) -> Result<(), StoreError> {
+        let Some(database) = &self.database else { return Err(self.error(self.location(), "", Trouble::InUse)) };
+        self.call(self.path.display(), "beginning to read", || {
+            let tables = Arc::new(database.begin_read(self.recent_max)?);
+            let mut shared = self.tables.write().unwrap_or_else(PoisonError::into_inner);
+            drop(shared.replace(tables));
+            Ok(())
+        })
+    }
+
+    /// Makes calls to redb, on behalf of `object`.
+    fn call<T>(
+        &self,
+        object: impl Display,
+        doing: &str,
+        work: impl FnOnce() -> Result<T, redb::Error>,
+    ) -> Result<T, StoreError> {
+        guarded(work).map_err(|trouble| self.error(object, doing, trouble))
+    }
+
+    fn error(&self, object: impl Display, doing: &str, trouble: Trouble) -> StoreError {
+        if matches!(trouble, Trouble::Panicked(_)) {
+            self.panicked.store(true, Ordering::Release);
+        }
+        let mut error = store_error(self.path.display(), doing, trouble);
+        let object = object.to_string();
+        if object != error.object {
+            error.object = format!("{object} in {}", error.object);
+        }
+        error
+    }
+
+    /// Reads from the tables as of the last commit.
+    fn read<T>(
+        &self,
+        object: impl Display,
+        doing: &str,
+        work: impl FnOnce(&Tables) -> Result<T, redb::Error>,
+    ) -> Result<T, StoreError> {
+        let tables = self.tables.read().unwrap_or_else(PoisonError::into_inner).clone();
+        self.call(object, doing, || match tables {
+            // The clone goes into `work`'s closure since it may be the last one, whose drop ends the transaction.
+            Some(tables) => work(&tables),
+            None => Err(redb::Error::DatabaseClosed),
+        })
+    }
+
+    /// Changes something in the open transaction, beginning one if there is none. After any failure the store takes no
+    /// more writes, since redb can commit nothing that it did not take whole.
+    fn write<T>(
+        &self,
+        object: impl Display,
+        doing: &str,
+        work: impl FnOnce(&WriteTransaction) -> Result<T, redb::Error>,
+    ) -> Result<T, StoreError> {
+        let Some(Handle::Write(database)) = &self.database else {
+            return Err(errors::opened_for_reading(&self.location()));
+        };
+        let mut writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(failure) = &writer.failed {
+            return Err(failure.again(&self.location()));
+        }
+        let transaction = &mut writer.transaction;
+        let outcome = self.call(object, doing, || {
+            let transaction = match transaction {
+                Some(transaction) => transaction,
+                none => none.insert(begin_write(database)?),
+            };
+            work(transaction)
+        });
+        outcome.inspect_err(|error| self.fail(&mut writer, error))
+    }
+
+    /// Closes the store for writing after `error`.
+    fn fail(&self, writer: &mut Writer, error: &StoreError) {
+        writer.failed = Some(errors::Failure::of(error));
+        if !self.panicked.load(Ordering::Acquire)
+            && let Some(transaction) = writer.transaction.take()
+        {
+            // Dropping it takes back what it holds. If that fails too, the error at hand is still the one to tell.
+            if drop_guarded(transaction).is_err() {
+                self.panicked.store(true, Ordering::Release);
+            }
+        }
+    }
+
+    /// Stores an object of `len` bytes by `insert`.
+    fn put_by(
+        &self,
+        name: &ObjectName,
+        len: usize,
+        insert: impl FnOnce(&mut redb::Table<'_, NameKey, &'static [u8]>, (u8, &[u8; ObjectId::LEN])) -> redb::Result<()>,
+    ) -> Result<(), StoreError> {
+        let key = (name.kind.code(), name.id.as_bytes());
+        let is_new = self.write(name, "storing the object", |transaction| {
+            // One table at a time: if redb panics while it opens a second one, the drop of the first panics too, and two
+            // panics at once end the process.
+            if transaction.open_table(NAMES)?.get(key)?.is_some() {
+                return Ok(false);
+            }
+            insert(&mut transaction.open_table(bodies(name.kind))?, key)?;
+            transaction.open_table(NAMES)?.insert(key, len as u64)?;
+            Ok(true)
+        })?;
+        if is_new { Ok(()) } else { Err(errors::already_exists(name)) }
+    }
+}
+
+impl Store for RedbStore {
+    fn location(&self) -> String {
+        self.path.display().to_string()
+    }
+
+    fn pack_bytes(&self) -> usize {
+        PACK_BYTES
+    }
+
+    fn put(&self, name: &ObjectName, bytes: &[u8]) -> Result<(), StoreError> {
+        self.put_by(name, bytes.len(), |table, key| table.insert(key, bytes).map(drop))
+    }
+
+    fn put_with(&self, name: &ObjectName, len: usize, fill: &mut dyn FnMut(&mut [u8])) -> Result<(), StoreError> {
+        self.put_by(name, len, |table, key| {
+            fill(table.insert_reserve(key, len)?.as_mut());
+            Ok(())
+        })
+    }
+
+    fn get(&self, name: &ObjectName, bytes_max: usize) -> Result<Vec<u8>, StoreError> {
+        let key = (name.kind.code(), name.id.as_bytes());
+        let found = self.read(name, "reading the object", |tables| {
+            let Some(bytes) = tables.names.get(key)?.map(|bytes| bytes.value()) else { return Ok(Err(None)) };
+            if bytes > bytes_max as u64 {
+                return Ok(Err(Some(errors::too_large(name, bytes, bytes_max))));
+            }
+            let body = tables.bodies(name.kind).get(key)?;
+            let body = body.as_ref().map(|body| body.value()).unwrap_or_default();
+            // A put writes both tables in one commit: where they differ, the file was altered.
+            let whole = body.len() as u64 == bytes;
+            Ok(if whole { Ok(body.to_vec()) } else { Err(Some(errors::wrong_length(name, body.len() as u64, bytes))) })
+        })?;
+        found.map_err(|error| error.unwrap_or_else(|| errors::not_found(name)))
+    }
+
+    fn get_range(&self, name: &ObjectName, offset: u64, len: usize, out: &mut Vec<u8>) -> Result<(), StoreError> {
+        self.read(name, "reading the object", |tables| {
+            let body = match name.kind {
+                ObjectKind::Pack => tables.recent_pack(&name.id)?,
+                kind => tables.bodies(kind).get_owned((kind.code(), name.id.as_bytes()))?.map(Arc::new),
+            };
+            let Some(body) = body else { return Ok(Err(errors::not_found(name))) };
+            let bytes = body.value();
+            Ok(match errors::slice_of(bytes, offset, len) {
+                Some(range) => {
+                    out.clear();
+                    out.extend_from_slice(range);
+                    Ok(())
+                }
+                None => Err(errors::too_short(name, bytes.len() as u64, offset, len)),
+            })
+        })?
+    }
+
+    fn list(&self, kind: ObjectKind) -> Result<Vec<(ObjectId, u64)>, StoreError> {
+        let (first, last) = ((kind.code(), &[0; ObjectId::LEN]), (kind.code(), &[u8::MAX; ObjectId::LEN]));
+        self.read(kind.name(), "listing the objects", |tables| {
+            let mut objects = Vec::new();
+            for entry in tables.names.range(first..=last)? {
+                let (name, bytes) = entry?;
+                objects.push((ObjectId::from_bytes(*name.value().1), bytes.value()));
+            }
+            Ok(objects)
+        })
+    }
+
+    fn delete(&self, name: &ObjectName) -> Result<(), StoreError> {
+        let key = (name.kind.code(), name.id.as_bytes());
+        self.write(name, "deleting the object", |transaction| {
+            transaction.open_table(NAMES)?.remove(key)?;
+            transaction.open_table(bodies(name.kind))?.remove(key)?;
+            Ok(())
+        })
+    }
+
+    fn sync(&self) -> Result<(), StoreError> {
+        let mut writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(failure) = &writer.failed {
+            return Err(failure.again(&self.location()));
+        }
+        let Some(transaction) = writer.transaction.take() else { return Ok(()) };
+        let committed = self.call(self.path.display(), "committing", || Ok(transaction.commit()?));
+        committed.and_then(|()| self.renew_tables()).inspect_err(|error| self.fail(&mut writer, error))
+    }
+
+    /// All puts since the last commit are one transaction.
+    fn is_atomic(&self) -> bool {
+        true
+    }
+}
+
+impl Drop for RedbStore {
+    fn drop(&mut self) {
+        let transaction = self.writer.get_mut().unwrap_or_else(PoisonError::into_inner).transaction.take();
+        let tables = self.tables.get_mut().unwrap_or_else(PoisonError::into_inner).take();
+        let database = self.database.take();
+        if *self.panicked.get_mut() {
+            // See `panicked`. The file stays locked until the process ends.
+            mem::forget((transaction, tables, database));
+            return;
+        }
+        // Readers before the transaction before the database. All that was synced is safe whatever happens here.
+        let _ = drop_guarded(tables);
+        let _ = drop_guarded(transaction);
+        let _ = drop_guarded(database);
+    }
+}
+
+/// Begins a transaction whose commit is durable and needs no walk over the whole file after a crash.
+fn begin_write(database: &Database) -> Result<WriteTransaction, redb::Error> {
+    let mut transaction = database.begin_write()?;
+    transaction.set_durability(Durability::Immediate)?;
+    // This implies two-phase commits.
+    transaction.set_quick_repair(true);
+    Ok(transaction)
+}
+
+/// Fails unless `path` is a file that begins as redb's do. Opening anything else could write to it.
+fn check_magic(path: &Path) -> Result<(), StoreError> {
+    let failed = |doing: &'static str| move |source| StoreError::from_io(path.display(), doing, source);
+    // Asked before opening, which would wait for a writer if this is a pipe.
+    let metadata = std::fs::metadata(path).map_err(failed("opening the repository"))?;
+    let mut start = [0; MAGIC.len()];
+    if metadata.is_file() && metadata.len() >= start.len() as u64 {
+        let mut file = File::open(path).map_err(failed("opening the repository"))?;
+        file.read_exact(&mut start).map_err(failed("reading its first bytes"))?;
+    }
+    if &start == MAGIC { Ok(()) } else { Err(foreign(path.display())) }
+}
+
+fn foreign(path: impl Display) -> StoreError {
+    StoreError::new(
+        StoreErrorKind::Damaged,
+        path,
+        "not a daykeep repository, or its first bytes are damaged; check the path",
+    )
+}
+
+/// Words `trouble` with the file at `path`.
+fn store_error(path: impl Display, doing: &str, trouble: Trouble) -> StoreError {
+    let damaged = |text| {
+        let message = format!("{doing}: the file is damaged: {text}; run `check`, or restore the file from a copy");
+        StoreError::new(StoreErrorKind::Damaged, &path, message)
+    };
+    match trouble {
+        Trouble::InUse => {
+            StoreError::new(StoreErrorKind::InUse, path, "in use by another process; wait until it is done")
+        }
+        Trouble::NeedsRepair => {
+            let message = format!("{doing}: it was not closed cleanly; open it once for writing, which repairs it");
+            StoreError::new(StoreErrorKind::ReadOnly, path, message)
+        }
+        Trouble::Foreign(_) => foreign(path),
+        Trouble::Damaged(text) => damaged(text),
+        Trouble::Panicked(text) => damaged(format!("redb stopped with `{text}`")),
+        Trouble::System(source) => StoreError::from_io(path, doing, source),
+        Trouble::Other(text) => {
+            StoreError::new(StoreErrorKind::Io, path, format!("{doing}: {text}; open it anew to go on"))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+    use super::*;
+
+    const PACKS_PUT: u64 = 24;
+
+    fn allocated_bytes(store: &RedbStore) -> u64 {
+        let Some(Handle::Write(database)) = &store.database else { unreachable!() };
+        let stats = database.begin_write().unwrap().stats().unwrap();
+        stats.allocated_pages() * stats.page_size() as u64
+    }
+
+    /// Key slots, an index object and a snapshot lie around the packs, which must not share a leaf with them.
+    #[test]
+    fn a_pack_takes_four_mebibytes() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = RedbStore::create(&dir.path().join("store"), 32 * MIB).unwrap();
+        let id = |n: u64| ObjectId::from_bytes([(n * 37) as u8; 32]);
+        for kind in [ObjectKind::Config, ObjectKind::Key, ObjectKind::Snapshot] {
+            store.put(&ObjectName::new(kind, id(1)), &[1; 300]).unwrap();
+        }
+        store.put(&ObjectName::new(ObjectKind::Index, id(1)), &[1; 60_000]).unwrap();
+        store.sync().unwrap();
+        let before = allocated_bytes(&store);
+        for n in 0..PACKS_PUT {
+            let name = ObjectName::new(ObjectKind::Pack, id(n));
+            store.put_with(&name, store.pack_bytes(), &mut |bytes| bytes.fill(n as u8)).unwrap();
+            if n % 10 == 0 {
+                store.sync().unwrap();
+            }
+        }
+        store.sync().unwrap();
+        let grown = allocated_bytes(&store) - before;
+        let ideal = PACKS_PUT * 4 * MIB as u64;
+        assert!(grown >= ideal && grown < ideal + ideal / 50, "grew by {grown}, {ideal} would be ideal");
+    }
+}

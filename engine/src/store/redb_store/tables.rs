@@ -1,0 +1,113 @@
+//! The tables of a redb store, and how its memory is shared out among them.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use redb::{
+    Database, OwnedAccessGuard, ReadOnlyDatabase, ReadOnlyTable, ReadTransaction, ReadableDatabase, TableDefinition,
+};
+
+use crate::base::limits::MIB;
+use crate::base::{ObjectId, ObjectKind};
+use crate::store::Access;
+
+/// The number of an object's kind, and its id.
+pub(super) type NameKey = (u8, &'static [u8; ObjectId::LEN]);
+
+pub(super) const NAMES: TableDefinition<NameKey, u64> = TableDefinition::new("names");
+pub(super) const PACKS: TableDefinition<NameKey, &[u8]> = TableDefinition::new("packs");
+pub(super) const OBJECTS: TableDefinition<NameKey, &[u8]> = TableDefinition::new("objects");
+
+/// Returns the table that has the bodies of a kind.
+pub(super) fn bodies(kind: ObjectKind) -> TableDefinition<'static, NameKey, &'static [u8]> {
+    if kind == ObjectKind::Pack { PACKS } else { OBJECTS }
+}
+
+pub(super) enum Handle {
+    Write(Database),
+    Read(ReadOnlyDatabase),
+}
+
+impl Handle {
+    pub(super) fn begin_read(&self, recent_max: usize) -> Result<Tables, redb::Error> {
+        let transaction = match self {
+            Self::Write(database) => database.begin_read()?,
+            Self::Read(database) => database.begin_read()?,
+        };
+        Tables::open(&transaction, recent_max)
+    }
+}
+
+/// A body in redb's own memory.
+pub(super) type Body = OwnedAccessGuard<&'static [u8]>;
+
+/// The tables as of the last commit.
+pub(super) struct Tables {
+    pub(super) names: ReadOnlyTable<NameKey, u64>,
+    packs: ReadOnlyTable<NameKey, &'static [u8]>,
+    objects: ReadOnlyTable<NameKey, &'static [u8]>,
+    /// The packs of which ranges were read last, the latest at the end. redb reads a value whole, and its cache does not
+    /// keep values of this size: it has 131 parts, makes room only in the part that the new page belongs to, and so,
+    /// once full, throws out what it just read. Without these, each range would cost a read of its whole pack.
+    recent: Mutex<VecDeque<(ObjectId, Arc<Body>)>>,
+    pub(super) recent_max: usize,
+}
+
+/// How the memory that a store may use is shared out.
+#[derive(Clone, Copy)]
+pub(super) struct Memory {
+    pub(super) redb_bytes: usize,
+    pub(super) recent_max: usize,
+}
+
+impl Memory {
+    pub(super) fn share_out(bytes: usize, access: Access) -> Self {
+        let recent_bytes = match access {
+            Access::Read => bytes / 2,
+            // What is about to be written needs room as well.
+            Access::Write => bytes / 4,
+        };
+        let recent_max = (recent_bytes / (4 * MIB)).max(1);
+        Self { redb_bytes: bytes.saturating_sub(recent_max * 4 * MIB), recent_max }
+    }
+}
+
+impl Tables {
+    pub(super) fn open(transaction: &ReadTransaction, recent_max: usize) -> Result<Self, redb::Error> {
+        Ok(Self {
+            names: transaction.open_table(NAMES)?,
+            packs: transaction.open_table(PACKS)?,
+            objects: transaction.open_table(OBJECTS)?,
+            recent: Mutex::default(),
+            recent_max,
+        })
+    }
+
+    /// Returns the body of a pack, and keeps it for the next call.
+    pub(super) fn recent_pack(&self, id: &ObjectId) -> Result<Option<Arc<Body>>, redb::Error> {
+        let lock = || self.recent.lock().unwrap_or_else(PoisonError::into_inner);
+        {
+            let mut recent = lock();
+            if let Some(at) = recent.iter().rposition(|(kept, _)| kept == id)
+                && let Some(entry) = recent.remove(at)
+            {
+                let body = Arc::clone(&entry.1);
+                recent.push_back(entry);
+                return Ok(Some(body));
+            }
+        }
+        // Read without the lock, so that other threads can go on with packs that are here.
+        let Some(body) = self.packs.get_owned((ObjectKind::Pack.code(), id.as_bytes()))? else { return Ok(None) };
+        let body = Arc::new(body);
+        let mut recent = lock();
+        recent.push_back((*id, Arc::clone(&body)));
+        let oldest = if recent.len() > self.recent_max { recent.pop_front() } else { None };
+        drop(recent);
+        drop(oldest);
+        Ok(Some(body))
+    }
+
+    pub(super) fn bodies(&self, kind: ObjectKind) -> &ReadOnlyTable<NameKey, &'static [u8]> {
+        if kind == ObjectKind::Pack { &self.packs } else { &self.objects }
+    }
+}

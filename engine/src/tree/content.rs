@@ -1,0 +1,155 @@
+//! Chunk lists: long content is a list of chunks that is stored in pieces, which are chunks themselves.
+
+use crate::base::limits::{INLINE_REFS_MAX, LIST_LEVELS_MAX};
+use crate::chunks::{ChunkReader, ChunkWriter, Scratch};
+use crate::error::{Error, Result};
+use crate::format::content::{Content, Part, decode_list, encode_list};
+use crate::format::index::ChunkKind;
+
+/// A piece has at least this many parts …
+const PIECE_PARTS_MIN: usize = 32;
+/// … at most this many …
+const PIECE_PARTS_MAX: usize = 512;
+/// … and ends after a chunk whose id has these bits zero: one in 128. So an insertion changes one piece or two.
+const PIECE_END_MASK: u16 = 0x7f;
+
+const _: () = assert!(PIECE_PARTS_MIN > INLINE_REFS_MAX);
+
+/// Collects the parts of one file or tree in order.
+#[derive(Default)]
+pub struct ContentBuilder {
+    levels: Vec<Vec<Part>>,
+}
+
+impl ContentBuilder {
+    /// Adds a part; holes that meet become one.
+    ///
+    /// # Errors
+    /// As [`ChunkWriter::put`].
+    pub fn push(&mut self, writer: &ChunkWriter, scratch: &mut Scratch, part: Part) -> Result<()> {
+        if part.bytes() == 0 {
+            return Ok(());
+        }
+        if self.levels.is_empty() {
+            self.levels.push(Vec::with_capacity(1));
+        }
+        if let (Part::Hole { bytes }, Some(Part::Hole { bytes: last })) = (part, self.levels[0].last_mut()) {
+            *last += bytes;
+            return Ok(());
+        }
+        self.push_at(writer, scratch, 0, part)
+    }
+
+    fn push_at(&mut self, writer: &ChunkWriter, scratch: &mut Scratch, level: usize, part: Part) -> Result<()> {
+        if level == self.levels.len() {
+            self.levels.push(Vec::new());
+        }
+        let parts = &mut self.levels[level];
+        parts.push(part);
+        let ends = match part {
+            Part::Chunk { id, .. } => {
+                let bytes = id.as_bytes();
+                u16::from_le_bytes([bytes[0], bytes[1]]) & PIECE_END_MASK == 0
+            }
+            Part::Hole { .. } => false,
+        };
+        if (ends && parts.len() >= PIECE_PARTS_MIN) || parts.len() >= PIECE_PARTS_MAX {
+            self.close_piece(writer, scratch, level)?;
+        }
+        Ok(())
+    }
+
+    fn close_piece(&mut self, writer: &ChunkWriter, scratch: &mut Scratch, level: usize) -> Result<()> {
+        let parts = std::mem::take(&mut self.levels[level]);
+        if parts.is_empty() {
+            return Ok(());
+        }
+        let bytes = parts.iter().map(Part::bytes).sum();
+        let stored = writer.put(scratch, ChunkKind::List, &encode_list(level as u8, &parts))?;
+        self.push_at(writer, scratch, level + 1, Part::Chunk { id: stored.id, bytes })
+    }
+
+    /// Ends the content.
+    ///
+    /// # Errors
+    /// As [`ChunkWriter::put`].
+    pub fn finish(mut self, writer: &ChunkWriter, scratch: &mut Scratch) -> Result<Content> {
+        let mut level = 0;
+        while level < self.levels.len() {
+            let is_top = level + 1 == self.levels.len();
+            if is_top && self.levels[level].len() <= INLINE_REFS_MAX {
+                return Ok(Content { level: level as u8, parts: std::mem::take(&mut self.levels[level]) });
+            }
+            self.close_piece(writer, scratch, level)?;
+            level += 1;
+        }
+        Ok(Content::default())
+    }
+}
+
+/// Calls `visit` with each part of level 0 in order. `visit` stops the walk by an error.
+///
+/// # Errors
+/// `Missing` or `Damaged`, or what `visit` returned.
+pub fn for_each_part(reader: &ChunkReader, content: &Content, visit: &mut dyn FnMut(Part) -> Result<()>) -> Result<()> {
+    debug_assert!(content.level <= LIST_LEVELS_MAX, "the format's reader checks it");
+    walk(reader, content.level, &content.parts, visit)
+}
+
+fn walk(reader: &ChunkReader, level: u8, parts: &[Part], visit: &mut dyn FnMut(Part) -> Result<()>) -> Result<()> {
+    for &part in parts {
+        match part {
+            Part::Chunk { id, bytes } if level > 0 => {
+                let mut piece = Vec::new();
+                reader.read(&id, ChunkKind::List, &mut piece)?;
+                let object = || format!("chunk list {id}");
+                let parts = decode_list(level - 1, &piece).map_err(|error| Error::damaged(object(), &error))?;
+                let listed: u64 = parts.iter().map(Part::bytes).sum();
+                if listed != bytes {
+                    let reason = format!("lists {listed} bytes where its parent names {bytes}");
+                    return Err(Error::Damaged { object: object(), reason });
+                }
+                walk(reader, level - 1, &parts, visit)?;
+            }
+            _ => visit(part)?,
+        }
+    }
+    Ok(())
+}
+
+/// Returns the bytes of a content that may have at most `bytes_max`.
+///
+/// # Errors
+/// `Missing` or `Damaged`.
+pub fn read_all(reader: &ChunkReader, content: &Content, kind: ChunkKind, bytes_max: usize) -> Result<Vec<u8>> {
+    let total = content.bytes();
+    if total > bytes_max as u64 {
+        let reason = format!("has {total} bytes, more than {bytes_max}");
+        return Err(Error::Damaged { object: format!("a content of {kind:?} chunks"), reason });
+    }
+    let mut out = Vec::new();
+    for_each_part(reader, content, &mut |part| match part {
+        Part::Chunk { id, bytes } => {
+            let before = out.len();
+            reader.read(&id, kind, &mut out)?;
+            check_length(&id, (out.len() - before) as u64, bytes)
+        }
+        Part::Hole { bytes } => {
+            out.resize(out.len() + bytes as usize, 0);
+            Ok(())
+        }
+    })?;
+    Ok(out)
+}
+
+/// Checks that a chunk is as long as the part says that refers to it.
+///
+/// # Errors
+/// `Damaged`.
+pub fn check_length(id: &crate::base::ShortId, found: u64, named: u64) -> Result<()> {
+    if found == named {
+        return Ok(());
+    }
+    let reason = format!("has {found} bytes where {named} are named");
+    Err(Error::Damaged { object: format!("chunk {id}"), reason })
+}
