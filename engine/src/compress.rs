@@ -8,6 +8,7 @@ use zstd::zstd_safe::{CParameter, DParameter, FrameFormat};
 /// Compresses frames; keeps its working memory from call to call.
 pub struct Compressor {
     inner: bulk::Compressor<'static>,
+    level: i32,
 }
 
 impl Compressor {
@@ -21,7 +22,19 @@ impl Compressor {
         // The length stands in the footer and the seal is the checksum.
         inner.set_parameter(CParameter::ContentSizeFlag(false))?;
         inner.set_parameter(CParameter::ChecksumFlag(false))?;
-        Ok(Self { inner })
+        Ok(Self { inner, level })
+    }
+
+    /// Changes the level for what comes next.
+    ///
+    /// # Errors
+    /// If zstd has no such level.
+    pub fn set_level(&mut self, level: i32) -> io::Result<()> {
+        if level != self.level {
+            self.inner.set_parameter(CParameter::CompressionLevel(level))?;
+            self.level = level;
+        }
+        Ok(())
     }
 
     /// Replaces the content of `out` by the compressed `plain` and returns whether that is at least 1/32 shorter.

@@ -7,10 +7,10 @@ use crate::backup::file::{Source, Stream, StreamError};
 use crate::base::Event;
 use crate::base::limits::MIB;
 use crate::chunk::cut_all;
-use crate::chunks::Scratch;
+use crate::chunks::{Scratch, Sort};
 use crate::error::Result;
 use crate::format::content::Part;
-use crate::format::index::ChunkKind;
+use crate::format::tree::Class;
 
 /// The bytes that one task takes: large chunks are a task each, pages go in neighbourly runs.
 const RUN_BYTES: usize = 256 * 1024;
@@ -54,8 +54,9 @@ impl Engine<'_> {
             let taken = ends.last().copied().unwrap_or(0);
             let carried = filled - taken;
             next[..carried].copy_from_slice(&batch[taken..]);
+            let class = stream.class;
             let (parts, read) = rayon::join(
-                || self.put_all(batch, &ends),
+                || self.put_all(batch, &ends, class),
                 || if is_end { Ok(0) } else { source.fill_parallel(&mut next[carried..]) },
             );
             for part in parts?.into_iter().flatten() {
@@ -71,7 +72,7 @@ impl Engine<'_> {
     }
 
     /// Stores the chunks of a batch and returns their parts in order.
-    fn put_all(&self, batch: &[u8], ends: &[usize]) -> Result<Vec<Vec<Part>>> {
+    fn put_all(&self, batch: &[u8], ends: &[usize], class: Class) -> Result<Vec<Vec<Part>>> {
         let Some(&taken) = ends.last() else {
             return Ok(Vec::new());
         };
@@ -84,7 +85,7 @@ impl Engine<'_> {
                 let run_start = start;
                 let mut scratch = self.writer.lend()?;
                 let mut put = |&end: &usize| {
-                    let stored = self.writer.put(&mut scratch, ChunkKind::Data, &batch[start..end])?;
+                    let stored = self.writer.put(&mut scratch, Sort::Data(class), &batch[start..end])?;
                     let bytes = (end - start) as u64;
                     start = end;
                     Ok(Part::Chunk { id: stored.id, bytes })

@@ -53,6 +53,35 @@ impl DirPath<'_> {
     }
 }
 
+/// What became of an entry.
+pub(super) enum Outcome {
+    /// It is as the parent's entry at this index of its tree.
+    Same(usize),
+    /// It was read.
+    Read(Box<Entry>),
+    /// It is not backed up.
+    LeftOut,
+}
+
+impl Outcome {
+    fn of(entry: Option<Entry>, previous: Option<&Entry>) -> Self {
+        match entry {
+            Some(entry) if previous == Some(&entry) => Self::Same(0),
+            Some(entry) => Self::Read(Box::new(entry)),
+            None => Self::LeftOut,
+        }
+    }
+
+    /// Returns the entry, if there is one; `previous` is the parent's.
+    pub fn into_entry(self, previous: Option<&Entry>) -> Option<Entry> {
+        match self {
+            Self::Same(_) => previous.cloned(),
+            Self::Read(entry) => Some(*entry),
+            Self::LeftOut => None,
+        }
+    }
+}
+
 /// One backup at work.
 pub(super) struct Engine<'a> {
     pub repo: &'a Repository,
@@ -145,18 +174,34 @@ impl Engine<'_> {
                 return Ok(None);
             }
         };
-        let parent = self.parent_tree(parent);
-        let entries: Vec<Option<Entry>> = (0..names.len())
+        let parent_tree = self.parent_tree(parent);
+        let old_entries = parent_tree.as_ref().map_or(&[][..], |tree| &tree.entries);
+        let outcomes: Vec<Outcome> = (0..names.len())
             .into_par_iter()
             .map(|index| {
                 let name = names.get(index);
-                let previous = parent.as_ref().and_then(|tree| find(&tree.entries, name.to_bytes()));
-                self.entry(dir, name, path, device, previous)
+                let previous = find_near(old_entries, index, name.to_bytes());
+                self.entry(dir, name, path, device, previous.map(|at| &old_entries[at])).map(|outcome| match outcome {
+                    Outcome::Same(_) => Outcome::Same(previous.unwrap_or(index)),
+                    other => other,
+                })
             })
             .collect::<Result<_>>()?;
-        drop(parent);
         self.tally.directories.fetch_add(1, Ordering::Relaxed);
-        self.store_tree(entries.into_iter().flatten().collect()).map(Some)
+        let all_same = outcomes.iter().all(|outcome| matches!(outcome, Outcome::Same(_)));
+        if let Some(parent) = parent
+            && all_same
+            && parent_tree.is_some()
+            && outcomes.len() == old_entries.len()
+        {
+            return Ok(Some(parent.clone()));
+        }
+        let entry = |outcome| match outcome {
+            Outcome::Same(at) => old_entries.get(at).cloned(),
+            Outcome::Read(entry) => Some(*entry),
+            Outcome::LeftOut => None,
+        };
+        self.store_tree(outcomes.into_iter().filter_map(entry).collect()).map(Some)
     }
 
     /// Stores a directory's entries, which are sorted by name.
@@ -182,7 +227,7 @@ impl Engine<'_> {
         content
     }
 
-    /// Backs up one entry of `dir`; `None` if it is left out.
+    /// Backs up one entry of `dir`. `previous` is the parent's entry of the same name.
     pub fn entry(
         &self,
         dir: &Dir,
@@ -190,28 +235,30 @@ impl Engine<'_> {
         path: &DirPath<'_>,
         device: u64,
         previous: Option<&Entry>,
-    ) -> Result<Option<Entry>> {
+    ) -> Result<Outcome> {
         let stat = match dir.stat(name) {
             Ok(stat) => stat,
             Err(error) => {
                 self.warn_io(path.join(name.to_bytes()), "look at it", &error);
-                return Ok(None);
+                return Ok(Outcome::LeftOut);
             }
         };
         let is_dir = stat.kind == FileKind::Directory;
         if !self.options.exclude.is_empty() && self.options.exclude.excludes(&path.join(name.to_bytes()), is_dir) {
-            return Ok(None);
+            return Ok(Outcome::LeftOut);
         }
         if is_dir {
-            return self.sub_directory(dir, name, path, device, stat, previous);
+            return self
+                .sub_directory(dir, name, path, device, stat, previous)
+                .map(|entry| Outcome::of(entry, previous));
         }
         if stat.kind == FileKind::Socket {
-            return Ok(None);
+            return Ok(Outcome::LeftOut);
         }
-        if let Some(previous) = previous.filter(|previous| self.is_unmodified(previous, &stat)) {
+        if previous.is_some_and(|previous| self.is_unmodified(previous, &stat)) {
             self.count(path, name.to_bytes(), FileState::Unmodified, stat_bytes(&stat));
             self.send(&Event::Progress { files: 1, bytes: stat_bytes(&stat) });
-            return Ok(Some(previous.clone()));
+            return Ok(Outcome::Same(0));
         }
         self.check_cancel()?;
         let entry = match stat.kind {
@@ -228,7 +275,7 @@ impl Engine<'_> {
             self.count(path, name.to_bytes(), state, bytes);
             self.send(&Event::Progress { files: 1, bytes: 0 });
         }
-        Ok(entry)
+        Ok(Outcome::of(entry, previous))
     }
 
     /// Returns whether the parent's entry tells all there is to know: then the file is not opened.
@@ -351,8 +398,15 @@ const fn stat_bytes(stat: &Stat) -> u64 {
     }
 }
 
+/// Returns where the entry of this name is: at `near` most often, since most folders stay as they are.
+fn find_near(entries: &[Entry], near: usize, name: &[u8]) -> Option<usize> {
+    match entries.get(near) {
+        Some(entry) if entry.name == name => Some(near),
+        _ => entries.binary_search_by(|entry| entry.name.as_slice().cmp(name)).ok(),
+    }
+}
+
 /// Returns the entry of this name.
 pub(super) fn find<'a>(entries: &'a [Entry], name: &[u8]) -> Option<&'a Entry> {
-    let at = entries.binary_search_by(|entry| entry.name.as_slice().cmp(name)).ok()?;
-    entries.get(at)
+    entries.get(find_near(entries, 0, name)?)
 }

@@ -11,10 +11,9 @@ use crate::backup::engine::{DirPath, Engine};
 use crate::base::Event;
 use crate::base::limits::MIB;
 use crate::chunk::{Cutter, SNIFF_BYTES, sniff};
-use crate::chunks::Scratch;
+use crate::chunks::{Scratch, Sort};
 use crate::error::Result;
 use crate::format::content::{Content, Part};
-use crate::format::index::ChunkKind;
 use crate::format::tree::{Class, Entry, Node};
 use crate::source::{Dir, Stat, data_extents, file_xattrs, may_be_sparse, same_file_state};
 use crate::tree::ContentBuilder;
@@ -270,7 +269,7 @@ impl Engine<'_> {
                     break;
                 }
                 self.check_cancel()?;
-                let stored = self.writer.put(scratch, ChunkKind::Data, &rest[..len])?;
+                let stored = self.writer.put(scratch, Sort::Data(stream.class), &rest[..len])?;
                 let bytes = len as u64;
                 stream.builder.push(&self.writer, scratch, Part::Chunk { id: stored.id, bytes })?;
                 stream.bytes += bytes;

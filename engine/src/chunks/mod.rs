@@ -9,4 +9,4 @@ mod writer;
 
 pub use commit::{entries_of, shorten};
 pub use reader::ChunkReader;
-pub use writer::{ChunkWriter, Scratch, Stored, WriterOptions};
+pub use writer::{ChunkWriter, Scratch, Sort, WriterOptions};

@@ -13,6 +13,7 @@ use crate::compress::{Compressor, looks_incompressible};
 use crate::crypt;
 use crate::error::{Error, Result, StoreError, StoreErrorKind};
 use crate::format::index::{ChunkKind, Encoding};
+use crate::format::tree::Class;
 use crate::hash;
 use crate::pack::{Frame, PackBuilder};
 use crate::store::Store;
@@ -24,6 +25,9 @@ const RAW_FRAME_BYTES_MIN: usize = crate::compress::SAMPLED_BYTES_MIN;
 /// Packs that wait for the committer, and one in its hands.
 const QUEUED_PACKS: usize = 3;
 const DATA_SLOTS_MAX: usize = 8;
+/// What little there is to gain in media, the fastest level gains too: 6.6 % of a library of 17,489 files, where level 3
+/// gains 6.8 % in three times the time.
+const MEDIA_LEVEL: i32 = 1;
 
 /// How chunks are written.
 #[derive(Clone, Copy, Debug)]
@@ -43,9 +47,31 @@ pub struct Scratch {
     compressor: Compressor,
     compressed: Vec<u8>,
     data: FrameBuffer,
+    media: FrameBuffer,
     meta: FrameBuffer,
     /// Where the worker may read files into; the writer does not touch it.
     pub buffer: Vec<u8>,
+}
+
+/// What a chunk is, as far as its storing goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sort {
+    /// Bytes of a file of some class.
+    Data(Class),
+    /// Bytes of an encoded tree.
+    Tree,
+    /// A piece of a chunk list.
+    List,
+}
+
+impl Sort {
+    const fn kind(self) -> ChunkKind {
+        match self {
+            Self::Data(_) => ChunkKind::Data,
+            Self::Tree => ChunkKind::Tree,
+            Self::List => ChunkKind::List,
+        }
+    }
 }
 
 /// What became of a chunk.
@@ -111,8 +137,9 @@ impl ChunkWriter {
             return Ok(scratch);
         }
         let compressor = Compressor::new(self.level).map_err(|error| no_memory("zstd", &error))?;
-        let (data, meta) = (FrameBuffer::default(), FrameBuffer::default());
-        Ok(Box::new(Scratch { compressor, compressed: Vec::new(), data, meta, buffer: Vec::new() }))
+        let empty = FrameBuffer::default;
+        let (compressed, buffer) = (Vec::new(), Vec::new());
+        Ok(Box::new(Scratch { compressor, compressed, data: empty(), media: empty(), meta: empty(), buffer }))
     }
 
     /// Takes back what [`lend`](Self::lend) gave.
@@ -125,7 +152,8 @@ impl ChunkWriter {
     ///
     /// # Errors
     /// `Cancelled` if the committer failed; [`finish`](Self::finish) and [`failure`](Self::failure) say why.
-    pub fn put(&self, scratch: &mut Scratch, kind: ChunkKind, bytes: &[u8]) -> Result<Stored> {
+    pub fn put(&self, scratch: &mut Scratch, sort: Sort, bytes: &[u8]) -> Result<Stored> {
+        let kind = sort.kind();
         let whole_id = hash::chunk_id(self.codec.keys.ids(kind), bytes);
         let id = whole_id.short();
         if !self.committer.claims().claim(id) {
@@ -141,39 +169,42 @@ impl ChunkWriter {
             let chunks = [(whole_id, kind, bytes.len() as u32)];
             self.append(kind, &Frame { encoding: Encoding::Raw, body: bytes, chunks: &chunks })?;
         } else if bytes.len() >= OWN_FRAME_BYTES_MIN {
-            self.append_compressed(scratch, kind, bytes, &[(whole_id, kind, bytes.len() as u32)])?;
+            self.append_compressed(scratch, sort, bytes, &[(whole_id, kind, bytes.len() as u32)])?;
         } else {
-            if gathered(scratch, kind).is_full_for(bytes.len()) {
-                self.flush(scratch, kind)?;
+            if gathered(scratch, sort).is_full_for(bytes.len()) {
+                self.flush(scratch, sort)?;
             }
-            gathered(scratch, kind).push(whole_id, kind, bytes);
+            gathered(scratch, sort).push(whole_id, kind, bytes);
         }
         Ok(Stored { id, is_new: true })
     }
 
     /// Compresses what was gathered and appends it as one frame.
-    fn flush(&self, scratch: &mut Scratch, kind: ChunkKind) -> Result<()> {
-        let mut frame = std::mem::take(gathered(scratch, kind));
+    fn flush(&self, scratch: &mut Scratch, sort: Sort) -> Result<()> {
+        let mut frame = std::mem::take(gathered(scratch, sort));
         if !frame.chunks.is_empty() {
-            self.append_compressed(scratch, kind, &frame.plain, &frame.chunks)?;
+            self.append_compressed(scratch, sort, &frame.plain, &frame.chunks)?;
         }
         frame.clear();
-        *gathered(scratch, kind) = frame;
+        *gathered(scratch, sort) = frame;
         Ok(())
     }
 
     fn append_compressed(
         &self,
         scratch: &mut Scratch,
-        kind: ChunkKind,
+        sort: Sort,
         plain: &[u8],
         chunks: &[(ChunkId, ChunkKind, u32)],
     ) -> Result<()> {
-        let pays =
-            scratch.compressor.compress(plain, &mut scratch.compressed).map_err(|error| no_memory("zstd", &error))?;
-        let (encoding, body) =
-            if pays { (Encoding::Zstd, scratch.compressed.as_slice()) } else { (Encoding::Raw, plain) };
-        self.append(kind, &Frame { encoding, body, chunks })
+        let level = if sort == Sort::Data(Class::Media) { self.level.min(MEDIA_LEVEL) } else { self.level };
+        let Scratch { compressor, compressed, .. } = scratch;
+        let pays = compressor
+            .set_level(level)
+            .and_then(|()| compressor.compress(plain, compressed))
+            .map_err(|error| no_memory("zstd", &error))?;
+        let (encoding, body) = if pays { (Encoding::Zstd, compressed.as_slice()) } else { (Encoding::Raw, plain) };
+        self.append(sort.kind(), &Frame { encoding, body, chunks })
     }
 
     /// Seals a frame into an open pack, the first that no other thread is busy with.
@@ -210,8 +241,9 @@ impl ChunkWriter {
     pub fn finish(&self) -> Result<CommitCounts> {
         let mut scratches = std::mem::take(&mut *lock(&self.scratches));
         for scratch in &mut scratches {
-            self.flush(scratch, ChunkKind::Data)?;
-            self.flush(scratch, ChunkKind::Tree)?;
+            for sort in [Sort::Data(Class::General), Sort::Data(Class::Media), Sort::Tree] {
+                self.flush(scratch, sort)?;
+            }
         }
         for slot in self.data_slots.iter().chain([&self.meta_slot]) {
             if let Some(pack) = lock(slot).take() {
@@ -232,10 +264,11 @@ impl ChunkWriter {
     }
 }
 
-fn gathered(scratch: &mut Scratch, kind: ChunkKind) -> &mut FrameBuffer {
-    match kind {
-        ChunkKind::Data => &mut scratch.data,
-        ChunkKind::Tree | ChunkKind::List => &mut scratch.meta,
+fn gathered(scratch: &mut Scratch, sort: Sort) -> &mut FrameBuffer {
+    match sort {
+        Sort::Data(Class::General | Class::Sqlite) => &mut scratch.data,
+        Sort::Data(Class::Media) => &mut scratch.media,
+        Sort::Tree | Sort::List => &mut scratch.meta,
     }
 }
 

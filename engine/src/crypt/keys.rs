@@ -8,13 +8,21 @@ use crate::base::{ObjectKind, ObjectName, ids};
 use crate::crypt::seal::ObjectKey;
 use crate::format::index::ChunkKind;
 
-/// Returns random bytes of the system's generator, as AWS-LC keeps it.
+/// Returns random bytes of the system's generator: asked directly, since AWS-LC's own gathers entropy for milliseconds
+/// when a process first uses it.
 ///
 /// # Errors
 /// If the system has none to give.
 pub fn random<const N: usize>() -> std::io::Result<[u8; N]> {
     let mut bytes = [0; N];
-    aws_lc_rs::rand::fill(&mut bytes).map_err(|_| std::io::Error::other("the system gave no random numbers"))?;
+    let mut filled = 0;
+    while filled < N {
+        match rustix::rand::getrandom(&mut bytes[filled..], rustix::rand::GetRandomFlags::empty()) {
+            Ok(count) => filled += count,
+            Err(rustix::io::Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
     Ok(bytes)
 }
 

@@ -1,7 +1,7 @@
 //! Chunk lists: long content is a list of chunks that is stored in pieces, which are chunks themselves.
 
 use crate::base::limits::{INLINE_REFS_MAX, LIST_LEVELS_MAX};
-use crate::chunks::{ChunkReader, ChunkWriter, Scratch};
+use crate::chunks::{ChunkReader, ChunkWriter, Scratch, Sort};
 use crate::error::{Error, Result};
 use crate::format::content::{Content, Part, decode_list, encode_list};
 use crate::format::index::ChunkKind;
@@ -65,7 +65,7 @@ impl ContentBuilder {
             return Ok(());
         }
         let bytes = parts.iter().map(Part::bytes).sum();
-        let stored = writer.put(scratch, ChunkKind::List, &encode_list(level as u8, &parts))?;
+        let stored = writer.put(scratch, Sort::List, &encode_list(level as u8, &parts))?;
         self.push_at(writer, scratch, level + 1, Part::Chunk { id: stored.id, bytes })
     }
 

@@ -4,7 +4,7 @@ mod content;
 
 use crate::base::limits::TREE_BYTES_MAX;
 use crate::chunk::{Chunker, sniff};
-use crate::chunks::{ChunkReader, ChunkWriter, Scratch};
+use crate::chunks::{ChunkReader, ChunkWriter, Scratch, Sort};
 use crate::error::{Error, Result};
 use crate::format::content::{Content, Part};
 use crate::format::index::ChunkKind;
@@ -23,7 +23,7 @@ pub fn store(writer: &ChunkWriter, scratch: &mut Scratch, chunker: &Chunker, tre
     let mut rest = encoded.as_slice();
     while !rest.is_empty() {
         let (bytes, after) = rest.split_at(chunker.cut(&cutter, rest));
-        let stored = writer.put(scratch, ChunkKind::Tree, bytes)?;
+        let stored = writer.put(scratch, Sort::Tree, bytes)?;
         builder.push(writer, scratch, Part::Chunk { id: stored.id, bytes: bytes.len() as u64 })?;
         rest = after;
     }
