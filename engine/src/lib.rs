@@ -60,14 +60,39 @@ pub use store::{Access, DirectoryStore, MemoryStore, RedbStore, Store};
 /// The inner layers, for this workspace's own tests, benchmarks and fuzz targets. Nothing here is promised to stay.
 #[cfg(feature = "internals")]
 #[doc(hidden)]
+#[expect(missing_docs, reason = "each module is documented where it stands")]
 pub mod internals {
-    pub use crate::base::{self, ChunkId, ShortId, limits};
-    pub use crate::catalog;
-    pub use crate::chunk;
-    pub use crate::codec;
-    pub use crate::compress;
-    pub use crate::crypt;
-    pub use crate::format;
-    pub use crate::hash;
-    pub use crate::pack;
+    pub mod base {
+        pub use crate::base::*;
+    }
+    pub mod catalog {
+        pub use crate::catalog::*;
+    }
+    pub mod chunk {
+        pub use crate::chunk::*;
+    }
+    pub mod chunks {
+        pub use crate::chunks::*;
+    }
+    pub mod codec {
+        pub use crate::codec::*;
+    }
+    pub mod compress {
+        pub use crate::compress::*;
+    }
+    pub mod crypt {
+        pub use crate::crypt::*;
+    }
+    pub mod format {
+        pub use crate::format::*;
+    }
+    pub mod hash {
+        pub use crate::hash::*;
+    }
+    pub mod pack {
+        pub use crate::pack::*;
+    }
+    pub mod tree {
+        pub use crate::tree::*;
+    }
 }
