@@ -2,6 +2,8 @@
 //!
 //! `cargo run --release --example backup -- photos.redb "a password" ~/Pictures`
 
+#![expect(clippy::print_stdout, reason = "an example shows what it did")]
+
 use std::env;
 
 use daykeep_engine::{Access, BackupOptions, Error, Location, OpenOptions, RecoveryKey, Repository, Secret};

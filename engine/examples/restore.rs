@@ -2,6 +2,8 @@
 //!
 //! `cargo run --release --example restore -- photos.redb "a password" latest:/home/me/Pictures /tmp/restored`
 
+#![expect(clippy::print_stdout, reason = "an example shows what it did")]
+
 use std::env;
 use std::path::Path;
 

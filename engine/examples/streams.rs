@@ -2,6 +2,8 @@
 //!
 //! `cargo run --release --example streams`
 
+#![expect(clippy::print_stdout, reason = "an example shows what it did")]
+
 use std::io::{Cursor, Read, repeat};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};

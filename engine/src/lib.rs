@@ -60,7 +60,6 @@ pub use store::{Access, DirectoryStore, MemoryStore, RedbStore, Store};
 /// The inner layers, for this workspace's own tests, benchmarks and fuzz targets. Nothing here is promised to stay.
 #[cfg(feature = "internals")]
 #[doc(hidden)]
-#[expect(missing_docs, reason = "each module is documented where it stands")]
 pub mod internals {
     pub mod base {
         pub use crate::base::*;

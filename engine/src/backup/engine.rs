@@ -181,7 +181,8 @@ impl Engine<'_> {
             .map(|index| {
                 let name = names.get(index);
                 let previous = find_near(old_entries, index, name.to_bytes());
-                self.entry(dir, name, path, device, previous.map(|at| &old_entries[at])).map(|outcome| match outcome {
+                let old_entry = previous.map(|at| &old_entries[at]);
+                self.entry(dir, name, names.kind(index), path, device, old_entry).map(|outcome| match outcome {
                     Outcome::Same(_) => Outcome::Same(previous.unwrap_or(index)),
                     other => other,
                 })
@@ -227,15 +228,26 @@ impl Engine<'_> {
         content
     }
 
-    /// Backs up one entry of `dir`. `previous` is the parent's entry of the same name.
+    /// Backs up one entry of `dir`. `kind` is what the directory says it is; `previous` is the parent's entry of the
+    /// same name.
     pub fn entry(
         &self,
         dir: &Dir,
         name: &CStr,
+        kind: Option<FileKind>,
         path: &DirPath<'_>,
         device: u64,
         previous: Option<&Entry>,
     ) -> Result<Outcome> {
+        // A new file is opened in any case, and then tells all about itself.
+        if previous.is_none() && kind == Some(FileKind::File) {
+            if self.is_excluded(path, name, false) {
+                return Ok(Outcome::LeftOut);
+            }
+            self.check_cancel()?;
+            let entry = self.file(dir, name, path, None)?;
+            return Ok(self.outcome(entry, name, path, None));
+        }
         let stat = match dir.stat(name) {
             Ok(stat) => stat,
             Err(error) => {
@@ -244,16 +256,12 @@ impl Engine<'_> {
             }
         };
         let is_dir = stat.kind == FileKind::Directory;
-        if !self.options.exclude.is_empty() && self.options.exclude.excludes(&path.join(name.to_bytes()), is_dir) {
+        if stat.kind == FileKind::Socket || self.is_excluded(path, name, is_dir) {
             return Ok(Outcome::LeftOut);
         }
         if is_dir {
-            return self
-                .sub_directory(dir, name, path, device, stat, previous)
-                .map(|entry| Outcome::of(entry, previous));
-        }
-        if stat.kind == FileKind::Socket {
-            return Ok(Outcome::LeftOut);
+            let entry = self.sub_directory(dir, name, path, device, stat, previous)?;
+            return Ok(Outcome::of(entry, previous));
         }
         if previous.is_some_and(|previous| self.is_unmodified(previous, &stat)) {
             self.count(path, name.to_bytes(), FileState::Unmodified, stat_bytes(&stat));
@@ -262,20 +270,28 @@ impl Engine<'_> {
         }
         self.check_cancel()?;
         let entry = match stat.kind {
-            FileKind::File => self.file(dir, name, path, &stat)?,
+            FileKind::File => self.file(dir, name, path, Some(&stat))?,
             _ => self.special(dir, name, path, &stat),
         };
-        if let Some(entry) = &entry {
-            let state = match previous {
-                None => FileState::New,
-                Some(previous) if previous == entry => FileState::Unmodified,
-                Some(_) => FileState::Changed,
-            };
-            let bytes = entry.node.content().map_or(0, Content::bytes);
-            self.count(path, name.to_bytes(), state, bytes);
-            self.send(&Event::Progress { files: 1, bytes: 0 });
-        }
-        Ok(Outcome::of(entry, previous))
+        Ok(self.outcome(entry, name, path, previous))
+    }
+
+    fn is_excluded(&self, path: &DirPath<'_>, name: &CStr, is_dir: bool) -> bool {
+        !self.options.exclude.is_empty() && self.options.exclude.excludes(&path.join(name.to_bytes()), is_dir)
+    }
+
+    /// Counts what was read and compares it with what the parent has.
+    fn outcome(&self, entry: Option<Entry>, name: &CStr, path: &DirPath<'_>, previous: Option<&Entry>) -> Outcome {
+        let outcome = Outcome::of(entry, previous);
+        let (state, bytes) = match (&outcome, previous) {
+            (Outcome::LeftOut, _) => return outcome,
+            (Outcome::Same(_), _) => (FileState::Unmodified, previous.and_then(|entry| entry.node.content())),
+            (Outcome::Read(entry), None) => (FileState::New, entry.node.content()),
+            (Outcome::Read(entry), Some(_)) => (FileState::Changed, entry.node.content()),
+        };
+        self.count(path, name.to_bytes(), state, bytes.map_or(0, Content::bytes));
+        self.send(&Event::Progress { files: 1, bytes: 0 });
+        outcome
     }
 
     /// Returns whether the parent's entry tells all there is to know: then the file is not opened.

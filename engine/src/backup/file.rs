@@ -138,8 +138,8 @@ pub(super) struct Stream {
 }
 
 impl Engine<'_> {
-    /// Backs up a regular file; `None` if it cannot be read.
-    pub fn file(&self, dir: &Dir, name: &CStr, path: &DirPath<'_>, stat: &Stat) -> Result<Option<Entry>> {
+    /// Backs up a regular file; `None` if it cannot be read. `stat` is what it was before, if that was looked at.
+    pub fn file(&self, dir: &Dir, name: &CStr, path: &DirPath<'_>, stat: Option<&Stat>) -> Result<Option<Entry>> {
         let full_path = || path.join(name.to_bytes());
         let opened = dir.open_file(name).and_then(|(file, before)| Ok((file_xattrs(&file)?, file, before)));
         let (xattrs, file, before) = match opened {
@@ -160,7 +160,7 @@ impl Engine<'_> {
             },
         };
         match Stat::of_file(&file) {
-            Ok(after) if same_file_state(&before, &after) && same_file_state(stat, &after) => {
+            Ok(after) if same_file_state(&before, &after) && same_file_state(stat.unwrap_or(&before), &after) => {
                 self.remember_link(&before, &content, class);
             }
             Ok(_) => self.warn(full_path(), "changed while it was read; saved as it was read".into()),
@@ -184,12 +184,7 @@ impl Engine<'_> {
         }
     }
 
-    fn read_extents(
-        &self,
-        file: &File,
-        stat: &Stat,
-        scratch: &mut Box<Scratch>,
-    ) -> Result<(Content, Class), StreamError> {
+    fn read_extents(&self, file: &File, stat: &Stat, scratch: &mut Scratch) -> Result<(Content, Class), StreamError> {
         let mut stream = Stream::default();
         if !may_be_sparse(stat) {
             self.stream(&mut FileSource { file, at: 0, end: stat.size }, &mut stream, scratch)?;
@@ -224,7 +219,7 @@ impl Engine<'_> {
         &self,
         source: &mut dyn Source,
         stream: &mut Stream,
-        scratch: &mut Box<Scratch>,
+        scratch: &mut Scratch,
     ) -> Result<(), StreamError> {
         let mut buffer = std::mem::take(&mut scratch.buffer);
         buffer.resize(READ_BYTES, 0);
@@ -238,7 +233,7 @@ impl Engine<'_> {
         buffer: &mut [u8],
         source: &mut dyn Source,
         stream: &mut Stream,
-        scratch: &mut Box<Scratch>,
+        scratch: &mut Scratch,
     ) -> Result<(), StreamError> {
         let mut filled = 0;
         loop {

@@ -96,7 +96,7 @@ impl Engine<'_> {
         let device = dir.stat_self()?.device;
         let above = path.parent().unwrap_or(Path::new("/"));
         let dir_path = DirPath { above: None, name: above.as_os_str().as_bytes(), depth: 0 };
-        Ok(self.entry(&dir, &real_name, &dir_path, device, previous).map(|outcome| {
+        Ok(self.entry(&dir, &real_name, None, &dir_path, device, previous).map(|outcome| {
             outcome.into_entry(previous).map(|mut entry| {
                 entry.name = name.to_vec();
                 entry

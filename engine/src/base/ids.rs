@@ -41,11 +41,6 @@ macro_rules! byte_id {
             pub const fn as_bytes(&self) -> &[u8; $len] {
                 &self.0
             }
-
-            /// Returns the id written as hexadecimal digits in `text`, or `None` if it is not one.
-            pub fn from_hex(text: &str) -> Option<Self> {
-                parse_hex(text).map(Self)
-            }
         }
 
         impl fmt::Display for $name {
@@ -92,6 +87,13 @@ impl ChunkId {
         let mut bytes = [0u8; ShortId::LEN];
         bytes.copy_from_slice(&self.0[..ShortId::LEN]);
         ShortId(bytes)
+    }
+}
+
+impl ObjectId {
+    /// Returns the id written as 64 hexadecimal digits in `text`, or `None` if it is not one.
+    pub fn from_hex(text: &str) -> Option<Self> {
+        parse_hex(text).map(Self)
     }
 }
 

@@ -92,7 +92,7 @@ pub struct ChunkWriter {
     pack_bytes: usize,
     data_slots: Vec<Mutex<Option<PackBuilder>>>,
     meta_slot: Mutex<Option<PackBuilder>>,
-    scratches: Mutex<Vec<Box<Scratch>>>,
+    scratches: Mutex<Vec<Scratch>>,
     bytes_new: AtomicU64,
 }
 
@@ -132,18 +132,18 @@ impl ChunkWriter {
     ///
     /// # Errors
     /// If zstd cannot have its memory.
-    pub fn lend(&self) -> Result<Box<Scratch>> {
+    pub fn lend(&self) -> Result<Scratch> {
         if let Some(scratch) = lock(&self.scratches).pop() {
             return Ok(scratch);
         }
         let compressor = Compressor::new(self.level).map_err(|error| no_memory("zstd", &error))?;
         let empty = FrameBuffer::default;
         let (compressed, buffer) = (Vec::new(), Vec::new());
-        Ok(Box::new(Scratch { compressor, compressed, data: empty(), media: empty(), meta: empty(), buffer }))
+        Ok(Scratch { compressor, compressed, data: empty(), media: empty(), meta: empty(), buffer })
     }
 
     /// Takes back what [`lend`](Self::lend) gave.
-    pub fn give_back(&self, scratch: Box<Scratch>) {
+    pub fn give_back(&self, scratch: Scratch) {
         lock(&self.scratches).push(scratch);
     }
 
@@ -151,7 +151,7 @@ impl ChunkWriter {
     /// the repository has it or this run already took it.
     ///
     /// # Errors
-    /// `Cancelled` if the committer failed; [`finish`](Self::finish) and [`failure`](Self::failure) say why.
+    /// `Cancelled` if the committer failed; [`finish`](Self::finish) says why.
     pub fn put(&self, scratch: &mut Scratch, sort: Sort, bytes: &[u8]) -> Result<Stored> {
         let kind = sort.kind();
         let whole_id = hash::chunk_id(self.codec.keys.ids(kind), bytes);
@@ -256,11 +256,6 @@ impl ChunkWriter {
     /// Returns how many bytes of chunks the repository did not have so far, before compression.
     pub fn bytes_new(&self) -> u64 {
         self.bytes_new.load(Ordering::Relaxed)
-    }
-
-    /// Takes the failure that stopped the committer, if one did.
-    pub fn failure(&self) -> Option<Error> {
-        self.committer.failure()
     }
 }
 

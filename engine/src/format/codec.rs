@@ -15,11 +15,6 @@ impl Writer {
         Self { bytes: Vec::with_capacity(capacity) }
     }
 
-    /// Continues at the end of `bytes`.
-    pub fn append_to(bytes: Vec<u8>) -> Self {
-        Self { bytes }
-    }
-
     /// Appends one byte.
     pub fn u8(&mut self, value: u8) {
         self.bytes.push(value);
@@ -32,11 +27,6 @@ impl Writer {
 
     /// Appends four bytes, low first.
     pub fn u32(&mut self, value: u32) {
-        self.bytes.extend_from_slice(&value.to_le_bytes());
-    }
-
-    /// Appends eight bytes, low first.
-    pub fn u64(&mut self, value: u64) {
         self.bytes.extend_from_slice(&value.to_le_bytes());
     }
 
@@ -65,11 +55,6 @@ impl Writer {
         self.raw(bytes);
     }
 
-    /// Returns how many bytes there are so far.
-    pub fn len(&self) -> usize {
-        self.bytes.len()
-    }
-
     /// Returns the buffer.
     pub fn finish(self) -> Vec<u8> {
         self.bytes
@@ -87,11 +72,6 @@ impl<'a> Reader<'a> {
     /// Begins at the start of `bytes`.
     pub fn new(bytes: &'a [u8]) -> Self {
         Self { bytes, at: 0 }
-    }
-
-    /// Returns how many bytes were taken.
-    pub fn offset(&self) -> usize {
-        self.at
     }
 
     /// Returns how many bytes are left.
@@ -134,11 +114,6 @@ impl<'a> Reader<'a> {
     /// Takes four bytes, low first.
     pub fn u32(&mut self) -> Result<u32, FormatError> {
         Ok(u32::from_le_bytes(self.array()?))
-    }
-
-    /// Takes eight bytes, low first.
-    pub fn u64(&mut self) -> Result<u64, FormatError> {
-        Ok(u64::from_le_bytes(self.array()?))
     }
 
     /// Takes an unsigned varint in its shortest form.

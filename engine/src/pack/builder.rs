@@ -74,11 +74,6 @@ impl PackBuilder {
         Self { name, header, key, buffer, used, table: FrameTable::default(), overhead: FOOTER_OVERHEAD, bytes_max }
     }
 
-    /// Returns whether there is nothing in it yet.
-    pub fn is_empty(&self) -> bool {
-        self.table.frames.is_empty()
-    }
-
     /// Returns whether `frame` fits.
     pub fn fits(&self, frame: &Frame<'_>) -> bool {
         self.used + self.overhead + frame.body.len() + frame_overhead(frame.chunks.len()) <= self.bytes_max

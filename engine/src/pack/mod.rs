@@ -3,5 +3,5 @@
 mod builder;
 mod reader;
 
-pub use builder::{Frame, PackBuilder, SealedPack, frame_overhead};
-pub use reader::{read_footer, verify};
+pub use builder::{Frame, PackBuilder, SealedPack};
+pub use reader::verify;

@@ -13,7 +13,6 @@ use crate::error::{Error, Result};
 use crate::format::content::{Content, Part};
 use crate::format::index::ChunkKind;
 use crate::format::tree::{Entry, Node};
-use crate::restore::holes::punch_or_extend;
 use crate::restore::options::Overwrite;
 use crate::restore::run::{Place, Restore, lock};
 use crate::restore::target::{LocalOwners, TargetDir, TargetKind, TargetStat};
@@ -163,7 +162,8 @@ impl Restore<'_> {
             lock(&self.buffers).push(buffer);
             return written;
         }
-        punch_or_extend(file, total).map_err(failed)?;
+        // What is not written below stays a hole.
+        file.set_len(total).map_err(failed)?;
         self.in_runs(content, &|run| {
             let mut buffer = lock(&self.buffers).pop().unwrap_or_default();
             buffer.clear();

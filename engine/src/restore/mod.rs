@@ -1,7 +1,6 @@
 //! Rank 8: restore and ls.
 
 mod files;
-mod holes;
 mod list;
 mod options;
 mod run;

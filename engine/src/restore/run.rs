@@ -78,10 +78,13 @@ impl Place<'_> {
 struct LaterLink {
     folder: Vec<Vec<u8>>,
     entry: Entry,
-    first: (Vec<Vec<u8>>, Vec<u8>),
+    first: PlaceNames,
 }
 
+/// Device and inode, by which a snapshot tells links to one file.
 type LinkKey = (u64, u64);
+/// A place below the root: the folder's names, and the name in it.
+type PlaceNames = (Vec<Vec<u8>>, Vec<u8>);
 
 /// One restore at work.
 pub(super) struct Restore<'a> {
@@ -90,7 +93,7 @@ pub(super) struct Restore<'a> {
     pub applier: Applier,
     pub buffers: Mutex<Vec<Vec<u8>>>,
     selection: Selection,
-    links: Mutex<HashMap<LinkKey, (Vec<Vec<u8>>, Vec<u8>)>>,
+    links: Mutex<HashMap<LinkKey, PlaceNames>>,
     later: Mutex<Vec<LaterLink>>,
     pub files: AtomicU64,
     pub files_kept: AtomicU64,
@@ -135,7 +138,13 @@ impl Repository {
             restore.send(&Event::Total { files, bytes });
         }
         let is_new = !target.exists();
-        let dir = if options.dry_run { None } else { Some(Arc::new(TargetDir::open_root(target)?)) };
+        let dir = if options.dry_run {
+            // Nothing is made, but a target that would be refused is refused.
+            TargetDir::open_existing_root(target)?;
+            None
+        } else {
+            Some(Arc::new(TargetDir::open_root(target)?))
+        };
         let prefix: Vec<u8> = match names.split_last() {
             None => b"/".to_vec(),
             Some((_, above)) if !matches!(&chosen, Some(Entry { node: Node::Directory { .. }, .. })) => {

@@ -13,10 +13,9 @@ pub mod patterns;
 pub mod stat;
 pub mod xattrs;
 
-pub use cachedir::{CACHE_DIR_TAG, is_cache_dir};
+pub use cachedir::is_cache_dir;
 pub use dir::Dir;
-pub use extents::{Extent, data_extents, may_be_sparse};
-pub use names::Names;
+pub use extents::{data_extents, may_be_sparse};
 pub use owners::Owners;
 pub use patterns::{Patterns, Reach, Selection};
 pub use stat::{FileKind, Stat, same_file_state};

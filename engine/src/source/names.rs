@@ -80,11 +80,6 @@ impl Names {
         self.slots.len()
     }
 
-    /// Returns whether there are none.
-    pub fn is_empty(&self) -> bool {
-        self.slots.is_empty()
-    }
-
     /// Returns the name at `index`, counted from 0; an empty one beyond the end.
     pub fn get(&self, index: usize) -> &CStr {
         self.slots.get(index).map_or(c"", |slot| self.c_str(slot))
@@ -98,11 +93,13 @@ impl Names {
     }
 
     /// Returns whether `name` is among them.
+    #[cfg(test)]
     pub fn contains(&self, name: &CStr) -> bool {
         self.slots.binary_search_by(|slot| name_in(&self.arena, slot).cmp(name.to_bytes())).is_ok()
     }
 
     /// Returns the names in order.
+    #[cfg(test)]
     pub fn iter(&self) -> impl ExactSizeIterator<Item = &CStr> {
         self.slots.iter().map(|slot| self.c_str(slot))
     }

@@ -15,11 +15,6 @@ pub struct Owners {
 }
 
 impl Owners {
-    /// Begins with nothing remembered.
-    pub fn new() -> Self {
-        Self::default()
-    }
-
     /// Returns the name of the user `uid`, or `None` if the system knows none.
     pub fn user(&self, uid: u32) -> Option<Arc<[u8]>> {
         cached(&self.users, uid, || User::from_uid(Uid::from_raw(uid)).ok()?.map(|user| user.name))
@@ -50,7 +45,7 @@ mod tests {
 
     #[test]
     fn root_has_a_name_and_is_asked_for_once() {
-        let owners = Owners::new();
+        let owners = Owners::default();
         let first = owners.user(0).unwrap();
         assert_eq!(&*first, b"root");
         assert!(Arc::ptr_eq(&first, &owners.user(0).unwrap()));
@@ -59,7 +54,7 @@ mod tests {
 
     #[test]
     fn an_id_without_a_name_is_remembered_too() {
-        let owners = Owners::new();
+        let owners = Owners::default();
         assert_eq!(owners.user(3_999_999_991), None);
         assert_eq!(owners.user(3_999_999_991), None);
         assert_eq!(owners.users.read().unwrap().len(), 1);

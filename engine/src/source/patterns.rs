@@ -148,7 +148,8 @@ impl Selection {
     }
 
     /// Returns whether the entry at `path_from_root` is wanted, looking at all directories above it.
-    pub fn selects(&self, path_from_root: &Path, is_dir: bool) -> bool {
+    #[cfg(test)]
+    fn selects(&self, path_from_root: &Path, is_dir: bool) -> bool {
         let mut above: Vec<&Path> = path_from_root.ancestors().skip(1).collect();
         above.reverse();
         let reach = above.into_iter().fold(self.root(), |reach, dir| self.step(reach, dir, true));

@@ -67,6 +67,7 @@ impl Stat {
         Ok(Self::of(&rustix::fs::fstat(file)?))
     }
 
+    #[allow(clippy::unnecessary_cast, reason = "the types of these fields differ from architecture to architecture")]
     pub(crate) fn of(raw: &rustix::fs::Stat) -> Self {
         // Linux has no file of an unknown type; should one appear, it is passed over like a socket.
         let kind = FileKind::of(rustix::fs::FileType::from_raw_mode(raw.st_mode)).unwrap_or(FileKind::Socket);

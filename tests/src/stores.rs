@@ -1,0 +1,108 @@
+//! Stores that fail on purpose, and damage to stores.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use daykeep_engine::{ObjectId, ObjectKind, ObjectName, Store, StoreError, StoreErrorKind};
+
+/// Longer than any object of a test.
+pub const OBJECT_BYTES_MAX: usize = 64 << 20;
+
+/// Fails one call, or all from one on, and passes the others on to the store below.
+pub struct FailingStore {
+    inner: Arc<dyn Store>,
+    calls: AtomicU64,
+    fails_at: AtomicU64,
+    for_ever: AtomicBool,
+    kind: StoreErrorKind,
+}
+
+impl FailingStore {
+    /// Makes one that does not fail until told to.
+    pub fn new(inner: Arc<dyn Store>, kind: StoreErrorKind) -> Self {
+        let (calls, fails_at) = (AtomicU64::new(0), AtomicU64::new(u64::MAX));
+        Self { inner, calls, fails_at, for_ever: AtomicBool::new(false), kind }
+    }
+
+    /// Lets the call fail that comes after `calls` more, and every later one too if `for_ever`.
+    pub fn fail_after(&self, calls: u64, for_ever: bool) {
+        self.calls.store(0, Ordering::SeqCst);
+        self.fails_at.store(calls, Ordering::SeqCst);
+        self.for_ever.store(for_ever, Ordering::SeqCst);
+    }
+
+    /// Lets no call fail any more, and returns how many there were since [`fail_after`](Self::fail_after).
+    pub fn heal(&self) -> u64 {
+        self.fails_at.store(u64::MAX, Ordering::SeqCst);
+        self.calls.swap(0, Ordering::SeqCst)
+    }
+
+    fn call(&self, object: impl ToString, what: &str) -> Result<(), StoreError> {
+        let call = self.calls.fetch_add(1, Ordering::SeqCst);
+        let fails_at = self.fails_at.load(Ordering::SeqCst);
+        if call == fails_at || (call > fails_at && self.for_ever.load(Ordering::SeqCst)) {
+            return Err(StoreError::new(self.kind, object, format!("{what}: the test let it fail")));
+        }
+        Ok(())
+    }
+}
+
+impl Store for FailingStore {
+    fn location(&self) -> String {
+        "failing".into()
+    }
+
+    fn pack_bytes(&self) -> usize {
+        self.inner.pack_bytes()
+    }
+
+    fn put(&self, name: &ObjectName, bytes: &[u8]) -> Result<(), StoreError> {
+        self.call(name, "put")?;
+        self.inner.put(name, bytes)
+    }
+
+    fn get(&self, name: &ObjectName, bytes_max: usize) -> Result<Vec<u8>, StoreError> {
+        self.call(name, "get")?;
+        self.inner.get(name, bytes_max)
+    }
+
+    fn get_range(&self, name: &ObjectName, offset: u64, len: usize, out: &mut Vec<u8>) -> Result<(), StoreError> {
+        self.call(name, "get_range")?;
+        self.inner.get_range(name, offset, len, out)
+    }
+
+    fn list(&self, kind: ObjectKind) -> Result<Vec<(ObjectId, u64)>, StoreError> {
+        self.call(kind.name(), "list")?;
+        self.inner.list(kind)
+    }
+
+    fn delete(&self, name: &ObjectName) -> Result<(), StoreError> {
+        self.call(name, "delete")?;
+        self.inner.delete(name)
+    }
+
+    fn sync(&self) -> Result<(), StoreError> {
+        self.call("store", "sync")?;
+        self.inner.sync()
+    }
+}
+
+/// Returns all objects of a store, sorted by name.
+pub fn objects(store: &dyn Store) -> Vec<(ObjectName, Vec<u8>)> {
+    let mut all = Vec::new();
+    for kind in ObjectKind::ALL {
+        for (id, _) in store.list(kind).unwrap() {
+            let name = ObjectName::new(kind, id);
+            all.push((name, store.get(&name, OBJECT_BYTES_MAX).unwrap()));
+        }
+    }
+    all.sort();
+    all
+}
+
+/// Puts other bytes under a name.
+pub fn replace(store: &dyn Store, name: &ObjectName, bytes: &[u8]) {
+    store.delete(name).unwrap();
+    store.put(name, bytes).unwrap();
+    store.sync().unwrap();
+}

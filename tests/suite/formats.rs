@@ -1,0 +1,279 @@
+//! Every encoded form comes back as it was, and any bytes at all are decoded or refused, in little memory.
+
+use daykeep_engine::internals::format::config::{CdcSizes, ChunkerParams, Config};
+use daykeep_engine::internals::format::content::{Content, Part, decode_list, encode_list};
+use daykeep_engine::internals::format::header::Header;
+use daykeep_engine::internals::format::index::{
+    ChunkKind, ChunkRecord, Encoding, FrameRecord, FrameTable, Index, PackRecord,
+};
+use daykeep_engine::internals::format::key_slot::{Argon2Params, KeySlot, SlotKind};
+use daykeep_engine::internals::format::pack::{Footer, Trailer, padme};
+use daykeep_engine::internals::format::tree::{Entry, Metadata, Node, OwnerName, Tree, is_valid_name};
+use daykeep_engine::internals::{ChunkId, ShortId};
+use daykeep_engine::{Class, ObjectId, ObjectKind, ObjectName, RepositoryId, SnapshotRecord, Timestamp, Xattr};
+use daykeep_tests::is_long;
+use proptest::collection::vec;
+use proptest::prelude::*;
+
+use crate::meter;
+
+fn config() -> ProptestConfig {
+    ProptestConfig {
+        cases: if is_long() { 20_000 } else { 200 },
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    }
+}
+
+fn time() -> impl Strategy<Value = Timestamp> {
+    (any::<i64>(), 0u32..1_000_000_000).prop_map(|(seconds, nanos)| Timestamp { seconds, nanos })
+}
+
+fn part(max: u64) -> impl Strategy<Value = Part> {
+    prop_oneof![
+        4 => (any::<[u8; 16]>(), 1..=max).prop_map(|(id, bytes)| Part::Chunk { id: ShortId::from_bytes(id), bytes }),
+        1 => (1u64..1 << 50).prop_map(|bytes| Part::Hole { bytes }),
+    ]
+}
+
+fn content() -> impl Strategy<Value = Content> {
+    prop_oneof![
+        vec(part(1 << 20), 0..=16).prop_map(|parts| Content { level: 0, parts }),
+        (1u8..=6, vec(part(1 << 50), 0..=16)).prop_map(|(level, parts)| Content { level, parts }),
+    ]
+}
+
+fn node() -> impl Strategy<Value = Node> {
+    let class = prop::sample::select(&[Class::General, Class::Media, Class::Sqlite][..]);
+    prop_oneof![
+        (content(), class).prop_map(|(content, class)| Node::File { content, class }),
+        content().prop_map(|content| Node::Directory { content }),
+        vec(any::<u8>(), 0..300).prop_map(|target| Node::Symlink { target }),
+        Just(Node::Fifo),
+        any::<u64>().prop_map(|device| Node::CharDevice { device }),
+        any::<u64>().prop_map(|device| Node::BlockDevice { device }),
+    ]
+}
+
+fn metadata() -> impl Strategy<Value = Metadata> {
+    let xattr = (vec(any::<u8>(), 0..20), vec(any::<u8>(), 0..80)).prop_map(|(name, value)| Xattr { name, value });
+    (0u16..0o10000, any::<[u32; 2]>(), time(), time(), any::<u64>(), any::<Option<u64>>(), vec(xattr, 0..4)).prop_map(
+        |(mode, [uid, gid], mtime, ctime, inode, link_device, xattrs)| Metadata {
+            mode,
+            uid,
+            gid,
+            mtime,
+            ctime,
+            inode,
+            link_device,
+            xattrs,
+        },
+    )
+}
+
+fn tree() -> impl Strategy<Value = Tree> {
+    let name = vec(any::<u8>(), 1..40).prop_filter("a name", |name| is_valid_name(name));
+    let entries = prop::collection::btree_map(name, (metadata(), node()), 0..12).prop_map(|entries| {
+        entries.into_iter().map(|(name, (metadata, node))| Entry { name, metadata, node }).collect()
+    });
+    let owners = || vec((any::<u32>(), vec(any::<u8>(), 0..20)).prop_map(|(id, name)| OwnerName { id, name }), 0..4);
+    (owners(), owners(), entries).prop_map(|(users, groups, entries)| Tree { users, groups, entries })
+}
+
+/// Frames with one chunk more than zero each; plain lengths are the sums of their chunks', as the reader derives them.
+fn table<I: Clone + std::fmt::Debug>(id: impl Strategy<Value = I> + Clone) -> impl Strategy<Value = FrameTable<I>> {
+    let kind = prop::sample::select(&[ChunkKind::Data, ChunkKind::Tree, ChunkKind::List][..]);
+    let chunk = (id, kind, 1u32..50_000).prop_map(|(id, kind, bytes)| ChunkRecord { id, kind, bytes, delta: None });
+    let frame = (any::<bool>(), vec(chunk, 1..10), 17u32..100_000);
+    vec(frame, 0..8).prop_map(|frames| {
+        let mut table = FrameTable { frames: Vec::new(), chunks: Vec::new() };
+        for (is_raw, chunks, sealed) in frames {
+            let plain_bytes = chunks.iter().map(|chunk| chunk.bytes).sum();
+            let (encoding, sealed_bytes) =
+                if is_raw { (Encoding::Raw, plain_bytes + 16) } else { (Encoding::Zstd, sealed) };
+            table.frames.push(FrameRecord { encoding, sealed_bytes, plain_bytes, chunks: chunks.len() as u32 });
+            table.chunks.extend(chunks);
+        }
+        table
+    })
+}
+
+fn index() -> impl Strategy<Value = Index> {
+    let table = table(any::<[u8; 16]>().prop_map(ShortId::from_bytes));
+    let pack = (any::<[u8; 32]>(), table).prop_map(|(id, table)| PackRecord {
+        id: ObjectId::from_bytes(id),
+        bytes: table.end() as u32 + 100,
+        table,
+    });
+    vec(pack, 0..4).prop_map(|packs| Index { packs })
+}
+
+fn snapshot() -> impl Strategy<Value = SnapshotRecord> {
+    let texts = (".{0,40}", ".{0,40}", vec(".{0,20}", 0..4), vec(vec(any::<u8>(), 0..60), 0..4));
+    let counts = any::<[u64; 8]>().prop_map(|c| daykeep_engine::Counts {
+        files: c[0],
+        directories: c[1],
+        bytes: c[2],
+        files_new: c[3],
+        files_changed: c[4],
+        files_unmodified: c[5],
+        bytes_new: c[6],
+        errors: c[7],
+    });
+    (time(), time(), texts, any::<Option<[u8; 32]>>(), content(), counts).prop_map(
+        |(started, ended, (host, user, tags, paths), parent, root, counts)| SnapshotRecord {
+            started,
+            ended,
+            host,
+            user,
+            program: "daykeep test".into(),
+            tags,
+            paths,
+            parent: parent.map(ObjectId::from_bytes),
+            root,
+            counts,
+        },
+    )
+}
+
+fn key_slot() -> impl Strategy<Value = KeySlot> {
+    let bytes48 = || vec(any::<u8>(), 48).prop_map(|bytes| <[u8; 48]>::try_from(bytes).unwrap());
+    let kind = prop_oneof![
+        (1u32..=64, 1u32..=64, 0u32..500_000).prop_map(|(lanes, passes, more)| {
+            SlotKind::Password { argon2: Argon2Params { memory_kib: 8 * lanes + more, passes, lanes } }
+        }),
+        bytes48().prop_map(|sealed| SlotKind::Recovery { sealed }),
+    ];
+    (kind, time(), "[a-zäöü ]{0,60}", any::<[u8; 32]>(), bytes48(), any::<[u8; 32]>())
+        .prop_map(|(kind, created, label, salt, wrapped, mac)| KeySlot { kind, created, label, salt, wrapped, mac })
+}
+
+/// Decodes bytes as everything there is. None of it may panic or take memory beyond a multiple of the input.
+fn decode_all(bytes: &[u8]) {
+    // Fixed tables, such as the parts of one list, may be set aside for a count before its bytes are there.
+    let allowed = 64 * bytes.len() + 256 * 1024;
+    let peak = meter::peak_of(|| {
+        let _ = Tree::decode(bytes);
+        let _ = Index::decode(bytes);
+        let _ = Footer::decode(bytes);
+        let _ = SnapshotRecord::decode(bytes);
+        let _ = Config::decode(bytes);
+        let _ = KeySlot::decode(bytes);
+        let _ = Header::decode(bytes);
+        let _ = Trailer::decode(bytes);
+        (0..=8).for_each(|level| drop(decode_list(level, bytes)));
+    });
+    assert!(peak <= allowed, "{peak} bytes of memory for {} bytes", bytes.len());
+}
+
+proptest! {
+    #![proptest_config(config())]
+
+    #[test]
+    fn trees_come_back(tree in tree()) {
+        prop_assert_eq!(Tree::decode(&tree.encode()).unwrap(), tree);
+    }
+
+    #[test]
+    fn lists_come_back(level in 0u8..6, parts in vec(part(1 << 20), 0..600)) {
+        prop_assert_eq!(decode_list(level, &encode_list(level, &parts)).unwrap(), parts.clone());
+        prop_assert!(decode_list(level + 1, &encode_list(level, &parts)).is_err());
+    }
+
+    #[test]
+    fn indexes_come_back(index in index()) {
+        prop_assert_eq!(Index::decode(&index.encode()).unwrap(), index);
+    }
+
+    #[test]
+    fn footers_come_back(table in table(any::<[u8; 32]>().prop_map(ChunkId::from_bytes)), padding_bytes in 0u32..1 << 26) {
+        let footer = Footer { table, padding_bytes };
+        prop_assert_eq!(Footer::decode(&footer.encode()).unwrap(), footer);
+    }
+
+    #[test]
+    fn snapshots_come_back(snapshot in snapshot()) {
+        prop_assert_eq!(SnapshotRecord::decode(&snapshot.encode()).unwrap(), snapshot);
+    }
+
+    #[test]
+    fn key_slots_come_back(slot in key_slot()) {
+        prop_assert_eq!(KeySlot::decode(&[slot.encode_body(), slot.mac.to_vec()].concat()).unwrap(), slot);
+    }
+
+    #[test]
+    fn configs_come_back(created in time(), bits in 10u32..20, below in 1u32..400, above in 1u32..100, block in 9u32..=16) {
+        let sizes = CdcSizes { min: (1 << bits) - 2 * below, avg: 1 << bits, max: (1 << bits) + 2 * above };
+        let config = Config { created, chunker: ChunkerParams { general: sizes, media: sizes, sqlite_block_min: 1 << block } };
+        prop_assert_eq!(Config::decode(&config.encode()).unwrap(), config);
+    }
+
+    #[test]
+    fn headers_come_back(repository in any::<[u8; 16]>(), id in any::<[u8; 32]>(), kind in prop::sample::select(&ObjectKind::ALL[..])) {
+        let header = Header::new(RepositoryId::from_bytes(repository), ObjectName::new(kind, ObjectId::from_bytes(id)));
+        prop_assert_eq!(Header::decode(&header.encode()).unwrap(), header);
+    }
+
+    #[test]
+    fn any_bytes_are_decoded_or_refused(bytes in vec(any::<u8>(), 0..3000)) {
+        decode_all(&bytes);
+    }
+
+    /// Bytes that are nearly right reach further than random ones.
+    #[test]
+    fn nearly_right_bytes_are_decoded_or_refused(
+        tree in tree(), index in index(), snapshot in snapshot(), slot in key_slot(), edits in vec((any::<usize>(), any::<u8>()), 1..4), cut in any::<usize>(),
+    ) {
+        for encoded in [tree.encode(), index.encode(), snapshot.encode(), slot.encode_body()] {
+            let mut bytes = encoded.clone();
+            decode_all(&bytes[..cut % (bytes.len() + 1)]);
+            for (at, value) in &edits {
+                let at = at % bytes.len();
+                bytes[at] = *value;
+            }
+            decode_all(&bytes);
+        }
+    }
+
+    #[test]
+    fn padding_tells_little_and_costs_little(bytes in 0u64..1 << 40, more in 0u64..1 << 20) {
+        let padded = padme(bytes);
+        prop_assert!(padded >= bytes);
+        prop_assert!((padded - bytes) as f64 <= 0.12 * bytes as f64, "{bytes} becomes {padded}");
+        prop_assert!(padme(bytes + more) >= padded);
+        prop_assert_eq!(padme(padded), padded);
+        if bytes >= 1 << 20 {
+            prop_assert!((padded - bytes) as f64 <= 0.032 * bytes as f64);
+        }
+    }
+}
+
+/// Every number's padding up to a limit, and how few lengths are left to see.
+#[test]
+fn padding_leaves_few_lengths() {
+    let mut lengths = std::collections::BTreeSet::new();
+    let mut last = 0;
+    for bytes in 0..300_000u64 {
+        let padded = padme(bytes);
+        assert!(padded >= bytes.max(last) && padded * 100 <= bytes * 112, "{bytes} becomes {padded}");
+        last = padded;
+        lengths.insert(padded);
+    }
+    assert!(lengths.len() < 400, "{} lengths", lengths.len());
+}
+
+/// Counts that ask for everything, behind nothing.
+#[test]
+fn counts_without_bytes_take_no_memory() {
+    let count = [0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x01];
+    for before in 0..6 {
+        let mut bytes = vec![0; before];
+        bytes.extend_from_slice(&count);
+        decode_all(&bytes);
+        for small in [0x10u8, 0x7f] {
+            bytes.truncate(before);
+            bytes.extend_from_slice(&[0xff, 0xff, small]);
+            decode_all(&bytes);
+        }
+    }
+}
