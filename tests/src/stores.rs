@@ -1,7 +1,7 @@
 //! Stores that fail on purpose, and damage to stores.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 
 use daykeep_engine::{ObjectId, ObjectKind, ObjectName, Store, StoreError, StoreErrorKind};
 
@@ -14,6 +14,7 @@ pub struct FailingStore {
     calls: AtomicU64,
     fails_at: AtomicU64,
     for_ever: AtomicBool,
+    failed: Mutex<Option<String>>,
     kind: StoreErrorKind,
 }
 
@@ -21,7 +22,7 @@ impl FailingStore {
     /// Makes one that does not fail until told to.
     pub fn new(inner: Arc<dyn Store>, kind: StoreErrorKind) -> Self {
         let (calls, fails_at) = (AtomicU64::new(0), AtomicU64::new(u64::MAX));
-        Self { inner, calls, fails_at, for_ever: AtomicBool::new(false), kind }
+        Self { inner, calls, fails_at, for_ever: AtomicBool::new(false), failed: Mutex::default(), kind }
     }
 
     /// Lets the call fail that comes after `calls` more, and every later one too if `for_ever`.
@@ -37,10 +38,16 @@ impl FailingStore {
         self.calls.swap(0, Ordering::SeqCst)
     }
 
+    /// Returns the first call that failed since this was asked last.
+    pub fn failed(&self) -> Option<String> {
+        self.failed.lock().unwrap().take()
+    }
+
     fn call(&self, object: impl ToString, what: &str) -> Result<(), StoreError> {
         let call = self.calls.fetch_add(1, Ordering::SeqCst);
         let fails_at = self.fails_at.load(Ordering::SeqCst);
         if call == fails_at || (call > fails_at && self.for_ever.load(Ordering::SeqCst)) {
+            self.failed.lock().unwrap().get_or_insert_with(|| what.to_owned());
             return Err(StoreError::new(self.kind, object, format!("{what}: the test let it fail")));
         }
         Ok(())

@@ -86,7 +86,9 @@ fn a_redb_file_cut_short_is_an_error() {
     for len in [1, 100, 4096, 65_536, whole.len() / 2, whole.len() - 4096, whole.len() - 1] {
         fs::write(&path, &whole[..len]).unwrap();
         let text = match place.try_open(Access::Write) {
-            Ok(repository) => check_all(&repository).map_or_else(|error| error.to_string(), |report| report.errors.join("\n")),
+            Ok(repository) => {
+                check_all(&repository).map_or_else(|error| error.to_string(), |report| report.errors.join("\n"))
+            }
             Err(error) => error.to_string(),
         };
         assert!(!text.is_empty(), "cut to {len} of {}", whole.len());
@@ -114,7 +116,11 @@ fn writable(path: &Path) {
 }
 
 fn files_in(folder: &Path) -> Vec<PathBuf> {
-    read(folder).into_iter().filter(|(_, item)| item.kind == '-').map(|(path, _)| folder.join(String::from_utf8(path).unwrap())).collect()
+    read(folder)
+        .into_iter()
+        .filter(|(_, item)| item.kind == '-')
+        .map(|(path, _)| folder.join(String::from_utf8(path).unwrap()))
+        .collect()
 }
 
 #[test]
@@ -125,7 +131,7 @@ fn a_missing_pack_names_the_files_it_hurts() {
     for pack in &packs {
         let bytes = fs::read(pack).unwrap();
         for cut in [None, Some(bytes.len() - 1)] {
-            fs::remove_file(pack).unwrap();
+            let _ = fs::remove_file(pack);
             if let Some(cut) = cut {
                 fs::write(pack, &bytes[..cut]).unwrap();
             }
@@ -138,7 +144,8 @@ fn a_missing_pack_names_the_files_it_hurts() {
             assert!(report.errors.len() >= 2, "the pack and what it hurts: {:?}", report.errors);
             let target = temp();
             let outcome = daykeep_tests::place::try_restore(&repository, "latest", target.path());
-            assert!(outcome.map_or(true, |report| !report.warnings.is_empty()));
+            // Without its last byte the pack still has every chunk.
+            assert!(cut.is_some() || outcome.map_or(true, |report| !report.warnings.is_empty()));
         }
         fs::write(pack, bytes).unwrap();
     }

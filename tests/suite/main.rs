@@ -2,13 +2,20 @@
 //!
 //! `DAYKEEP_LONG=1` runs more cases, `DAYKEEP_MAKE_GOLDEN=1` makes the golden repository anew.
 
+mod bad_repositories;
+mod cancelling;
 mod chunking;
 mod chunking_oracle;
 mod damage;
+mod faults;
 mod formats;
+mod golden;
 mod hostile;
 mod incremental;
+mod killing;
 mod meter;
+mod moving_sources;
 mod readme;
+mod restoring;
 mod roundtrip;
 mod structure;

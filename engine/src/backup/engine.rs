@@ -276,7 +276,7 @@ impl Engine<'_> {
         Ok(self.outcome(entry, name, path, previous))
     }
 
-    fn is_excluded(&self, path: &DirPath<'_>, name: &CStr, is_dir: bool) -> bool {
+    pub fn is_excluded(&self, path: &DirPath<'_>, name: &CStr, is_dir: bool) -> bool {
         !self.options.exclude.is_empty() && self.options.exclude.excludes(&path.join(name.to_bytes()), is_dir)
     }
 

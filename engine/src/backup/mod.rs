@@ -2,6 +2,7 @@
 
 mod batch;
 mod engine;
+mod estimate;
 mod file;
 mod options;
 mod roots;

@@ -2,11 +2,13 @@
 
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
 use crate::backup::batch::Batches;
 use crate::backup::engine::{Engine, Tally};
+use crate::backup::estimate::Estimate;
 use crate::backup::file::{ReadSource, Stream, StreamError};
 use crate::backup::options::{BackupOptions, BackupReport, NamedReader};
 use crate::backup::roots::{Root, absolute};
@@ -30,7 +32,7 @@ impl Repository {
     /// # Errors
     /// `NothingToBackUp` if none of the paths can be read; `Cancelled`; the store's own. Then there is no new snapshot,
     /// all earlier ones are as they were, and what was stored is used by the next run.
-    pub fn backup<P: AsRef<Path>>(&self, paths: &[P], options: &BackupOptions) -> Result<BackupReport> {
+    pub fn backup<P: AsRef<Path> + Sync>(&self, paths: &[P], options: &BackupOptions) -> Result<BackupReport> {
         let mut root = Root::default();
         let mut named = Vec::new();
         for path in paths {
@@ -38,7 +40,7 @@ impl Repository {
             root.add(&path);
             named.push(path.as_os_str().as_bytes().to_vec());
         }
-        self.run(named, options, |engine, parent| engine.roots(&root, parent))
+        self.run(named, options, |engine, parent| engine.roots_estimated(&root, parent, paths))
     }
 
     /// Backs up streams as files.
@@ -97,7 +99,7 @@ impl Repository {
             reader: self.reader(),
             owners: Owners::default(),
             links: Mutex::default(),
-            batches: Mutex::new(Batches::new(self.memory_bytes / 4)),
+            batches: Mutex::new(Batches::new(self.memory_bytes / 16 * 3)),
             racy_from: parent.as_ref().map_or(Timestamp::default(), |parent| Timestamp {
                 seconds: parent.record.started.seconds - RACY_SECONDS,
                 ..parent.record.started
@@ -201,6 +203,25 @@ fn plain_metadata(mode: u16) -> Metadata {
 }
 
 impl Engine<'_> {
+    /// Backs up everything named while a thread of its own counts it, if that was asked for.
+    fn roots_estimated<P: AsRef<Path> + Sync>(
+        &self,
+        root: &Root,
+        parent: Option<&Content>,
+        paths: &[P],
+    ) -> Result<Content> {
+        if !self.options.estimate {
+            return self.roots(root, parent);
+        }
+        let is_over = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            scope.spawn(|| Estimate::run(self, &is_over, paths));
+            let content = self.roots(root, parent);
+            is_over.store(true, Ordering::Relaxed);
+            content
+        })
+    }
+
     /// Stores a stream; `None` if it fails.
     fn named_reader(
         &self,
@@ -237,10 +258,9 @@ impl Engine<'_> {
     }
 
     fn count_stream(&self, path: &str, bytes: u64) {
-        use std::sync::atomic::Ordering::Relaxed;
-        self.tally.files.fetch_add(1, Relaxed);
-        self.tally.new.fetch_add(1, Relaxed);
-        self.tally.bytes.fetch_add(bytes, Relaxed);
+        self.tally.files.fetch_add(1, Ordering::Relaxed);
+        self.tally.new.fetch_add(1, Ordering::Relaxed);
+        self.tally.bytes.fetch_add(bytes, Ordering::Relaxed);
         self.send(&Event::Progress { files: 1, bytes: 0 });
         if self.options.file_events {
             self.send(&Event::File { path: path.into(), state: FileState::New });

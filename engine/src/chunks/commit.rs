@@ -203,7 +203,7 @@ impl Worker {
             // The claims stay, since no catalog will know these chunks; they are what a dry run remembers.
             self.pending = Index::default();
         } else {
-            if !self.store.is_atomic() {
+            if !self.store.keeps_order() {
                 self.store.sync()?;
             }
             self.store.put(&name, &object)?;

@@ -119,7 +119,7 @@ impl Repository {
             keys::put_slot(store.as_ref(), &codec, &master, &slot, "password")?;
         }
         // The config comes last: only with it is the store a repository.
-        if !store.is_atomic() {
+        if !store.keeps_order() {
             store.sync()?;
         }
         store.put(&ObjectName::CONFIG, &codec.seal_object(&ObjectName::CONFIG, &config.encode())?)?;

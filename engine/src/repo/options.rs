@@ -84,10 +84,10 @@ impl OpenOptions {
         Err(Error::InvalidOption { option: "memory", reason })
     }
 
-    // The budget in eighths: four for packs (see the chunk writer), two for the runs of large files, one for the
-    // store's pages, half for the catalog's and half for decoded frames.
+    // The budget in sixteenths: eight for packs (see the chunk writer), three for the batches of large files, three for
+    // the store's pages, one for the catalog's and one for decoded frames.
     pub(super) const fn store_cache_bytes(&self) -> usize {
-        self.memory_bytes / 8
+        self.memory_bytes / 16 * 3
     }
 
     pub(super) const fn catalog_cache_bytes(&self) -> usize {

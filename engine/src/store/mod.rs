@@ -77,9 +77,9 @@ pub trait Store: Send + Sync {
     /// `ReadOnly` or `Io` if the object is still there.
     fn delete(&self, name: &ObjectName) -> Result<(), StoreError>;
 
-    /// Returns whether everything put between two calls of [`sync`](Self::sync) appears together or not at all, even
-    /// after a crash. Then objects that must not be seen before others may share one `sync` with them.
-    fn is_atomic(&self) -> bool {
+    /// Returns whether what is put later never appears without what was put before, even after a crash. Then objects
+    /// that must not be seen before others may share one [`sync`](Self::sync) with them.
+    fn keeps_order(&self) -> bool {
         false
     }
 

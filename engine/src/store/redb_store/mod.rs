@@ -26,11 +26,14 @@ use crate::error::{StoreError, StoreErrorKind};
 
 mod tables;
 
-use tables::{Handle, Memory, NAMES, NameKey, OBJECTS, PACKS, Tables, bodies};
+use tables::{Handle, Memory, NAMES, OBJECTS, PACKS, Tables, bodies};
 
 /// redb rounds a leaf up to a power of two pages, and a leaf has a few dozen bytes besides its value: 4 KiB less than
 /// 4 MiB fill one; 4 MiB to the byte would take 8.
 const PACK_BYTES: usize = 4 * MIB - 4 * KIB;
+/// After this many bytes redb is given a commit that need not be durable yet. redb computes checksums at a commit, from
+/// the file if the pages have left its write buffer by then: one commit for a gigabyte reads it all back.
+const UNSETTLED_BYTES_MAX: usize = PACK_BYTES - 64 * KIB;
 /// What every redb file begins with.
 const MAGIC: &[u8; 9] = b"redb\x1A\x0A\xA9\x0D\x0A";
 
@@ -54,6 +57,10 @@ pub struct RedbStore {
 #[derive(Default)]
 struct Writer {
     transaction: Option<WriteTransaction>,
+    /// What was put since redb last took a transaction, durably or not.
+    unsettled_bytes: usize,
+    /// Whether anything was put or deleted since the last durable commit.
+    is_unsynced: bool,
     failed: Option<errors::Failure>,
 }
 
@@ -195,6 +202,7 @@ impl RedbStore {
         &self,
         object: impl Display,
         doing: &str,
+        len: usize,
         work: impl FnOnce(&WriteTransaction) -> Result<T, redb::Error>,
     ) -> Result<T, StoreError> {
         let Some(Handle::Write(database)) = &self.database else {
@@ -204,13 +212,22 @@ impl RedbStore {
         if let Some(failure) = &writer.failed {
             return Err(failure.again(&self.location()));
         }
-        let transaction = &mut writer.transaction;
+        let Writer { transaction, unsettled_bytes, is_unsynced, .. } = &mut *writer;
+        *unsettled_bytes += len;
+        *is_unsynced = true;
         let outcome = self.call(object, doing, || {
-            let transaction = match transaction {
-                Some(transaction) => transaction,
-                none => none.insert(begin_write(database)?),
-            };
-            work(transaction)
+            if transaction.is_none() {
+                *transaction = Some(begin_write(database)?);
+            }
+            let result = transaction.as_ref().map_or_else(|| Err(redb::Error::DatabaseClosed), work)?;
+            if *unsettled_bytes >= UNSETTLED_BYTES_MAX
+                && let Some(mut transaction) = transaction.take()
+            {
+                *unsettled_bytes = 0;
+                transaction.set_durability(Durability::None)?;
+                transaction.commit()?;
+            }
+            Ok(result)
         });
         outcome.inspect_err(|error| self.fail(&mut writer, error))
     }
@@ -233,17 +250,26 @@ impl RedbStore {
         &self,
         name: &ObjectName,
         len: usize,
-        insert: impl FnOnce(&mut redb::Table<'_, NameKey, &'static [u8]>, (u8, &[u8; ObjectId::LEN])) -> redb::Result<()>,
+        insert: impl FnOnce(&mut redb::Table<'_, u64, &'static [u8]>, u64) -> redb::Result<()>,
     ) -> Result<(), StoreError> {
         let key = (name.kind.code(), name.id.as_bytes());
-        let is_new = self.write(name, "storing the object", |transaction| {
+        let is_new = self.write(name, "storing the object", len, |transaction| {
             // One table at a time: if redb panics while it opens a second one, the drop of the first panics too, and two
             // panics at once end the process.
             if transaction.open_table(NAMES)?.get(key)?.is_some() {
                 return Ok(false);
             }
-            insert(&mut transaction.open_table(bodies(name.kind))?, key)?;
-            transaction.open_table(NAMES)?.insert(key, len as u64)?;
+            let mut table = transaction.open_table(bodies(name.kind))?;
+            let number = match table.last()? {
+                None => 0,
+                Some((last, _)) => {
+                    let exhausted = || redb::Error::Corrupted("an object has the last number there is".into());
+                    last.value().checked_add(1).ok_or_else(exhausted)?
+                }
+            };
+            insert(&mut table, number)?;
+            drop(table);
+            transaction.open_table(NAMES)?.insert(key, (len as u64, number))?;
             Ok(true)
         })?;
         if is_new { Ok(()) } else { Err(errors::already_exists(name)) }
@@ -260,24 +286,23 @@ impl Store for RedbStore {
     }
 
     fn put(&self, name: &ObjectName, bytes: &[u8]) -> Result<(), StoreError> {
-        self.put_by(name, bytes.len(), |table, key| table.insert(key, bytes).map(drop))
+        self.put_by(name, bytes.len(), |table, number| table.insert(number, bytes).map(drop))
     }
 
     fn put_with(&self, name: &ObjectName, len: usize, fill: &mut dyn FnMut(&mut [u8])) -> Result<(), StoreError> {
-        self.put_by(name, len, |table, key| {
-            fill(table.insert_reserve(key, len)?.as_mut());
+        self.put_by(name, len, |table, number| {
+            fill(table.insert_reserve(number, len)?.as_mut());
             Ok(())
         })
     }
 
     fn get(&self, name: &ObjectName, bytes_max: usize) -> Result<Vec<u8>, StoreError> {
-        let key = (name.kind.code(), name.id.as_bytes());
         let found = self.read(name, "reading the object", |tables| {
-            let Some(bytes) = tables.names.get(key)?.map(|bytes| bytes.value()) else { return Ok(Err(None)) };
+            let Some((bytes, _)) = tables.listed(name)? else { return Ok(Err(None)) };
             if bytes > bytes_max as u64 {
                 return Ok(Err(Some(errors::too_large(name, bytes, bytes_max))));
             }
-            let body = tables.bodies(name.kind).get(key)?;
+            let body = tables.body(name)?;
             let body = body.as_ref().map(|body| body.value()).unwrap_or_default();
             // A put writes both tables in one commit: where they differ, the file was altered.
             let whole = body.len() as u64 == bytes;
@@ -290,7 +315,7 @@ impl Store for RedbStore {
         self.read(name, "reading the object", |tables| {
             let body = match name.kind {
                 ObjectKind::Pack => tables.recent_pack(&name.id)?,
-                kind => tables.bodies(kind).get_owned((kind.code(), name.id.as_bytes()))?.map(Arc::new),
+                _ => tables.body(name)?.map(Arc::new),
             };
             let Some(body) = body else { return Ok(Err(errors::not_found(name))) };
             let bytes = body.value();
@@ -306,22 +331,16 @@ impl Store for RedbStore {
     }
 
     fn list(&self, kind: ObjectKind) -> Result<Vec<(ObjectId, u64)>, StoreError> {
-        let (first, last) = ((kind.code(), &[0; ObjectId::LEN]), (kind.code(), &[u8::MAX; ObjectId::LEN]));
-        self.read(kind.name(), "listing the objects", |tables| {
-            let mut objects = Vec::new();
-            for entry in tables.names.range(first..=last)? {
-                let (name, bytes) = entry?;
-                objects.push((ObjectId::from_bytes(*name.value().1), bytes.value()));
-            }
-            Ok(objects)
-        })
+        self.read(kind.name(), "listing the objects", |tables| tables.list(kind))
     }
 
     fn delete(&self, name: &ObjectName) -> Result<(), StoreError> {
         let key = (name.kind.code(), name.id.as_bytes());
-        self.write(name, "deleting the object", |transaction| {
-            transaction.open_table(NAMES)?.remove(key)?;
-            transaction.open_table(bodies(name.kind))?.remove(key)?;
+        self.write(name, "deleting the object", 0, |transaction| {
+            let listed = transaction.open_table(NAMES)?.remove(key)?.map(|listed| listed.value());
+            if let Some((_, number)) = listed {
+                transaction.open_table(bodies(name.kind))?.remove(number)?;
+            }
             Ok(())
         })
     }
@@ -331,13 +350,24 @@ impl Store for RedbStore {
         if let Some(failure) = &writer.failed {
             return Err(failure.again(&self.location()));
         }
-        let Some(transaction) = writer.transaction.take() else { return Ok(()) };
-        let committed = self.call(self.path.display(), "committing", || Ok(transaction.commit()?));
+        let Some(Handle::Write(database)) = self.database.as_ref().filter(|_| writer.is_unsynced) else {
+            return Ok(());
+        };
+        let transaction = writer.transaction.take();
+        let committed = self.call(self.path.display(), "committing", || {
+            let transaction = match transaction {
+                Some(transaction) => transaction,
+                None => begin_write(database)?,
+            };
+            Ok(transaction.commit()?)
+        });
+        writer.is_unsynced = committed.is_err();
+        writer.unsettled_bytes = 0;
         committed.and_then(|()| self.renew_tables()).inspect_err(|error| self.fail(&mut writer, error))
     }
 
     /// All puts since the last commit are one transaction.
-    fn is_atomic(&self) -> bool {
+    fn keeps_order(&self) -> bool {
         true
     }
 }

@@ -8,18 +8,23 @@ use redb::{
 };
 
 use crate::base::limits::MIB;
-use crate::base::{ObjectId, ObjectKind};
+use crate::base::{ObjectId, ObjectKind, ObjectName};
 use crate::store::Access;
 
 /// The number of an object's kind, and its id.
 pub(super) type NameKey = (u8, &'static [u8; ObjectId::LEN]);
 
-pub(super) const NAMES: TableDefinition<NameKey, u64> = TableDefinition::new("names");
-pub(super) const PACKS: TableDefinition<NameKey, &[u8]> = TableDefinition::new("packs");
-pub(super) const OBJECTS: TableDefinition<NameKey, &[u8]> = TableDefinition::new("objects");
+/// An object's length in bytes, and its number in the table of its body.
+pub(super) type Listed = (u64, u64);
+
+pub(super) const NAMES: TableDefinition<NameKey, Listed> = TableDefinition::new("names");
+/// Bodies go by ascending numbers: a new one lies next to the last one, which is still in memory. By their random names
+/// they would lie next to any other, and redb reads the neighbour, 4 MiB, to find the place.
+pub(super) const PACKS: TableDefinition<u64, &[u8]> = TableDefinition::new("packs");
+pub(super) const OBJECTS: TableDefinition<u64, &[u8]> = TableDefinition::new("objects");
 
 /// Returns the table that has the bodies of a kind.
-pub(super) fn bodies(kind: ObjectKind) -> TableDefinition<'static, NameKey, &'static [u8]> {
+pub(super) fn bodies(kind: ObjectKind) -> TableDefinition<'static, u64, &'static [u8]> {
     if kind == ObjectKind::Pack { PACKS } else { OBJECTS }
 }
 
@@ -43,9 +48,9 @@ pub(super) type Body = OwnedAccessGuard<&'static [u8]>;
 
 /// The tables as of the last commit.
 pub(super) struct Tables {
-    pub(super) names: ReadOnlyTable<NameKey, u64>,
-    packs: ReadOnlyTable<NameKey, &'static [u8]>,
-    objects: ReadOnlyTable<NameKey, &'static [u8]>,
+    names: ReadOnlyTable<NameKey, Listed>,
+    packs: ReadOnlyTable<u64, &'static [u8]>,
+    objects: ReadOnlyTable<u64, &'static [u8]>,
     /// The packs of which ranges were read last, the latest at the end. redb reads a value whole, and its cache does not
     /// keep values of this size: it has 131 parts, makes room only in the part that the new page belongs to, and so,
     /// once full, throws out what it just read. Without these, each range would cost a read of its whole pack.
@@ -97,7 +102,7 @@ impl Tables {
             }
         }
         // Read without the lock, so that other threads can go on with packs that are here.
-        let Some(body) = self.packs.get_owned((ObjectKind::Pack.code(), id.as_bytes()))? else { return Ok(None) };
+        let Some(body) = self.body(&ObjectName::new(ObjectKind::Pack, *id))? else { return Ok(None) };
         let body = Arc::new(body);
         let mut recent = lock();
         recent.push_back((*id, Arc::clone(&body)));
@@ -107,7 +112,26 @@ impl Tables {
         Ok(Some(body))
     }
 
-    pub(super) fn bodies(&self, kind: ObjectKind) -> &ReadOnlyTable<NameKey, &'static [u8]> {
-        if kind == ObjectKind::Pack { &self.packs } else { &self.objects }
+    /// Returns an object's length and number.
+    pub(super) fn listed(&self, name: &ObjectName) -> Result<Option<Listed>, redb::Error> {
+        Ok(self.names.get((name.kind.code(), name.id.as_bytes()))?.map(|listed| listed.value()))
+    }
+
+    /// Returns an object's body.
+    pub(super) fn body(&self, name: &ObjectName) -> Result<Option<Body>, redb::Error> {
+        let Some((_, number)) = self.listed(name)? else { return Ok(None) };
+        let table = if name.kind == ObjectKind::Pack { &self.packs } else { &self.objects };
+        Ok(table.get_owned(number)?)
+    }
+
+    /// Returns id and length of every object of a kind.
+    pub(super) fn list(&self, kind: ObjectKind) -> Result<Vec<(ObjectId, u64)>, redb::Error> {
+        let (first, last) = ((kind.code(), &[0; ObjectId::LEN]), (kind.code(), &[u8::MAX; ObjectId::LEN]));
+        let mut objects = Vec::new();
+        for entry in self.names.range(first..=last)? {
+            let (name, listed) = entry?;
+            objects.push((ObjectId::from_bytes(*name.value().1), listed.value().0));
+        }
+        Ok(objects)
     }
 }
