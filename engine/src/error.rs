@@ -198,7 +198,7 @@ pub enum Error {
         reason: String,
     },
     /// The operation was stopped by its cancel token; what it had stored stays and is used by the next run.
-    #[error("interrupted; what was stored so far is kept and used by the next run")]
+    #[error("interrupted; what was done so far stays, and running the command again goes on from there")]
     Cancelled,
     /// The store failed.
     #[error(transparent)]

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use daykeep_engine::internals::base::{ChunkId, ShortId};
 use daykeep_engine::internals::chunk::DEFAULT_PARAMS;
 use daykeep_engine::internals::codec::Codec;
 use daykeep_engine::internals::crypt::{Keys, MasterKey, SlotSecret, make_slot};
@@ -9,8 +10,8 @@ use daykeep_engine::internals::format::codec::Writer;
 use daykeep_engine::internals::format::config::{ChunkerParams, Config};
 use daykeep_engine::internals::format::content::{Content, Part};
 use daykeep_engine::internals::format::index::{ChunkKind, ChunkRecord, Encoding, FrameTable, Index, PackRecord};
+use daykeep_engine::internals::hash;
 use daykeep_engine::internals::pack::{Frame, PackBuilder};
-use daykeep_engine::internals::{ChunkId, ShortId, hash};
 use daykeep_engine::{MemoryStore, ObjectId, ObjectKind, ObjectName, RepositoryId, SnapshotRecord, Store, Timestamp};
 
 use crate::place::key;

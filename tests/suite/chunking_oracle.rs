@@ -20,7 +20,7 @@ const MASKS: [u64; 22] = [
     0x0000_d900_0353_0000,
     0x0000_d901_0353_0000,
     0x0000_d903_0353_0000,
-    0x0000_d913_0353_0000,
+    0x0000_d903_1353_0000,
     0x0000_d90f_0353_0000,
     0x0000_d903_0353_7000,
     0x0000_d907_0353_7000,
@@ -47,7 +47,9 @@ pub fn cut(sizes: &CdcSizes, gear: &[u64; 256], bytes: &[u8]) -> usize {
     let end = bytes.len().min(max);
     let normal = end.min(avg);
     let mut fingerprint = 0u64;
-    for (at, &byte) in bytes.iter().enumerate().take(end).skip(min) {
+    // Part of the format: `fastcdc` judges pairs of bytes, so the last byte of a file is no candidate if it has no pair.
+    let judged = end - end % 2;
+    for (at, &byte) in bytes.iter().enumerate().take(judged).skip(min) {
         fingerprint = (fingerprint << 1).wrapping_add(gear[usize::from(byte)]);
         let mask = if at < normal { strict } else { loose };
         if fingerprint & mask == 0 {

@@ -66,9 +66,10 @@ impl Failing {
 }
 
 fn every_call_of_a_backup_may_fail(kind: StoreErrorKind, for_ever: bool) {
-    let failing = Failing::new(kind);
     let mut failed = 0;
     for call in 0.. {
+        // Each call has a repository of its own: every backup that succeeds adds calls to the next.
+        let failing = Failing::new(kind);
         let repository = open(&failing.store).unwrap();
         let before = snapshots(&repository);
         let mut options = BackupOptions::default();
@@ -81,9 +82,11 @@ fn every_call_of_a_backup_may_fail(kind: StoreErrorKind, for_ever: bool) {
         let failed_call = failing.store.failed();
         let after = snapshots(&open(&failing.store).unwrap());
         match (outcome, failed_call.as_deref()) {
-            (Err(error), Some(_)) => {
+            (Err(error), Some(call_failed)) => {
                 assert!(error.to_string().contains("the test let it fail"), "call {call}: {error}");
-                assert_eq!(before, after, "a backup that failed leaves no snapshot");
+                // If the very last sync fails, nothing may be said of the snapshot: this store shows it at once.
+                let may_be_there = usize::from(call_failed == "sync");
+                assert!((before..=before + may_be_there).contains(&after), "a backup that failed leaves no snapshot");
                 failed += 1;
             }
             (Ok(_), None) => break,
@@ -93,12 +96,9 @@ fn every_call_of_a_backup_may_fail(kind: StoreErrorKind, for_ever: bool) {
                 panic!("call {call} of {calls}: {failed_call:?} failed and the backup says {outcome:?}")
             }
         }
-        if call < 3 || call % 4 == 0 {
-            failing.is_whole();
-        }
+        failing.is_whole();
     }
     assert!(failed >= 5, "only {failed} calls failed");
-    failing.is_whole();
 }
 
 fn snapshots(repository: &Repository) -> usize {

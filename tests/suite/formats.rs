@@ -1,5 +1,6 @@
 //! Every encoded form comes back as it was, and any bytes at all are decoded or refused, in little memory.
 
+use daykeep_engine::internals::base::{ChunkId, ShortId};
 use daykeep_engine::internals::format::config::{CdcSizes, ChunkerParams, Config};
 use daykeep_engine::internals::format::content::{Content, Part, decode_list, encode_list};
 use daykeep_engine::internals::format::header::Header;
@@ -9,7 +10,6 @@ use daykeep_engine::internals::format::index::{
 use daykeep_engine::internals::format::key_slot::{Argon2Params, KeySlot, SlotKind};
 use daykeep_engine::internals::format::pack::{Footer, Trailer, padme};
 use daykeep_engine::internals::format::tree::{Entry, Metadata, Node, OwnerName, Tree, is_valid_name};
-use daykeep_engine::internals::{ChunkId, ShortId};
 use daykeep_engine::{Class, ObjectId, ObjectKind, ObjectName, RepositoryId, SnapshotRecord, Timestamp, Xattr};
 use daykeep_tests::is_long;
 use proptest::collection::vec;

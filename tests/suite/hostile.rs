@@ -4,7 +4,7 @@
 use std::fs;
 use std::sync::Arc;
 
-use daykeep_engine::internals::ShortId;
+use daykeep_engine::internals::base::ShortId;
 use daykeep_engine::internals::format::codec::Writer;
 use daykeep_engine::internals::format::content::{Content, Part, encode_list};
 use daykeep_engine::internals::format::index::ChunkKind;

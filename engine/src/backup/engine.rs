@@ -256,7 +256,7 @@ impl Engine<'_> {
             }
         };
         let is_dir = stat.kind == FileKind::Directory;
-        if stat.kind == FileKind::Socket || self.is_excluded(path, name, is_dir) {
+        if stat.kind == FileKind::Socket || self.is_own(&stat) || self.is_excluded(path, name, is_dir) {
             return Ok(Outcome::LeftOut);
         }
         if is_dir {
@@ -278,6 +278,11 @@ impl Engine<'_> {
 
     pub fn is_excluded(&self, path: &DirPath<'_>, name: &CStr, is_dir: bool) -> bool {
         !self.options.exclude.is_empty() && self.options.exclude.excludes(&path.join(name.to_bytes()), is_dir)
+    }
+
+    /// Returns whether this is the repository itself or the cache.
+    pub fn is_own(&self, stat: &Stat) -> bool {
+        self.repo.own_files.contains(&(stat.device, stat.metadata.inode))
     }
 
     /// Counts what was read and compares it with what the parent has.

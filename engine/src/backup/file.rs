@@ -149,6 +149,9 @@ impl Engine<'_> {
                 return Ok(None);
             }
         };
+        if self.is_own(&before) {
+            return Ok(None);
+        }
         let (content, class) = match self.linked(&before) {
             Some(known) => known,
             None => match self.file_content(&file, &before)? {

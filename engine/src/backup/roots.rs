@@ -65,6 +65,9 @@ impl Engine<'_> {
             if child.is_named {
                 match self.named(&child_path, name, previous) {
                     Ok(entry) => entries.extend(entry?),
+                    Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                        self.warn(child_path, "there is no such file or folder; check the path".into());
+                    }
                     Err(error) => self.warn_io(child_path, "open it", &error),
                 }
             } else {

@@ -241,6 +241,7 @@ impl Engine<'_> {
                 Ok(Some(Entry { name: name.to_vec(), metadata: plain_metadata(0o600), node }))
             }
             Err(StreamError::Engine(error)) => Err(error),
+            Err(StreamError::Source(_)) if self.options.cancel.is_cancelled() => Err(Error::Cancelled),
             Err(StreamError::Source(error)) => {
                 self.warn_io(path.into(), "read it", &error);
                 Ok(None)

@@ -155,6 +155,8 @@ impl Worker {
             };
             if let Err(error) = outcome {
                 self.fail(error);
+                // What was stored before is listed if that can still be done; the next run then uses it.
+                let _ = self.flush();
                 // Senders that wait for room must not wait for ever.
                 while queue.recv().is_ok() {}
                 return self.counts;

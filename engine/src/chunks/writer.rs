@@ -239,6 +239,13 @@ impl ChunkWriter {
     /// # Errors
     /// The first failure of the store.
     pub fn finish(&self) -> Result<CommitCounts> {
+        let flushed = self.flush_all();
+        // The committer knows why it took no more packs; here there is only word that it did not.
+        let counts = self.committer.finish()?;
+        flushed.map(|()| counts)
+    }
+
+    fn flush_all(&self) -> Result<()> {
         let mut scratches = std::mem::take(&mut *lock(&self.scratches));
         for scratch in &mut scratches {
             for sort in [Sort::Data(Class::General), Sort::Data(Class::Media), Sort::Tree] {
@@ -250,7 +257,7 @@ impl ChunkWriter {
                 self.committer.send(pack.finish()?)?;
             }
         }
-        self.committer.finish()
+        Ok(())
     }
 
     /// Returns how many bytes of chunks the repository did not have so far, before compression.

@@ -4,6 +4,7 @@ mod keys;
 mod location;
 mod options;
 
+use std::os::unix::fs::MetadataExt;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -38,6 +39,8 @@ pub struct Repository {
     pub(crate) config: Config,
     pub(crate) access: Access,
     pub(crate) memory_bytes: usize,
+    /// Device and inode of the repository and the cache, which a backup leaves out.
+    pub(crate) own_files: Vec<(u64, u64)>,
 }
 
 /// Returns the time now.
@@ -78,9 +81,14 @@ impl Repository {
         options: &OpenOptions,
     ) -> Result<Self> {
         options.check()?;
-        let store =
-            location.create(options.store_cache_bytes()).map_err(|error| at_location(&location.to_string(), error))?;
-        Self::create_in(store, recovery, password, options).inspect_err(|_| location.remove_new())
+        let store = location.create(options.store_cache_bytes()).map_err(|error| match error.kind {
+            // What is missing here is the folder that the repository was to be made in.
+            StoreErrorKind::NotFound => error.into(),
+            _ => at_location(&location.to_string(), error),
+        })?;
+        Self::create_in(store, recovery, password, options)
+            .map(|repository| repository.at(location, options))
+            .inspect_err(|_| location.remove_new())
     }
 
     /// Makes a repository in an empty store.
@@ -146,7 +154,19 @@ impl Repository {
                 outcome => break outcome.map_err(|error| at_location(&location.to_string(), error))?,
             }
         };
-        Self::open_in(store, secret, access, options)
+        Self::open_in(store, secret, access, options).map(|repository| repository.at(location, options))
+    }
+
+    /// Notes which files and folders are the repository's own.
+    fn at(mut self, location: &Location, options: &OpenOptions) -> Self {
+        let places = [Some(location.path()), options.cache_dir.as_deref()];
+        self.own_files = places
+            .into_iter()
+            .flatten()
+            .filter_map(|path| path.metadata().ok())
+            .map(|metadata| (metadata.dev(), metadata.ino()))
+            .collect();
+        self
     }
 
     /// Opens the repository that a store holds.
@@ -187,7 +207,8 @@ impl Repository {
         load_catalog(store.as_ref(), &codec, &catalog)?;
         let chunker = Arc::new(Chunker::new(config.chunker, codec.keys.gear()));
         let (codec, catalog) = (Arc::new(codec), Arc::new(catalog));
-        Ok(Self { store, codec, catalog, chunker, master, config, access, memory_bytes: options.memory_bytes })
+        let (memory_bytes, own_files) = (options.memory_bytes, Vec::new());
+        Ok(Self { store, codec, catalog, chunker, master, config, access, memory_bytes, own_files })
     }
 
     /// Returns the repository's random id, the same for its whole life.

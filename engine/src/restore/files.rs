@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use rayon::prelude::*;
 
@@ -54,7 +54,7 @@ impl Restore<'_> {
     pub fn leaf(&self, entry: &Entry, place: &Place<'_>, owners: &LocalOwners) -> Result<()> {
         let bytes = entry.node.content().map_or(0, Content::bytes);
         if self.options.dry_run {
-            self.done(bytes);
+            self.done(bytes, 0);
             return Ok(());
         }
         let dir = place.make()?;
@@ -65,10 +65,11 @@ impl Restore<'_> {
         Ok(())
     }
 
-    fn done(&self, bytes: u64) {
+    /// Counts a file of `bytes` bytes, of which `told` were sent as progress before.
+    fn done(&self, bytes: u64, told: u64) {
         self.files.fetch_add(1, Ordering::Relaxed);
         self.bytes.fetch_add(bytes, Ordering::Relaxed);
-        self.send(&Event::Progress { files: 1, bytes });
+        self.send(&Event::Progress { files: 1, bytes: bytes.saturating_sub(told) });
     }
 
     fn kept(&self, bytes: u64) {
@@ -92,23 +93,26 @@ impl Restore<'_> {
             }
         };
         if let Some(file) = dir.create_file(name)? {
-            if let Err(error) = self.write(&file, content, &path()) {
-                // Half a file under a whole file's name would be worse than none.
-                let _ = dir.remove_non_dir(name);
-                return Err(error);
-            }
+            let told = match self.write(&file, content, &path()) {
+                Ok(told) => told,
+                Err(error) => {
+                    // Half a file under a whole file's name would be worse than none.
+                    let _ = dir.remove_non_dir(name);
+                    return Err(error);
+                }
+            };
             apply(&file);
-            self.done(content.bytes());
+            self.done(content.bytes(), told);
         } else {
             let existing = dir.stat(name)?;
             if existing.is_some_and(|existing| self.keeps(&existing, entry)) {
                 self.kept(content.bytes());
             } else {
                 let replacement = dir.create_replacement(name)?;
-                self.write(replacement.file(), content, &path())?;
+                let told = self.write(replacement.file(), content, &path())?;
                 apply(replacement.file());
                 replacement.commit()?;
-                self.done(content.bytes());
+                self.done(content.bytes(), told);
             }
         }
         if self.options.verify {
@@ -141,12 +145,12 @@ impl Restore<'_> {
         for problem in self.applier.other(dir, name, &entry.metadata, owners, is_symlink)? {
             self.warn(&place.join(name), problem.to_string());
         }
-        self.done(0);
+        self.done(0, 0);
         Ok(())
     }
 
-    /// Writes a content into an empty file.
-    fn write(&self, file: &File, content: &Content, path: &Path) -> Result<()> {
+    /// Writes a content into an empty file and returns how many bytes it sent as progress on the way.
+    fn write(&self, file: &File, content: &Content, path: &Path) -> Result<u64> {
         let total = content.bytes();
         let failed = |source| Error::File { path: path.to_owned(), action: "write the file", source };
         let only_chunks = content.level == 0 && content.parts.iter().all(|part| matches!(part, Part::Chunk { .. }));
@@ -160,18 +164,22 @@ impl Restore<'_> {
             let written = read
                 .and_then(|()| if buffer.is_empty() { Ok(()) } else { file.write_all_at(&buffer, 0).map_err(failed) });
             lock(&self.buffers).push(buffer);
-            return written;
+            return written.map(|()| 0);
         }
         // What is not written below stays a hole.
         file.set_len(total).map_err(failed)?;
+        let told = AtomicU64::new(0);
         self.in_runs(content, &|run| {
             let mut buffer = lock(&self.buffers).pop().unwrap_or_default();
             buffer.clear();
             let read = run.chunks.iter().try_for_each(|(id, bytes)| self.chunk(id, *bytes, &mut buffer));
             let written = read.and_then(|()| file.write_all_at(&buffer, run.offset).map_err(failed));
             lock(&self.buffers).push(buffer);
+            told.fetch_add(run.bytes, Ordering::Relaxed);
+            self.send(&Event::Progress { files: 0, bytes: run.bytes });
             written
-        })
+        })?;
+        Ok(told.into_inner())
     }
 
     fn chunk(&self, id: &ShortId, bytes: u64, buffer: &mut Vec<u8>) -> Result<()> {

@@ -101,6 +101,14 @@ impl DirectoryStore {
         if !fs::metadata(path).map_err(io_error(path, "opening the repository"))?.is_dir() {
             return Err(StoreError::new(StoreErrorKind::Damaged, path.display(), "not a folder; check the path"));
         }
+        // Whoever names an empty folder, or one with other things in it, has no repository there.
+        if FOLDERS.iter().all(|kind| !path.join(kind.name()).exists()) && !path.join("config").exists() {
+            return Err(StoreError::new(
+                StoreErrorKind::NotFound,
+                path.display(),
+                "there is no repository in this folder",
+            ));
+        }
         for kind in FOLDERS {
             let folder = path.join(kind.name());
             fs::metadata(&folder).map_err(|source| missing_folder(&folder, source))?;

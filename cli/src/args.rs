@@ -1,0 +1,256 @@
+//! What can be written on the command line.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
+
+use crate::values;
+
+/// Encrypted, deduplicating backups of files, chats and media.
+///
+/// With nothing configured, `daykeep backup PATH` just works: it makes a repository under the user's data directory and
+/// keeps its key file under the user's config directory.
+#[derive(Parser, Debug)]
+#[command(name = "daykeep", version, max_term_width = 100, after_help = EXIT_CODES, subcommand_required = true)]
+#[command(arg_required_else_help = true)]
+pub struct Args {
+    #[command(subcommand)]
+    pub command: Command,
+    #[command(flatten)]
+    pub global: Global,
+}
+
+const EXIT_CODES: &str = "\
+Exit codes:
+  0    done
+  1    failed, nothing recorded; or `check` found damage
+  2    the command line cannot be understood
+  3    done, but something could not be read or restored; it is named on stderr
+  10   no such repository
+  11   the repository is in use by another process
+  12   wrong password or key
+  130  interrupted
+
+Environment:
+  DAYKEEP_PASSWORD           the password, or the recovery key
+  DAYKEEP_PASSWORD_FILE      a file whose first line is the password
+  DAYKEEP_NEW_PASSWORD       the new password of `key add` and `key change-password`
+  and those named at the options above.";
+
+/// Options that every command takes.
+#[derive(ClapArgs, Debug)]
+#[command(next_help_heading = "Global options")]
+pub struct Global {
+    /// The repository: a file such as photos.redb, or a directory (an existing one, or written with / at its end).
+    #[arg(short, long, global = true, value_name = "REPO", env = "DAYKEEP_REPOSITORY", hide_env_values = true)]
+    pub repository: Option<OsString>,
+    /// Open the repository with the recovery key in this file; `init` writes a new one to it.
+    #[arg(long, global = true, value_name = "FILE", env = "DAYKEEP_KEY_FILE", hide_env_values = true)]
+    pub key_file: Option<PathBuf>,
+    /// Keep the rebuildable index of each repository here [default: $XDG_CACHE_HOME/daykeep or ~/.cache/daykeep].
+    #[arg(long, global = true, value_name = "DIR", env = "DAYKEEP_CACHE_DIR", hide_env_values = true)]
+    pub cache_dir: Option<PathBuf>,
+    /// Print one JSON object per line.
+    #[arg(long, global = true)]
+    pub json: bool,
+    /// Print neither progress nor a summary, only warnings, errors and what was asked for.
+    #[arg(short, long, global = true, conflicts_with = "verbose")]
+    pub quiet: bool,
+    /// Print more, such as each new or changed file.
+    #[arg(short, long, global = true)]
+    pub verbose: bool,
+    /// Wait this long for another process to be done with the repository, e.g. 30s, 5m or 1h30m.
+    #[arg(long, global = true, value_name = "DURATION", value_parser = values::duration, default_value = "0s")]
+    #[arg(hide_default_value = true)]
+    pub wait: Duration,
+    /// Stay within this much memory for buffers and caches, at least 64M [default: 128M].
+    #[arg(long, global = true, value_name = "SIZE", value_parser = values::size)]
+    pub memory: Option<usize>,
+    /// Use this many threads; 0: one for each core.
+    #[arg(long, global = true, value_name = "N", default_value_t = 0, hide_default_value = true)]
+    pub threads: usize,
+}
+
+/// What to do.
+#[derive(Subcommand, Debug)]
+pub enum Command {
+    /// Make a repository.
+    Init,
+    /// Back up files and folders, or a stream.
+    Backup(BackupArgs),
+    /// List the snapshots.
+    Snapshots(SnapshotsArgs),
+    /// List the files of a snapshot.
+    Ls(LsArgs),
+    /// Bring files of a snapshot back.
+    Restore(RestoreArgs),
+    /// Prove that everything is there and intact.
+    Check(CheckArgs),
+    /// Show what the repository holds.
+    Stats,
+    /// Manage what opens the repository.
+    #[command(subcommand)]
+    Key(KeyCommand),
+    /// Print the completions of a shell.
+    Completions {
+        /// Which shell.
+        shell: clap_complete::Shell,
+    },
+}
+
+#[derive(ClapArgs, Debug)]
+pub struct BackupArgs {
+    /// Files and folders to back up.
+    #[arg(value_name = "PATH", required_unless_present = "stdin", conflicts_with = "stdin")]
+    pub paths: Vec<PathBuf>,
+    /// Leave out what this pattern matches, written as in .gitignore; may be given many times.
+    #[arg(short, long, value_name = "GLOB")]
+    pub exclude: Vec<String>,
+    /// Leave out what the patterns in this file match, one in each line; may be given many times.
+    #[arg(long, value_name = "FILE")]
+    pub exclude_from: Vec<PathBuf>,
+    /// Leave out the content of folders that a CACHEDIR.TAG marks as caches.
+    #[arg(long)]
+    pub exclude_caches: bool,
+    /// Do not descend into other file systems.
+    #[arg(short = 'x', long)]
+    pub one_file_system: bool,
+    /// A word to find the snapshot by; may be given many times.
+    #[arg(long, value_name = "TAG")]
+    pub tag: Vec<String>,
+    /// The machine's name, if the snapshot shall have another than the system's.
+    #[arg(long, value_name = "HOST")]
+    pub host: Option<String>,
+    /// Do everything but store.
+    #[arg(short = 'n', long)]
+    pub dry_run: bool,
+    /// Read every file, even those that look unchanged since the last snapshot.
+    #[arg(short, long)]
+    pub force: bool,
+    /// Back up standard input as one file.
+    #[arg(long)]
+    pub stdin: bool,
+    /// That file's path in the snapshot.
+    // Not `requires = "stdin"`: clap forgives that where `stdin` conflicts with something given, as with paths it does.
+    #[arg(long, value_name = "NAME", default_value = "stdin", conflicts_with = "paths")]
+    pub stdin_filename: String,
+    /// The zstd level, 1 (fastest) to 19 (smallest) [default: 3].
+    #[arg(long, value_name = "LEVEL", value_parser = clap::value_parser!(i32).range(1..=19))]
+    pub compression: Option<i32>,
+}
+
+#[derive(ClapArgs, Debug)]
+pub struct SnapshotsArgs {
+    /// Only those with this tag; given many times, only those with all of them.
+    #[arg(long, value_name = "TAG")]
+    pub tag: Vec<String>,
+    /// Only those of this machine.
+    #[arg(long, value_name = "HOST")]
+    pub host: Option<String>,
+    /// Only those of this path; given many times, only those of all of them.
+    #[arg(long, value_name = "PATH")]
+    pub path: Vec<PathBuf>,
+}
+
+#[derive(ClapArgs, Debug)]
+pub struct LsArgs {
+    /// `latest` or the first digits of an id; with `:PATH`, only what lies below that path.
+    #[arg(value_name = "SNAPSHOT[:PATH]")]
+    pub snapshot: OsString,
+    /// Show permissions, owner, size and time too.
+    #[arg(short, long)]
+    pub long: bool,
+}
+
+#[derive(ClapArgs, Debug)]
+pub struct RestoreArgs {
+    /// `latest` or the first digits of an id: rebuilds the absolute paths below DIR; with `:PATH`: puts the content of
+    /// PATH into DIR itself.
+    #[arg(value_name = "SNAPSHOT[:PATH]")]
+    pub snapshot: OsString,
+    /// Where to.
+    #[arg(short, long, value_name = "DIR")]
+    pub target: PathBuf,
+    /// Restore only what this pattern matches, written as in .gitignore; may be given many times.
+    #[arg(short, long, value_name = "GLOB")]
+    pub include: Vec<String>,
+    /// Leave out what this pattern matches; may be given many times.
+    #[arg(short, long, value_name = "GLOB")]
+    pub exclude: Vec<String>,
+    /// Only count what would be written.
+    #[arg(short = 'n', long)]
+    pub dry_run: bool,
+    /// Read everything back afterwards and compare it with the snapshot.
+    #[arg(long)]
+    pub verify: bool,
+    /// What to do with files that are at the target already.
+    #[arg(long, value_enum, value_name = "WHEN", default_value = "always")]
+    pub overwrite: OverwriteArg,
+    /// Set owners by number, even where this system knows their names.
+    #[arg(long)]
+    pub numeric_owner: bool,
+}
+
+#[derive(ValueEnum, Clone, Copy, Debug)]
+pub enum OverwriteArg {
+    /// Replace them.
+    Always,
+    /// Replace those that differ in size or time.
+    IfChanged,
+    /// Keep them.
+    Never,
+}
+
+#[derive(ClapArgs, Debug)]
+pub struct CheckArgs {
+    /// Read and verify every chunk, not only the structure.
+    #[arg(long)]
+    pub read_data: bool,
+}
+
+/// What to do with keys.
+#[derive(Subcommand, Debug)]
+pub enum KeyCommand {
+    /// List them.
+    List,
+    /// Add a password.
+    Add {
+        /// A word to know it by.
+        #[arg(long, value_name = "LABEL", default_value = "password")]
+        label: String,
+        #[command(flatten)]
+        new: NewPassword,
+    },
+    /// Replace the password.
+    ChangePassword {
+        #[command(flatten)]
+        new: NewPassword,
+    },
+    /// Remove one.
+    Remove {
+        /// The first digits of its id, as `key list` shows it.
+        id: String,
+    },
+    /// Print the recovery key, which opens the repository when the password is lost.
+    ShowRecovery,
+}
+
+#[derive(ClapArgs, Debug)]
+pub struct NewPassword {
+    /// Take the new password from the first line of this file.
+    #[arg(long, value_name = "FILE")]
+    pub new_password_file: Option<PathBuf>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn clap_finds_no_contradiction() {
+        use clap::CommandFactory;
+        Args::command().debug_assert();
+    }
+}

@@ -1,0 +1,93 @@
+//! The commands, one file each, and what they share.
+
+mod backup;
+mod check;
+mod completions;
+mod init;
+mod key;
+mod ls;
+mod restore;
+mod snapshots;
+mod stats;
+
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+use std::sync::Arc;
+
+use daykeep_engine::{Error, Result};
+use serde::Serialize;
+
+use crate::args::{Command, Global};
+use crate::output::{Out, note};
+use crate::signals::Signals;
+use crate::text;
+
+/// What every command works with.
+pub struct Context {
+    pub global: Global,
+    pub out: Arc<Out>,
+    pub signals: Signals,
+}
+
+/// How a command ended that was able to do its work.
+pub enum Status {
+    /// All is done.
+    Done,
+    /// Done, but something could not be read or restored.
+    Incomplete,
+    /// What was looked at is not as it should be.
+    Failed,
+}
+
+/// Does what the user asks for.
+///
+/// # Errors
+/// If it cannot be done.
+pub fn run(context: &Context, command: Command) -> Result<Status> {
+    match command {
+        Command::Init => init::run(context),
+        Command::Backup(args) => backup::run(context, args),
+        Command::Snapshots(args) => snapshots::run(context, args),
+        Command::Ls(args) => ls::run(context, args),
+        Command::Restore(args) => restore::run(context, args),
+        Command::Check(args) => check::run(context, args),
+        Command::Stats => stats::run(context),
+        Command::Key(command) => key::run(context, command),
+        Command::Completions { shell } => completions::run(context, shell),
+    }
+}
+
+/// Names errors that did not end the command; any of them makes it a failure.
+fn report(errors: &[Error]) -> Status {
+    errors.iter().for_each(|error| note(&format!("error: {error}")));
+    if errors.is_empty() { Status::Done } else { Status::Failed }
+}
+
+/// A path in JSON. Text cannot hold every path; those get their bytes in hexadecimal digits too.
+#[derive(Serialize)]
+pub struct JsonPath {
+    path: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    path_bytes: Option<String>,
+}
+
+impl JsonPath {
+    /// Takes a path of the system.
+    pub fn of(path: &Path) -> Self {
+        Self::of_bytes(path.as_os_str().as_bytes())
+    }
+
+    /// Takes a path of a snapshot.
+    pub fn of_bytes(bytes: &[u8]) -> Self {
+        let path_bytes = str::from_utf8(bytes).is_err().then(|| text::hex(bytes));
+        Self { path: String::from_utf8_lossy(bytes).into_owned(), path_bytes }
+    }
+}
+
+/// Something that could not be read or restored.
+#[derive(Serialize)]
+struct JsonProblem<'a> {
+    #[serde(flatten)]
+    path: JsonPath,
+    message: &'a str,
+}

@@ -1,0 +1,124 @@
+//! `snapshots`: lists them.
+
+use std::os::unix::ffi::OsStrExt;
+use std::path::PathBuf;
+
+use daykeep_engine::{Access, Result, Snapshot};
+use serde::Serialize;
+
+use super::{Context, Status, report};
+use crate::args::SnapshotsArgs;
+use crate::place;
+use crate::text::{self, Table};
+
+pub fn run(context: &Context, args: SnapshotsArgs) -> Result<Status> {
+    let repository = place::open(context, Access::Read)?.repository;
+    let (mut snapshots, errors) = repository.snapshots()?;
+    snapshots.retain(|snapshot| is_wanted(snapshot, &args));
+    if context.out.is_json() {
+        snapshots.iter().for_each(|snapshot| context.out.json(&JsonSnapshot::of(snapshot)));
+        context.out.json(&JsonSummary { count: snapshots.len() });
+    } else {
+        print(context, &snapshots);
+    }
+    context.out.flush();
+    Ok(report(&errors))
+}
+
+fn is_wanted(snapshot: &Snapshot, args: &SnapshotsArgs) -> bool {
+    let record = &snapshot.record;
+    let has_path = |path: &PathBuf| {
+        let absolute = std::path::absolute(path).unwrap_or_else(|_| path.clone());
+        // The names of streams are not absolute.
+        record.paths.iter().any(|saved| [&absolute, path].iter().any(|path| saved == path.as_os_str().as_bytes()))
+    };
+    args.tag.iter().all(|tag| record.tags.contains(tag))
+        && args.host.as_ref().is_none_or(|host| *host == record.host)
+        && args.path.iter().all(has_path)
+}
+
+fn print(context: &Context, snapshots: &[Snapshot]) {
+    let mut table = Table::new(&["ID", "TIME", "HOST", "TAGS", "PATHS", ">FILES", ">SIZE"]);
+    for snapshot in snapshots {
+        let record = &snapshot.record;
+        let mut paths = record.paths.iter().map(|path| text::name(path));
+        table.row(vec![
+            text::short_id(&snapshot.id),
+            text::local_time(record.started),
+            text::escape(&record.host),
+            text::escape(&record.tags.join(",")),
+            paths.next().unwrap_or_default(),
+            text::count(record.counts.files),
+            text::size(record.counts.bytes),
+        ]);
+        for path in paths {
+            let empty = String::new;
+            table.row(vec![empty(), empty(), empty(), empty(), path, empty(), empty()]);
+        }
+    }
+    if !snapshots.is_empty() {
+        table.lines().for_each(|line| context.out.line(&line));
+    }
+    if !context.global.quiet {
+        context.out.line(&text::counted(snapshots.len() as u64, "snapshot", "snapshots"));
+    }
+}
+
+#[derive(Serialize)]
+#[serde(tag = "type", rename = "summary")]
+struct JsonSummary {
+    count: usize,
+}
+
+#[derive(Serialize)]
+#[serde(tag = "type", rename = "snapshot")]
+struct JsonSnapshot<'a> {
+    id: String,
+    short_id: String,
+    parent: Option<String>,
+    time: String,
+    time_ended: String,
+    host: &'a str,
+    user: &'a str,
+    program: &'a str,
+    tags: &'a [String],
+    paths: Vec<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    paths_bytes: Option<Vec<String>>,
+    files: u64,
+    directories: u64,
+    bytes: u64,
+    files_new: u64,
+    files_changed: u64,
+    files_unmodified: u64,
+    bytes_new: u64,
+    errors: u64,
+}
+
+impl<'a> JsonSnapshot<'a> {
+    fn of(snapshot: &'a Snapshot) -> Self {
+        let record = &snapshot.record;
+        let is_text = record.paths.iter().all(|path| str::from_utf8(path).is_ok());
+        Self {
+            id: snapshot.id.to_string(),
+            short_id: text::short_id(&snapshot.id),
+            parent: record.parent.map(|id| id.to_string()),
+            time: text::utc_time(record.started),
+            time_ended: text::utc_time(record.ended),
+            host: &record.host,
+            user: &record.user,
+            program: &record.program,
+            tags: &record.tags,
+            paths: record.paths.iter().map(|path| String::from_utf8_lossy(path).into_owned()).collect(),
+            paths_bytes: (!is_text).then(|| record.paths.iter().map(|path| text::hex(path)).collect()),
+            files: record.counts.files,
+            directories: record.counts.directories,
+            bytes: record.counts.bytes,
+            files_new: record.counts.files_new,
+            files_changed: record.counts.files_changed,
+            files_unmodified: record.counts.files_unmodified,
+            bytes_new: record.counts.bytes_new,
+            errors: record.counts.errors,
+        }
+    }
+}

@@ -1,0 +1,98 @@
+//! The command line of daykeep: it parses, calls the engine and prints.
+
+mod args;
+mod commands;
+mod output;
+mod place;
+mod progress;
+mod secret;
+mod signals;
+mod stdin;
+mod text;
+mod values;
+
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use clap::Parser;
+use daykeep_engine::Error;
+
+use crate::args::Args;
+use crate::commands::{Context, Status};
+use crate::output::Out;
+use crate::signals::{INTERRUPTED, Signals};
+
+fn main() -> ExitCode {
+    let args = Args::parse();
+    keep_quiet_about_redb();
+    raise_file_limit();
+    let out = Arc::new(Out::new(args.global.json));
+    let outcome = Signals::listen().and_then(|signals| {
+        let context = Context { global: args.global, out: Arc::clone(&out), signals };
+        let status = commands::run(&context, args.command)?;
+        out.finish()?;
+        Ok(status)
+    });
+    match outcome {
+        Ok(Status::Done) => ExitCode::SUCCESS,
+        Ok(Status::Failed) => ExitCode::from(FAILED),
+        Ok(Status::Incomplete) => ExitCode::from(INCOMPLETE),
+        Err(error) => {
+            let code = exit_code(&error);
+            out.error(&error, code);
+            ExitCode::from(code)
+        }
+    }
+}
+
+const FAILED: u8 = 1;
+const INCOMPLETE: u8 = 3;
+
+/// Returns the exit code of an error.
+fn exit_code(error: &Error) -> u8 {
+    match error {
+        Error::RepositoryNotFound { .. } => 10,
+        Error::RepositoryInUse { .. } => 11,
+        Error::WrongKey { .. } | Error::InvalidKey { .. } => 12,
+        Error::Cancelled => INTERRUPTED,
+        _ => FAILED,
+    }
+}
+
+/// The engine catches what makes redb panic on a damaged file and reports it as damage, so a trace of the panic would
+/// only confuse.
+fn keep_quiet_about_redb() {
+    let print = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        if !panic.location().is_some_and(|location| location.file().contains("/redb-")) {
+            print(panic);
+        }
+    }));
+}
+
+/// Many directories are open at once in deep trees, and the usual soft limit of 1024 files is for programs that use
+/// `select`.
+fn raise_file_limit() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let limit = getrlimit(Resource::Nofile);
+    // If it is refused, the engine gets by with fewer.
+    let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn exit_codes() {
+        let repository = String::new;
+        assert_eq!(exit_code(&Error::RepositoryNotFound { repository: repository() }), 10);
+        assert_eq!(exit_code(&Error::RepositoryInUse { repository: repository() }), 11);
+        assert_eq!(exit_code(&Error::WrongKey { repository: repository(), slots: 1 }), 12);
+        assert_eq!(exit_code(&Error::InvalidKey { object: repository(), reason: repository() }), 12);
+        assert_eq!(exit_code(&Error::Cancelled), 130);
+        assert_eq!(exit_code(&Error::Missing { object: repository() }), 1);
+        assert_eq!(exit_code(&Error::RepositoryExists { repository: repository() }), 1);
+        assert_eq!(exit_code(&Error::NewerFormat { repository: repository(), found: 2, supported: 1 }), 1);
+    }
+}

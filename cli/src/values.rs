@@ -1,0 +1,55 @@
+//! Durations and sizes as people write them.
+
+use std::time::Duration;
+
+/// Reads a duration: `90`, `30s`, `5m`, `1h30m`.
+pub fn duration(text: &str) -> Result<Duration, String> {
+    if let Ok(seconds) = text.parse() {
+        return Ok(Duration::from_secs(seconds));
+    }
+    let parsed: Option<jiff::SignedDuration> = text.parse().ok();
+    parsed.and_then(|span| Duration::try_from(span).ok()).ok_or_else(|| "write it as 30s, 5m or 1h30m".to_owned())
+}
+
+/// Reads a size in bytes: `134217728`, `128M`, `128MiB`, `1G`.
+pub fn size(text: &str) -> Result<usize, String> {
+    let refused = || "write it as 128M or 1G".to_owned();
+    let digits = text.bytes().take_while(u8::is_ascii_digit).count();
+    let (number, unit) = text.split_at(digits);
+    let shift = match unit.to_ascii_lowercase().as_str() {
+        "" | "b" => 0,
+        "k" | "kb" | "kib" => 10,
+        "m" | "mb" | "mib" => 20,
+        "g" | "gb" | "gib" => 30,
+        _ => return Err(refused()),
+    };
+    let number: usize = number.parse().map_err(|_| refused())?;
+    number.checked_mul(1 << shift).ok_or_else(|| "more than this machine can address".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations() {
+        assert_eq!(duration("90"), Ok(Duration::from_secs(90)));
+        assert_eq!(duration("30s"), Ok(Duration::from_secs(30)));
+        assert_eq!(duration("5m"), Ok(Duration::from_secs(300)));
+        assert_eq!(duration("1h30m"), Ok(Duration::from_secs(5400)));
+        for bad in ["", "-5s", "soon", "5 parsecs"] {
+            assert!(duration(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn sizes() {
+        assert_eq!(size("134217728"), Ok(128 << 20));
+        assert_eq!(size("128M"), Ok(128 << 20));
+        assert_eq!(size("128MiB"), Ok(128 << 20));
+        assert_eq!(size("1g"), Ok(1 << 30));
+        for bad in ["", "M", "-1M", "1.5G", "12X", "99999999999999999999", "18446744073709551615K"] {
+            assert!(size(bad).is_err(), "{bad}");
+        }
+    }
+}

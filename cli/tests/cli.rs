@@ -1,0 +1,12 @@
+//! The command line as people and scripts use it, against the true engine.
+
+#![expect(clippy::unwrap_used, reason = "a test may fail by panicking")]
+
+mod backup;
+mod default_repository;
+mod failures;
+mod json;
+mod keys;
+mod round_trip;
+mod signals;
+mod world;
