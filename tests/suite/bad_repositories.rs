@@ -183,7 +183,9 @@ fn a_catalog_that_is_lost_foreign_or_garbage_changes_nothing() {
         &|path| fs::remove_file(path).unwrap(),
         &|path| fs::write(path, noise::random(5, 50_000)).unwrap(),
         &|path| fs::write(path, []).unwrap(),
-        &|path| drop(fs::copy(&foreign[0], path).unwrap()),
+        &|path| {
+            fs::copy(&foreign[0], path).unwrap();
+        },
         &|path| {
             let bytes = fs::read(path).unwrap();
             fs::write(path, &bytes[..bytes.len() / 2]).unwrap();

@@ -61,7 +61,7 @@ impl Small {
             let lines = differences(&self.wanted, &read(&below(target.path(), &self.source())));
             assert!(lines.is_empty(), "{what}: restored without a word, but {}", lines.join("\n"));
         }
-        check_all(&repository).is_ok_and(|report| report.errors.is_empty()) == false
+        !check_all(&repository).is_ok_and(|report| report.errors.is_empty())
     }
 
     /// Replaces an object for a moment and expects that it is noticed.

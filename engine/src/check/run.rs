@@ -8,14 +8,15 @@ use std::time::Instant;
 use rayon::prelude::*;
 
 use crate::base::limits::{PACK_BYTES_MAX, TREE_DEPTH_MAX};
-use crate::base::{Event, ObjectId, ObjectKind, ObjectName, ShortId};
+use crate::base::{ChunkId, Event, ObjectId, ObjectKind, ObjectName};
 use crate::catalog::Catalog;
 use crate::check::options::{CheckOptions, CheckReport};
 use crate::chunks::{ChunkReader, entries_of};
 use crate::error::{Error, Result};
-use crate::format::content::{Content, Part};
+use crate::format::content::{Content, Part, encode_list};
 use crate::format::index::{ChunkKind, Index, PackRecord};
 use crate::format::tree::{Entry, Node};
+use crate::hash;
 use crate::pack;
 use crate::repo::{Repository, load_index};
 use crate::tree;
@@ -29,8 +30,8 @@ struct Check<'a> {
     repo: &'a Repository,
     options: &'a CheckOptions,
     reader: ChunkReader,
-    /// Trees and list pieces that were walked already.
-    seen: Mutex<HashSet<ShortId>>,
+    /// Contents of trees and long files that were walked already, by a hash of their whole record.
+    seen: Mutex<HashSet<ChunkId>>,
     trees: AtomicU64,
     bytes_read: AtomicU64,
     errors: Mutex<Vec<String>>,
@@ -118,9 +119,11 @@ impl Repository {
                     continue;
                 }
             };
-            catalog.add(&id, &mut entries_of(&index))?;
-            let Index { packs: records } = index;
-            for record in records {
+            let is_there = |record: &&PackRecord| stored.get(&record.id) == Some(&u64::from(record.bytes));
+            // Chunks of a pack that is missing or cut are missing, so that the files that need them are named.
+            let whole = Index { packs: index.packs.iter().filter(is_there).cloned().collect() };
+            catalog.add(&id, &mut entries_of(&whole))?;
+            for record in index.packs {
                 match stored.get(&record.id) {
                     None => report.errors.push(format!("packs/{}: missing; index/{id} lists it", record.id)),
                     Some(&bytes) if bytes != u64::from(record.bytes) => report.errors.push(format!(
@@ -129,7 +132,14 @@ impl Repository {
                     )),
                     Some(_) => {}
                 }
-                packs.insert(record.id, Some(record));
+                let pack = record.id;
+                if let Some(Some(other)) = packs.insert(pack, Some(record))
+                    && packs.get(&pack) != Some(&Some(other))
+                {
+                    report
+                        .errors
+                        .push(format!("index/{id}: lists other chunks in packs/{pack} than another index does"));
+                }
             }
         }
         let unlisted = stored.keys().filter(|id| !packs.contains_key(id)).copied().collect::<Vec<_>>();
@@ -153,16 +163,10 @@ impl Check<'_> {
         if self.options.cancel.is_cancelled() { Err(Error::Cancelled) } else { Ok(()) }
     }
 
-    /// Returns whether content that consists of these parts was walked before, and notes that it is now.
+    /// Returns whether the very same content was walked before, and notes that it is now.
     fn is_seen(&self, content: &Content) -> bool {
-        let mut seen = lock(&self.seen);
-        let mut all = true;
-        for part in &content.parts {
-            if let Part::Chunk { id, .. } = part {
-                all &= !seen.insert(*id);
-            }
-        }
-        all
+        let record = encode_list(content.level, &content.parts);
+        !lock(&self.seen).insert(hash::chunk_id(&[0; 32], &record))
     }
 
     fn tree(&self, content: &Content, path: &(dyn Fn() -> String + Sync), depth: usize) -> Result<()> {

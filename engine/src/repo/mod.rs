@@ -242,7 +242,11 @@ impl Repository {
         let not_found = || Error::SnapshotNotFound { wanted: wanted.to_owned() };
         if wanted == "latest" {
             let (mut snapshots, mut errors) = self.snapshots()?;
-            return snapshots.pop().ok_or_else(|| errors.pop().unwrap_or_else(not_found));
+            // One that cannot be read may be the newest: an older one must not pass for it.
+            return match errors.pop() {
+                Some(error) => Err(error),
+                None => snapshots.pop().ok_or_else(not_found),
+            };
         }
         let prefix = wanted.to_ascii_lowercase();
         let ids = self.store.list(ObjectKind::Snapshot)?;

@@ -312,6 +312,14 @@ impl Restore<'_> {
     fn link(&self, root: &TargetDir, link: &LaterLink) -> Result<()> {
         let first_folder = open_below(root, &link.first.0, false)?;
         let folder = open_below(root, &link.folder, true)?;
+        // The folder has its metadata already; what is done in it now must not show in its times.
+        let times = folder.times()?;
+        let outcome = self.link_in(&folder, &first_folder, link);
+        folder.set_times(&times)?;
+        outcome
+    }
+
+    fn link_in(&self, folder: &TargetDir, first_folder: &TargetDir, link: &LaterLink) -> Result<()> {
         if let Some(existing) = folder.stat(&link.entry.name)? {
             let first = first_folder.stat(&link.first.1)?;
             let is_linked = first.is_some_and(|first| first.inode == existing.inode && first.device == existing.device);
@@ -321,7 +329,7 @@ impl Restore<'_> {
             }
             folder.remove_non_dir(&link.entry.name)?;
         }
-        folder.link(&link.entry.name, &first_folder, &link.first.1)?;
+        folder.link(&link.entry.name, first_folder, &link.first.1)?;
         self.files.fetch_add(1, Ordering::Relaxed);
         self.send(&Event::Progress { files: 1, bytes: link.entry.node.content().map_or(0, Content::bytes) });
         Ok(())

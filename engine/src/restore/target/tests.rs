@@ -1,0 +1,358 @@
+#![expect(clippy::unwrap_used, reason = "a test may fail by panicking")]
+
+use std::ffi::OsStr;
+use std::fs;
+use std::io::Read;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{FileExt, MetadataExt, symlink};
+use std::path::{Path, PathBuf};
+
+use super::*;
+use crate::error::Error;
+use crate::format::tree::{Metadata, OwnerName, Timestamp, Tree, Xattr};
+
+fn is_root() -> bool {
+    rustix::process::geteuid().is_root()
+}
+
+/// A target beside a folder that must never change.
+struct Place {
+    temp: tempfile::TempDir,
+    target: TargetDir,
+}
+
+impl Place {
+    fn new() -> Self {
+        let temp = tempfile::tempdir().unwrap();
+        fs::create_dir(temp.path().join("outside")).unwrap();
+        fs::write(temp.path().join("outside/file"), "outside").unwrap();
+        // The folder for temporary files may itself lie behind a link.
+        let real = temp.path().canonicalize().unwrap();
+        let target = TargetDir::open_root(&real.join("target")).unwrap();
+        Self { temp, target }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.temp.path().join("target").join(name)
+    }
+
+    fn assert_nothing_outside(&self) {
+        let names: Vec<_> = fs::read_dir(self.temp.path().join("outside")).unwrap().collect();
+        assert_eq!(names.len(), 1);
+        assert_eq!(fs::read_to_string(self.temp.path().join("outside/file")).unwrap(), "outside");
+    }
+}
+
+fn is_unsafe<T>(result: Result<T, Error>) -> String {
+    match result {
+        Err(error @ Error::UnsafeTarget { .. }) => error.to_string(),
+        Err(error) => format!("another error: {error}"),
+        Ok(_) => "no error".to_owned(),
+    }
+}
+
+fn meta(mode: u16) -> Metadata {
+    Metadata {
+        mode,
+        uid: rustix::process::geteuid().as_raw(),
+        gid: rustix::process::getegid().as_raw(),
+        mtime: Timestamp { seconds: -86_400, nanos: 123_456_789 },
+        ..Metadata::default()
+    }
+}
+
+fn assert_applied(path: &Path, meta: &Metadata) {
+    let found = fs::symlink_metadata(path).unwrap();
+    assert_eq!((found.uid(), found.gid()), (meta.uid, meta.gid));
+    assert_eq!((found.mtime(), found.mtime_nsec()), (meta.mtime.seconds, i64::from(meta.mtime.nanos)));
+    if !found.is_symlink() {
+        assert_eq!(found.mode() & 0o7777, u32::from(meta.mode));
+    }
+}
+
+#[test]
+fn the_target_is_made_for_its_owner_alone() {
+    let temp = tempfile::tempdir().unwrap();
+    let real = temp.path().canonicalize().unwrap();
+    let path = real.join("a/../a/./b/c");
+    assert!(matches!(TargetDir::open_existing_root(&real.join("a/b")), Ok(None)));
+    assert!(!real.join("a").exists(), "a look makes nothing");
+    // `a` is missing, so `a/..` is made on the way like everything else.
+    TargetDir::open_root(&path).unwrap();
+    assert_eq!(fs::metadata(real.join("a/b/c")).unwrap().mode() & 0o777, 0o700);
+    assert!(TargetDir::open_existing_root(&real.join("a/b")).unwrap().is_some());
+    assert!(TargetDir::open_root(Path::new("/")).is_ok() && TargetDir::open_root(Path::new(".")).is_ok());
+    assert!(is_unsafe(TargetDir::open_root(Path::new(""))).contains("no name"));
+}
+
+#[test]
+fn a_target_behind_a_symbolic_link_is_refused_and_the_real_path_is_named() {
+    let temp = tempfile::tempdir().unwrap();
+    let real = temp.path().canonicalize().unwrap();
+    fs::create_dir(real.join("dir")).unwrap();
+    fs::write(real.join("file"), "").unwrap();
+    symlink("dir", real.join("link")).unwrap();
+    symlink("gone", real.join("dangling")).unwrap();
+    symlink("file", real.join("filelink")).unwrap();
+    for (path, told) in [("link/new/sub", "dir/new/sub as the target"), ("link", "dir as the target")] {
+        let message = is_unsafe(TargetDir::open_root(&real.join(path)));
+        assert!(message.starts_with(&format!("{}/link: ", real.display())), "{message}");
+        assert!(message.contains(&format!("{}/{told}", real.display())), "{message}");
+        assert_eq!(message, is_unsafe(TargetDir::open_existing_root(&real.join(path))));
+    }
+    for path in ["dangling", "dangling/sub", "filelink/sub"] {
+        assert!(is_unsafe(TargetDir::open_root(&real.join(path))).contains("leads to no folder"), "{path}");
+    }
+    assert!(is_unsafe(TargetDir::open_root(&real.join("file/sub"))).contains("not a folder"));
+    assert_eq!(fs::read_dir(real.join("dir")).unwrap().count(), 0, "nothing was made behind the link");
+    assert!(!real.join("gone").exists());
+}
+
+#[test]
+fn names_that_are_no_single_component_are_refused_by_every_call() {
+    let place = Place::new();
+    let (dir, applier) = (&place.target, Applier::new(false));
+    for name in [b"..".as_slice(), b".", b"", b"a/b", b"/etc", b"../outside/file", b"a\0b", &[b'x'; 5000]] {
+        let calls = [
+            is_unsafe(dir.make_dir(name)),
+            is_unsafe(dir.open_dir(name)),
+            is_unsafe(dir.stat(name)),
+            is_unsafe(dir.create_file(name)),
+            is_unsafe(dir.create_replacement(name)),
+            is_unsafe(dir.open_for_read(name)),
+            is_unsafe(dir.symlink(name, b"x")),
+            is_unsafe(dir.make_fifo(name)),
+            is_unsafe(dir.make_device(name, false, 0)),
+            is_unsafe(dir.link(name, dir, b"x")),
+            is_unsafe(dir.link(b"x", dir, name)),
+            is_unsafe(dir.remove_non_dir(name)),
+            is_unsafe(applier.other(dir, name, &meta(0o600), &LocalOwners::default(), false)),
+        ];
+        assert!(calls.iter().all(|message| message.contains("no single path component")), "{name:?}: {calls:?}");
+    }
+    assert_eq!(fs::read_dir(place.path("")).unwrap().count(), 0);
+    place.assert_nothing_outside();
+}
+
+#[test]
+fn a_symbolic_link_in_the_way_is_never_followed() {
+    let place = Place::new();
+    let dir = &place.target;
+    symlink("../outside", place.path("dir")).unwrap();
+    symlink("../outside/file", place.path("file")).unwrap();
+    symlink("../outside/new", place.path("dangling")).unwrap();
+    assert!(is_unsafe(dir.make_dir(b"dir")).contains("a symbolic link is where a folder"));
+    assert!(is_unsafe(dir.open_dir(b"dir")).contains("not followed"));
+    assert!(is_unsafe(dir.make_dir(b"dangling")).contains("a symbolic link is where a folder"));
+    assert!(dir.create_file(b"file").unwrap().is_none());
+    assert!(dir.create_file(b"dangling").unwrap().is_none());
+    assert!(is_unsafe(dir.open_for_read(b"file")).contains("symbolic link"));
+    assert!(!dir.symlink(b"file", b"x").unwrap() && !dir.make_fifo(b"dangling").unwrap());
+    assert_eq!(dir.stat(b"file").unwrap().unwrap().kind, TargetKind::Symlink);
+
+    // Metadata goes to the link, a replacement takes its place, a removal removes it.
+    let applier = Applier::new(true);
+    let problems = applier.other(dir, b"file", &meta(0o777), &LocalOwners::default(), true).unwrap();
+    assert!(problems.is_empty(), "{problems:?}");
+    // Even if a link stands where a pipe was made, its mode is not set on what it points to.
+    let problems = applier.other(dir, b"dir", &meta(0o4777), &LocalOwners::default(), false).unwrap();
+    assert!(problems.iter().any(|problem| problem.what == "the permissions"), "{problems:?}");
+    let outside = fs::metadata(place.temp.path().join("outside")).unwrap();
+    assert_ne!(outside.mode() & 0o7777, 0o4777);
+    assert_ne!(outside.mtime(), -86_400);
+
+    let replacement = dir.create_replacement(b"file").unwrap();
+    replacement.file().write_all_at(b"inside", 0).unwrap();
+    replacement.commit().unwrap();
+    assert_eq!(fs::read_to_string(place.path("file")).unwrap(), "inside");
+    dir.remove_non_dir(b"dir").unwrap();
+    dir.remove_non_dir(b"dir").unwrap();
+    assert!(dir.make_dir(b"dir").unwrap().1);
+    place.assert_nothing_outside();
+}
+
+#[test]
+fn files_folders_and_links_are_made_once() {
+    let place = Place::new();
+    let dir = &place.target;
+    let name = b"\xff\xfe name".as_slice();
+    let file = dir.create_file(name).unwrap().unwrap();
+    file.write_all_at(b"text", 0).unwrap();
+    assert_eq!(fs::metadata(place.path("").join(OsStr::from_bytes(name))).unwrap().mode() & 0o777, 0o600);
+    assert!(dir.create_file(name).unwrap().is_none());
+    let mut text = String::new();
+    dir.open_for_read(name).unwrap().read_to_string(&mut text).unwrap();
+    assert_eq!(text, "text");
+
+    let (sub, created) = dir.make_dir(b"sub").unwrap();
+    assert!(created && !dir.make_dir(b"sub").unwrap().1);
+    assert!(dir.open_dir(b"sub").unwrap().is_some() && dir.open_dir(b"none").unwrap().is_none());
+    assert!(is_unsafe(dir.make_dir(name)).contains("a file is where a folder"));
+    assert!(sub.link(b"linked", dir, name).unwrap() && !sub.link(b"linked", dir, name).unwrap());
+    let (first, second) = (dir.stat(name).unwrap().unwrap(), sub.stat(b"linked").unwrap().unwrap());
+    assert_eq!((first.inode, first.links, first.size), (second.inode, 2, 4));
+    sub.remove_non_dir(b"linked").unwrap();
+
+    assert!(dir.symlink(b"link", b"\xffwhere/ever").unwrap());
+    assert_eq!(fs::read_link(place.path("link")).unwrap(), Path::new(OsStr::from_bytes(b"\xffwhere/ever")));
+    assert!(dir.make_fifo(b"fifo").unwrap());
+    assert!(is_unsafe(dir.open_for_read(b"fifo")).contains("not a regular file"));
+    assert!(is_unsafe(dir.remove_non_dir(b"sub")).contains("a folder"));
+    assert!(dir.stat(b"none").unwrap().is_none());
+}
+
+#[test]
+fn a_replacement_that_is_dropped_leaves_the_old_file() {
+    let place = Place::new();
+    let dir = &place.target;
+    fs::write(place.path("file"), "old").unwrap();
+    let replacement = dir.create_replacement(b"file").unwrap();
+    replacement.file().write_all_at(b"half", 0).unwrap();
+    assert_eq!(fs::read_dir(place.path("")).unwrap().count(), 2);
+    drop(replacement);
+    assert_eq!(fs::read_to_string(place.path("file")).unwrap(), "old");
+    dir.make_dir(b"sub").unwrap();
+    assert!(is_unsafe(dir.create_replacement(b"sub").unwrap().commit()).contains("a folder"));
+    dir.create_replacement(b"new").unwrap().commit().unwrap();
+    assert_eq!(fs::read_dir(place.path("")).unwrap().count(), 3, "no temporary file is left");
+}
+
+#[test]
+fn metadata_is_applied_to_every_kind() {
+    let place = Place::new();
+    let (dir, applier, owners) = (&place.target, Applier::new(false), LocalOwners::default());
+    for mode in [0o600, 0o644, 0o400, 0o000, 0o4755, 0o2755] {
+        let name = format!("file {mode:o}");
+        let file = dir.create_file(name.as_bytes()).unwrap().unwrap();
+        let problems = applier.new_file(dir, &file, &meta(mode), &owners);
+        assert!(problems.is_empty(), "{problems:?}");
+        assert_applied(&place.path(&name), &meta(mode));
+    }
+    let file = fs::File::create(place.path("there before")).unwrap();
+    assert!(applier.new_file(dir, &file, &meta(0o600), &owners).is_empty());
+    assert_applied(&place.path("there before"), &meta(0o600));
+
+    let (sub, _) = dir.make_dir(b"sub").unwrap();
+    sub.create_file(b"file").unwrap();
+    assert!(applier.dir(&sub, &meta(0o2555), &owners).is_empty());
+    assert_applied(&place.path("sub"), &meta(0o2555));
+
+    dir.symlink(b"link", b"nowhere").unwrap();
+    assert!(applier.other(dir, b"link", &meta(0o777), &owners, true).unwrap().is_empty());
+    assert_applied(&place.path("link"), &meta(0o777));
+    dir.make_fifo(b"fifo").unwrap();
+    assert!(applier.other(dir, b"fifo", &meta(0o622), &owners, false).unwrap().is_empty());
+    assert_applied(&place.path("fifo"), &meta(0o622));
+    if is_root() {
+        // A device may be forbidden even to root, in a container.
+        if dir.make_device(b"null", false, rustix::fs::makedev(1, 3)).unwrap_or(false) {
+            assert!(applier.other(dir, b"null", &meta(0o666), &owners, false).unwrap().is_empty());
+            assert_applied(&place.path("null"), &meta(0o666));
+            let stat = dir.stat(b"null").unwrap().unwrap();
+            assert_eq!((stat.kind, stat.rdev), (TargetKind::CharDevice, rustix::fs::makedev(1, 3)));
+        }
+    }
+}
+
+#[test]
+fn attributes_are_set_and_those_that_cannot_be_are_told() {
+    let place = Place::new();
+    let (dir, applier, owners) = (&place.target, Applier::new(false), LocalOwners::default());
+    let xattr = |name: &str, value: &[u8]| Xattr { name: name.into(), value: value.to_vec() };
+    // The file ends up read-only, which must not keep the attributes away.
+    let mut wanted = meta(0o400);
+    wanted.xattrs = vec![xattr("nonsense", b"x"), xattr("user.a", b"1"), xattr("user.b", &[7; 2000])];
+    let file = dir.create_file(b"file").unwrap().unwrap();
+    let problems = applier.new_file(dir, &file, &wanted, &owners);
+    if problems.len() == 3 {
+        return; // This file system has no attributes.
+    }
+    assert_eq!(problems.len(), 1);
+    assert!(problems[0].to_string().starts_with("the attribute nonsense could not be restored: "), "{}", problems[0]);
+    let mut value = [0; 3000];
+    assert_eq!(rustix::fs::fgetxattr(&file, "user.b", &mut value).unwrap(), 2000);
+    assert_applied(&place.path("file"), &wanted);
+
+    // An ACL that gives user 1 the right to read: version 2, then (tag, permissions, id) for each entry.
+    let mut acl = 2u32.to_le_bytes().to_vec();
+    for (tag, permissions, id) in
+        [(1u16, 6u16, u32::MAX), (2, 4, 1), (4, 0, u32::MAX), (0x10, 4, u32::MAX), (0x20, 0, u32::MAX)]
+    {
+        acl.extend([tag.to_le_bytes(), permissions.to_le_bytes()].concat());
+        acl.extend(id.to_le_bytes());
+    }
+    let mut wanted = meta(0o640);
+    wanted.xattrs = vec![xattr("system.posix_acl_access", &acl)];
+    let file = dir.create_file(b"with acl").unwrap().unwrap();
+    if applier.new_file(dir, &file, &wanted, &owners).is_empty() {
+        assert_applied(&place.path("with acl"), &wanted);
+        let len = rustix::fs::fgetxattr(&file, "system.posix_acl_access", &mut value).unwrap();
+        assert_eq!(value[..len], acl);
+    }
+}
+
+#[test]
+fn root_gives_files_to_their_owners_by_name_or_number() {
+    if !is_root() {
+        return;
+    }
+    let place = Place::new();
+    let dir = &place.target;
+    let name = |id: u32, name: &str| OwnerName { id, name: name.into() };
+    let tree = Tree {
+        users: vec![name(0, "root"), name(4000, "daemon"), name(4001, "nobody at all")],
+        groups: vec![name(0, "root"), name(4000, "daemon")],
+        entries: vec![],
+    };
+    let daemon = nix::unistd::User::from_name("daemon").unwrap().unwrap();
+    let by_name = Applier::new(false).local_owners(&tree);
+    assert_eq!((by_name.user(4000), by_name.user(4001)), (daemon.uid.as_raw(), 4001));
+    assert_eq!((by_name.user(0), by_name.user(77), by_name.group(4000)), (0, 77, daemon.gid.as_raw()));
+    assert_eq!(Applier::new(true).local_owners(&tree), LocalOwners::default());
+
+    let wanted = Metadata { uid: 4000, gid: 4000, ..meta(0o6755) };
+    let file = dir.create_file(b"named").unwrap().unwrap();
+    assert!(Applier::new(false).new_file(dir, &file, &wanted, &by_name).is_empty());
+    let local = Metadata { uid: daemon.uid.as_raw(), gid: daemon.gid.as_raw(), ..wanted.clone() };
+    assert_applied(&place.path("named"), &local);
+    let file = dir.create_file(b"numbered").unwrap().unwrap();
+    assert!(Applier::new(true).new_file(dir, &file, &wanted, &LocalOwners::default()).is_empty());
+    assert_applied(&place.path("numbered"), &wanted);
+    dir.symlink(b"link", b"x").unwrap();
+    assert!(Applier::new(true).other(dir, b"link", &wanted, &LocalOwners::default(), true).unwrap().is_empty());
+    assert_applied(&place.path("link"), &wanted);
+
+    // Nobody's number is left alone, and such a file gets no set-id bits: it would lend them root's rights.
+    let hostile = Metadata { uid: u32::MAX, gid: u32::MAX, ..meta(0o6755) };
+    let file = dir.create_file(b"nobody's").unwrap().unwrap();
+    let problems = Applier::new(true).new_file(dir, &file, &hostile, &LocalOwners::default());
+    assert!(problems.len() == 1 && problems[0].what.contains("set-user-id"), "{problems:?}");
+    assert_applied(&place.path("nobody's"), &meta(0o755));
+}
+
+#[test]
+fn a_folder_that_gives_its_group_does_not_confuse_the_saved_calls() {
+    if !is_root() {
+        return;
+    }
+    let place = Place::new();
+    let (sub, _) = place.target.make_dir(b"sub").unwrap();
+    let applier = Applier::new(true);
+    let owners = LocalOwners::default();
+    assert!(applier.dir(&sub, &Metadata { gid: 4000, ..meta(0o2770) }, &owners).is_empty());
+    for name in ["first", "second"] {
+        let file = sub.create_file(name.as_bytes()).unwrap().unwrap();
+        assert_eq!(file.metadata().unwrap().gid(), 4000, "the folder gives its group");
+        assert!(applier.new_file(&sub, &file, &meta(0o600), &owners).is_empty());
+        assert_applied(&place.path("sub").join(name), &meta(0o600));
+    }
+}
+
+#[test]
+fn a_full_disk_is_told_with_what_to_do() {
+    let place = Place::new();
+    let error = place.target.error(b"file", "writing it", rustix::io::Errno::NOSPC);
+    assert!(error.to_string().contains("target/file: there is no space left for it; free some"), "{error}");
+    let error = place.target.error(b"file", "writing it", rustix::io::Errno::IO);
+    assert!(error.to_string().contains("target/file: writing it: "), "{error}");
+}
