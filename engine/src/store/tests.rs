@@ -249,7 +249,7 @@ fn a_directory_that_is_no_store_is_refused() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("store");
     fs::create_dir(&path).unwrap();
-    assert_eq!(kind_of(DirectoryStore::open(&path, Access::Write)), StoreErrorKind::Damaged);
+    assert_eq!(kind_of(DirectoryStore::open(&path, Access::Write)), StoreErrorKind::NotFound);
     assert_eq!(fs::read_dir(&path).unwrap().count(), 0, "nothing was written to it");
     let store = DirectoryStore::create(&path).unwrap();
     store.put(&name(ObjectKind::Snapshot, 1), b"snapshot").unwrap();
