@@ -37,7 +37,8 @@ impl Codec {
     pub fn check_header(&self, name: &ObjectName, object: &[u8]) -> Result<[u8; HEADER_BYTES]> {
         let bytes = object.get(..HEADER_BYTES).unwrap_or(object);
         let header = Header::decode(bytes).map_err(|error| Error::damaged(name, &error))?;
-        if header.version > FORMAT_VERSION {
+        // Only the config says which version a repository has; in any other object a later one is damage.
+        if header.version > FORMAT_VERSION && *name == ObjectName::CONFIG {
             let (found, supported) = (header.version, FORMAT_VERSION);
             return Err(Error::NewerFormat { repository: self.location.clone(), found, supported });
         }

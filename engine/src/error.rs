@@ -171,6 +171,14 @@ pub enum Error {
         /// What is wrong with it, and what would do.
         reason: String,
     },
+    /// Something is larger than the format can hold.
+    #[error("{object}: {reason}")]
+    LimitExceeded {
+        /// What is too large.
+        object: String,
+        /// Which limit it is beyond, and what would do.
+        reason: String,
+    },
     /// A file or folder outside the repository could not be read or written.
     #[error("{}: {action}: {source}", path.display())]
     File {

@@ -202,7 +202,13 @@ impl Engine<'_> {
             Outcome::Read(entry) => Some(*entry),
             Outcome::LeftOut => None,
         };
-        self.store_tree(outcomes.into_iter().filter_map(entry).collect()).map(Some)
+        match self.store_tree(outcomes.into_iter().filter_map(entry).collect()) {
+            Err(Error::LimitExceeded { reason, .. }) => {
+                self.warn(path.join(b""), format!("{reason}; left out"));
+                Ok(None)
+            }
+            stored => stored.map(Some),
+        }
     }
 
     /// Stores a directory's entries, which are sorted by name.

@@ -83,6 +83,7 @@ impl Repository {
         let host = options.host.clone().unwrap_or_else(host_name);
         paths.sort_unstable();
         paths.dedup();
+        check_labels(&host, &options.tags, &paths)?;
         let parent = self.parent(&host, &paths)?;
         let pool = crate::pool::new(options.threads)?;
         let writer_options = WriterOptions {
@@ -158,6 +159,20 @@ impl Repository {
         let (snapshots, _) = self.snapshots()?;
         Ok(snapshots.into_iter().rev().find(|found| found.record.host == host && found.record.paths == paths))
     }
+}
+
+/// Checks that a snapshot with these words could be read again, before any work is done for it.
+fn check_labels(host: &str, tags: &[String], paths: &[Vec<u8>]) -> Result<()> {
+    let record = SnapshotRecord {
+        host: host.to_owned(),
+        tags: tags.to_vec(),
+        paths: paths.to_vec(),
+        ..SnapshotRecord::default()
+    };
+    SnapshotRecord::decode(&record.encode()).map(drop).map_err(|error| {
+        let reason = format!("too long or too many for a snapshot: {}, found {}", error.expected, error.found);
+        Error::InvalidOption { option: "host, tags and paths", reason }
+    })
 }
 
 fn host_name() -> String {

@@ -20,9 +20,9 @@ pub const BASES_MAX: usize = 4;
 pub const PACK_BYTES_MAX: usize = 64 * MIB;
 /// The shortest pack that a store may ask for: room for one chunk and its footer.
 pub const PACK_BYTES_MIN: usize = 2 * MIB;
-/// The longest footer of a pack, before sealing.
+/// The longest footer of a pack, sealed.
 pub const FOOTER_BYTES_MAX: usize = 16 * MIB;
-/// The longest config, key slot or snapshot object.
+/// The longest config or key slot.
 pub const SMALL_OBJECT_BYTES_MAX: usize = MIB;
 /// The longest index object, sealed.
 pub const INDEX_BYTES_MAX: usize = 64 * MIB;

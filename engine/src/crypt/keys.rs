@@ -91,7 +91,8 @@ impl fmt::Debug for RecoveryKey {
 /// The keys drawn from a master key, one for each use, by BLAKE3's key derivation.
 pub struct Keys {
     data_ids: Zeroizing<[u8; 32]>,
-    meta_ids: Zeroizing<[u8; 32]>,
+    tree_ids: Zeroizing<[u8; 32]>,
+    list_ids: Zeroizing<[u8; 32]>,
     gear: Zeroizing<[u8; 32]>,
     objects: [Zeroizing<[u8; 32]>; 4],
     slot_mac: Zeroizing<[u8; 32]>,
@@ -103,7 +104,8 @@ impl Keys {
     pub fn new(master: &MasterKey) -> Self {
         Self {
             data_ids: master.derive("daykeep format 1: ids of data chunks"),
-            meta_ids: master.derive("daykeep format 1: ids of tree and list chunks"),
+            tree_ids: master.derive("daykeep format 1: ids of tree chunks"),
+            list_ids: master.derive("daykeep format 1: ids of list chunks"),
             gear: master.derive("daykeep format 1: gear table"),
             objects: [
                 master.derive("daykeep format 1: seal of config"),
@@ -116,11 +118,12 @@ impl Keys {
         }
     }
 
-    /// Returns the key of the ids of one kind of chunk. Data has its own, so that no file's content can pass for a tree.
+    /// Returns the key of the ids of one kind of chunk. Each has its own, so that nothing can pass for another kind.
     pub fn ids(&self, kind: ChunkKind) -> &[u8; 32] {
         match kind {
             ChunkKind::Data => &self.data_ids,
-            ChunkKind::Tree | ChunkKind::List => &self.meta_ids,
+            ChunkKind::Tree => &self.tree_ids,
+            ChunkKind::List => &self.list_ids,
         }
     }
 

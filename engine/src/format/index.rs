@@ -93,6 +93,8 @@ pub struct ChunkLocation {
 
 /// The id of a chunk as a record holds it: whole in a footer, short in an index object.
 pub trait RecordId: Copy + PartialEq + std::fmt::Debug {
+    /// Its length in bytes.
+    const LEN: usize;
     /// Appends the id.
     fn write(&self, out: &mut Writer);
     /// Takes an id.
@@ -103,6 +105,8 @@ pub trait RecordId: Copy + PartialEq + std::fmt::Debug {
 }
 
 impl RecordId for ChunkId {
+    const LEN: usize = Self::LEN;
+
     fn write(&self, out: &mut Writer) {
         out.raw(self.as_bytes());
     }
@@ -112,6 +116,8 @@ impl RecordId for ChunkId {
 }
 
 impl RecordId for ShortId {
+    const LEN: usize = Self::LEN;
+
     fn write(&self, out: &mut Writer) {
         out.raw(self.as_bytes());
     }
@@ -224,7 +230,7 @@ impl<I: RecordId> FrameTable<I> {
             chunk_count += chunks as usize;
             frames.push(FrameRecord { encoding, sealed_bytes, plain_bytes: 0, chunks });
         }
-        if chunk_count > input.remaining() / 2 {
+        if chunk_count > input.remaining() / (2 + I::LEN) {
             return Err(input.error("a record for each chunk", format!("{chunk_count} chunks in too few bytes")));
         }
         let mut chunks = Vec::with_capacity(chunk_count);
@@ -295,6 +301,9 @@ fn read_chunk<I>(input: &mut Reader<'_>, unset: I) -> Result<ChunkRecord<I>, For
     if code & IS_DELTA != 0 {
         let bytes = input.varint_u32(CHUNK_BYTES_MAX as u32, "a chunk of at most 1 MiB")?;
         let count = input.length(BASES_MAX, "at most four bases")?;
+        if bytes == 0 || count == 0 {
+            return Err(start.error("a delta of something, with a base", format!("{bytes} bytes, {count} bases")));
+        }
         let bases = (0..count).map(|_| input.array()).collect::<Result<_, _>>()?;
         delta = Some(Box::new(DeltaRecord { bytes, bases }));
     }

@@ -23,7 +23,7 @@ impl Footer {
     /// Returns the encoded footer, before sealing.
     pub fn encode(&self) -> Vec<u8> {
         let mut out = Writer::with_capacity(64 + self.table.chunks.len() * (ChunkId::LEN + 4));
-        out.varint(u64::from(self.padding_bytes));
+        out.u32(self.padding_bytes);
         self.table.write(&mut out);
         out.finish()
     }
@@ -34,7 +34,11 @@ impl Footer {
     /// A [`FormatError`] that says where.
     pub fn decode(bytes: &[u8]) -> Result<Self, FormatError> {
         let mut input = Reader::new(bytes);
-        let padding_bytes = input.varint_u32(PACK_BYTES_MAX as u32, "padding within a pack")?;
+        let start = input.clone();
+        let padding_bytes = input.u32()?;
+        if padding_bytes > PACK_BYTES_MAX as u32 {
+            return Err(start.error("padding within a pack", padding_bytes));
+        }
         let table = FrameTable::read(&mut input)?;
         input.finish()?;
         Ok(Self { table, padding_bytes })
@@ -82,7 +86,7 @@ impl Trailer {
 }
 
 /// Returns `bytes` rounded up by Padmé (Nikitin et al., "Reducing Metadata Leakage from Encrypted Files", PETS 2019):
-/// at most 12 % more, below 3 % for a megabyte and above, and only O(log log n) bits of the length are left to see.
+/// at most 12 % more, at most 3.2 % for a megabyte and above, and only O(log log n) bits of the length are left to see.
 pub fn padme(bytes: u64) -> u64 {
     if bytes < 2 {
         return bytes;

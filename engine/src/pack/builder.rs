@@ -117,12 +117,10 @@ impl PackBuilder {
     /// # Errors
     /// If sealing fails, which it does only for want of memory.
     pub fn finish(mut self) -> Result<SealedPack> {
-        // The padding's own length is part of the footer, so the footer is measured with the longest it can be.
-        let footer = Footer { table: std::mem::take(&mut self.table), padding_bytes: self.bytes_max as u32 };
+        let footer = Footer { table: std::mem::take(&mut self.table), padding_bytes: 0 };
         let footer_bytes = footer.encode().len();
         let bare = self.used + footer_bytes + TAG_BYTES + TRAILER_BYTES;
-        let room = (padme(bare as u64) as usize).min(self.bytes_max).saturating_sub(bare);
-        let padding_bytes = room.saturating_sub(TAG_BYTES);
+        let padding_bytes = padding_for(bare, self.bytes_max);
         if padding_bytes > 0 {
             self.seal(&vec![0; padding_bytes], &[])?;
         }
@@ -135,4 +133,14 @@ impl PackBuilder {
         self.buffer[self.used..end].copy_from_slice(&trailer);
         Ok(SealedPack { id: self.name.id, table: footer.table, buffer: self.buffer, used: end })
     }
+}
+
+/// Returns how many zero bytes, sealed with a tag of their own, bring a pack of `bare` bytes to a length that tells
+/// little; 0 if it has one already, or has no room for any.
+fn padding_for(bare: usize, bytes_max: usize) -> usize {
+    if padme(bare as u64) == bare as u64 {
+        return 0;
+    }
+    let padded = (padme((bare + TAG_BYTES + 1) as u64) as usize).min(bytes_max);
+    padded.saturating_sub(bare + TAG_BYTES)
 }

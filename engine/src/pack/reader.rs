@@ -59,6 +59,10 @@ pub fn verify(codec: &Codec, name: &ObjectName, pack: &[u8]) -> Result<Footer> {
         if outcome.is_err() {
             return;
         }
+        if chunk.delta.is_some() {
+            outcome = Err(Error::damaged_object(name, "holds delta chunks, which this version does not read"));
+            return;
+        }
         let frame = location.frame;
         if decoded != Some(frame.offset) {
             let sealed = &pack[frame.offset as usize..][..frame.sealed_bytes as usize];
@@ -66,7 +70,7 @@ pub fn verify(codec: &Codec, name: &ObjectName, pack: &[u8]) -> Result<Footer> {
             outcome = decoder.decode(&key, &header, &frame, sealed, out).map_err(|error| Error::damaged(name, &error));
             decoded = Some(frame.offset);
         }
-        if outcome.is_ok() && chunk.delta.is_none() {
+        if outcome.is_ok() {
             let bytes = &plain[location.offset as usize..][..location.bytes as usize];
             if hash::chunk_id(codec.keys.ids(chunk.kind), bytes) != chunk.id {
                 outcome =

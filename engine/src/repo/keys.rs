@@ -3,9 +3,9 @@
 use crate::base::limits::{KEY_SLOTS_MAX, SMALL_OBJECT_BYTES_MAX};
 use crate::base::{ObjectId, ObjectKind, ObjectName, RepositoryId};
 use crate::codec::Codec;
-use crate::crypt::{self, MasterKey, RecoveryKey, SlotSecret};
+use crate::crypt::{self, Keys, MasterKey, RecoveryKey, SlotSecret};
 use crate::error::{Error, Result};
-use crate::format::header::{FORMAT_VERSION, HEADER_BYTES, Header};
+use crate::format::header::{HEADER_BYTES, Header};
 use crate::format::key_slot::{Argon2Params, KeySlot, LABEL_BYTES_MAX, SlotKind};
 use crate::format::tree::Timestamp;
 use crate::repo::{Repository, Secret, new_object_id, no_random, now};
@@ -54,6 +54,10 @@ pub(super) fn put_slot(
         let reason = format!("{} bytes is too long; use at most {LABEL_BYTES_MAX}", label.len());
         return Err(Error::InvalidOption { option: "label", reason });
     }
+    if slot_ids(store)?.len() >= KEY_SLOTS_MAX {
+        let reason = format!("there are {KEY_SLOTS_MAX} keys already; remove one first");
+        return Err(Error::InvalidKey { object: "keys".into(), reason });
+    }
     let secret = match new {
         NewSlot::Password("", _) => {
             let reason = "an empty password protects nothing; choose another".into();
@@ -73,14 +77,10 @@ pub(super) fn put_slot(
 }
 
 /// Reads a slot, of which nothing is proven yet.
-fn get_slot(store: &dyn Store, repository: RepositoryId, location: &str, id: ObjectId) -> Result<(Vec<u8>, KeySlot)> {
+fn get_slot(store: &dyn Store, repository: RepositoryId, id: ObjectId) -> Result<(Vec<u8>, KeySlot)> {
     let name = ObjectName::new(ObjectKind::Key, id);
     let object = store.get(&name, SMALL_OBJECT_BYTES_MAX)?;
     let header = Header::decode(&object).map_err(|error| Error::damaged(name, &error))?;
-    if header.version > FORMAT_VERSION {
-        let (found, supported) = (header.version, FORMAT_VERSION);
-        return Err(Error::NewerFormat { repository: location.to_owned(), found, supported });
-    }
     if header != Header::new(repository, name) {
         return Err(Error::damaged_object(&name, "its header is that of another object or repository"));
     }
@@ -112,10 +112,15 @@ pub(super) fn find_master(
     let ids = slot_ids(store)?;
     let mut damage = None;
     for &id in &ids {
-        match get_slot(store, repository, location, id) {
-            Ok((_, slot)) => {
+        match get_slot(store, repository, id) {
+            Ok((header, slot)) => {
                 if let Some(master) = crypt::open_slot(&slot, &secret).map_err(no_random)? {
-                    return Ok(master);
+                    // A slot of another repository may open with the same key; its MAC shows that it is not ours.
+                    if crypt::slot_mac_matches(&Keys::new(&master), &header, &slot) {
+                        return Ok(master);
+                    }
+                    let reason = "was changed by someone without the repository's key";
+                    damage = Some(Error::damaged_object(&ObjectName::new(ObjectKind::Key, id), reason));
                 }
             }
             Err(error) => damage = Some(error),
@@ -126,7 +131,7 @@ pub(super) fn find_master(
 
 impl Repository {
     fn slot(&self, id: ObjectId) -> Result<(Vec<u8>, KeySlot)> {
-        get_slot(self.store.as_ref(), self.codec.repository, &self.codec.location, id)
+        get_slot(self.store.as_ref(), self.codec.repository, id)
     }
 
     /// Returns every key slot, oldest first, and an error for each one that cannot be read.

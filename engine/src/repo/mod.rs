@@ -81,7 +81,7 @@ impl Repository {
         options: &OpenOptions,
     ) -> Result<Self> {
         options.check()?;
-        let store = location.create(options.store_cache_bytes()).map_err(|error| match error.kind {
+        let store = location.create(options.store_cache_bytes(Access::Write)).map_err(|error| match error.kind {
             // What is missing here is the folder that the repository was to be made in.
             StoreErrorKind::NotFound => error.into(),
             _ => at_location(&location.to_string(), error),
@@ -144,7 +144,7 @@ impl Repository {
         options.check()?;
         let begun = Instant::now();
         let store = loop {
-            match location.open(access, options.store_cache_bytes()) {
+            match location.open(access, options.store_cache_bytes(access)) {
                 Err(error) if error.kind == StoreErrorKind::InUse && begun.elapsed() < options.wait => {
                     if options.cancel.is_cancelled() {
                         return Err(Error::Cancelled);
@@ -290,8 +290,13 @@ pub(crate) fn load_catalog(store: &dyn Store, codec: &Codec, catalog: &Catalog) 
     }
     for id in listed {
         if known.binary_search(&id).is_err() {
-            let index = load_index(store, codec, id)?;
-            catalog.add(&id, &mut chunks::entries_of(&index))?;
+            match load_index(store, codec, id) {
+                Ok(index) => catalog.add(&id, &mut chunks::entries_of(&index))?,
+                // What it lists counts as missing: a restore names the files concerned, a backup stores the chunks
+                // again, and `check` names the object. To refuse the whole repository would help nobody.
+                Err(Error::Damaged { .. }) => {}
+                Err(error) => return Err(error),
+            }
         }
     }
     Ok(())

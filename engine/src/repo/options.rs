@@ -10,6 +10,7 @@ use crate::base::limits::{MEMORY_BYTES_DEFAULT, MEMORY_BYTES_MIN, MIB};
 use crate::crypt::{DEFAULT_ARGON2, RecoveryKey};
 use crate::error::{Error, Result};
 use crate::format::key_slot::Argon2Params;
+use crate::store::Access;
 
 /// What opens a repository.
 #[derive(Clone)]
@@ -86,8 +87,12 @@ impl OpenOptions {
 
     // The budget in sixteenths: eight for packs (see the chunk writer), three for the batches of large files, three for
     // the store's pages, one for the catalog's and one for decoded frames.
-    pub(super) const fn store_cache_bytes(&self) -> usize {
-        self.memory_bytes / 16 * 3
+    // Whoever only reads has no packs to fill and gives that half to the store.
+    pub(super) const fn store_cache_bytes(&self, access: Access) -> usize {
+        match access {
+            Access::Read => self.memory_bytes / 2,
+            Access::Write => self.memory_bytes / 16 * 3,
+        }
     }
 
     pub(super) const fn catalog_cache_bytes(&self) -> usize {

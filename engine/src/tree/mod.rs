@@ -15,9 +15,13 @@ pub use content::{ContentBuilder, check_length, for_each_part, read_all};
 /// Stores a tree and returns where its bytes are.
 ///
 /// # Errors
-/// As [`ChunkWriter::put`].
+/// `LimitExceeded` beyond 256 MiB; otherwise as [`ChunkWriter::put`].
 pub fn store(writer: &ChunkWriter, scratch: &mut Scratch, chunker: &Chunker, tree: &Tree) -> Result<Content> {
     let encoded = tree.encode();
+    if encoded.len() > TREE_BYTES_MAX {
+        let reason = format!("{} entries are more than a tree of 256 MiB holds; split the folder", tree.entries.len());
+        return Err(Error::LimitExceeded { object: "a folder".into(), reason });
+    }
     let cutter = chunker.cutter(sniff(&[]));
     let mut builder = ContentBuilder::default();
     let mut rest = encoded.as_slice();

@@ -366,7 +366,7 @@ impl Store for RedbStore {
         committed.and_then(|()| self.renew_tables()).inspect_err(|error| self.fail(&mut writer, error))
     }
 
-    /// All puts since the last commit are one transaction.
+    /// Commits follow the order of the puts, durable or not, and a crash takes back the newest first.
     fn keeps_order(&self) -> bool {
         true
     }

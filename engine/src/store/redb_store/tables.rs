@@ -68,7 +68,8 @@ pub(super) struct Memory {
 impl Memory {
     pub(super) fn share_out(bytes: usize, access: Access) -> Self {
         let recent_bytes = match access {
-            Access::Read => bytes / 2,
+            // The tables are small beside the packs, and the packs' pages are held here.
+            Access::Read => bytes / 4 * 3,
             // What is about to be written needs room as well.
             Access::Write => bytes / 4,
         };
