@@ -15,7 +15,7 @@ use crate::format::index::ChunkKind;
 use crate::format::tree::{Entry, Node};
 use crate::restore::options::Overwrite;
 use crate::restore::run::{Place, Restore, lock};
-use crate::restore::target::{LocalOwners, TargetDir, TargetKind, TargetStat};
+use crate::restore::target_dir::{LocalOwners, TargetDir, TargetKind, TargetStat};
 use crate::tree;
 
 /// Files up to this size are written by one thread, in one call if they have no holes.

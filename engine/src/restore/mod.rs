@@ -4,6 +4,6 @@ mod files;
 mod list;
 mod options;
 mod run;
-mod target;
+mod target_dir;
 
 pub use options::{ListedEntry, ListedKind, Overwrite, RestoreOptions, RestoreReport, SnapshotPath};

@@ -18,7 +18,7 @@ use crate::format::content::Content;
 use crate::format::tree::{Entry, Metadata, Node};
 use crate::repo::Repository;
 use crate::restore::options::{RestoreOptions, RestoreReport, SnapshotPath};
-use crate::restore::target::{Applier, LocalOwners, TargetDir};
+use crate::restore::target_dir::{Applier, LocalOwners, TargetDir};
 use crate::source::{Reach, Selection};
 use crate::tree;
 
