@@ -192,8 +192,10 @@ impl Check<'_> {
             match &entry.node {
                 Node::Directory { content } => self.tree(content, &path, depth + 1),
                 Node::File { content, .. } => {
-                    if let Err(error) = self.file(content) {
-                        self.report(&path, &error);
+                    match self.file(content) {
+                        Err(Error::Cancelled) => return Err(Error::Cancelled),
+                        Err(error) => self.report(&path, &error),
+                        Ok(()) => {}
                     }
                     Ok(())
                 }
@@ -209,6 +211,7 @@ impl Check<'_> {
         }
         tree::for_each_part(&self.reader, content, &mut |part| match part {
             Part::Chunk { id, bytes } => {
+                self.check_cancel()?;
                 let location = self.reader.locate(&id, ChunkKind::Data)?;
                 tree::check_length(&id, u64::from(location.bytes), bytes)
             }
