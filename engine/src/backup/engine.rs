@@ -5,15 +5,15 @@ use std::ffi::{CStr, OsStr};
 use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
 
 use rayon::prelude::*;
 
 use crate::backup::batch::Batches;
 use crate::backup::options::{BackupOptions, Warning};
 use crate::base::limits::TREE_DEPTH_MAX;
-use crate::base::{Event, FileState};
+use crate::base::{Event, FileState, lock};
 use crate::chunks::{ChunkReader, ChunkWriter};
 use crate::error::{Error, Result};
 use crate::format::content::Content;
@@ -55,8 +55,8 @@ impl DirPath<'_> {
 
 /// What became of an entry.
 pub(super) enum Outcome {
-    /// It is as the parent's entry at this index of its tree.
-    Same(usize),
+    /// It is as the parent's entry.
+    Same,
     /// It was read.
     Read(Box<Entry>),
     /// It is not backed up.
@@ -66,7 +66,7 @@ pub(super) enum Outcome {
 impl Outcome {
     fn of(entry: Option<Entry>, previous: Option<&Entry>) -> Self {
         match entry {
-            Some(entry) if previous == Some(&entry) => Self::Same(0),
+            Some(entry) if previous == Some(&entry) => Self::Same,
             Some(entry) => Self::Read(Box::new(entry)),
             None => Self::LeftOut,
         }
@@ -75,7 +75,7 @@ impl Outcome {
     /// Returns the entry, if there is one; `previous` is the parent's.
     pub fn into_entry(self, previous: Option<&Entry>) -> Option<Entry> {
         match self {
-            Self::Same(_) => previous.cloned(),
+            Self::Same => previous.cloned(),
             Self::Read(entry) => Some(*entry),
             Self::LeftOut => None,
         }
@@ -111,7 +111,7 @@ impl Engine<'_> {
     /// Notes a source that could not be read, or not in peace.
     pub fn warn(&self, path: PathBuf, message: String) {
         self.send(&Event::Warning { object: path.display().to_string(), message: message.clone() });
-        self.warnings.lock().unwrap_or_else(PoisonError::into_inner).push(Warning { path, message });
+        lock(&self.warnings).push(Warning { path, message });
     }
 
     pub fn warn_io(&self, path: PathBuf, doing: &str, error: &io::Error) {
@@ -137,7 +137,7 @@ impl Engine<'_> {
             files_changed: get(&self.tally.changed),
             files_unmodified: get(&self.tally.unmodified),
             bytes_new: self.writer.bytes_new(),
-            errors: self.warnings.lock().unwrap_or_else(PoisonError::into_inner).len() as u64,
+            errors: lock(&self.warnings).len() as u64,
         }
     }
 
@@ -176,20 +176,17 @@ impl Engine<'_> {
         };
         let parent_tree = self.parent_tree(parent);
         let old_entries = parent_tree.as_ref().map_or(&[][..], |tree| &tree.entries);
-        let outcomes: Vec<Outcome> = (0..names.len())
+        let outcomes: Vec<(Option<&Entry>, Outcome)> = (0..names.len())
             .into_par_iter()
             .map(|index| {
                 let name = names.get(index);
                 let previous = find_near(old_entries, index, name.to_bytes());
-                let old_entry = previous.map(|at| &old_entries[at]);
-                self.entry(dir, name, names.kind(index), path, device, old_entry).map(|outcome| match outcome {
-                    Outcome::Same(_) => Outcome::Same(previous.unwrap_or(index)),
-                    other => other,
-                })
+                let outcome = self.entry(dir, name, names.kind(index), path, device, previous)?;
+                Ok((previous, outcome))
             })
             .collect::<Result<_>>()?;
         self.tally.directories.fetch_add(1, Ordering::Relaxed);
-        let all_same = outcomes.iter().all(|outcome| matches!(outcome, Outcome::Same(_)));
+        let all_same = outcomes.iter().all(|(_, outcome)| matches!(outcome, Outcome::Same));
         if let Some(parent) = parent
             && all_same
             && parent_tree.is_some()
@@ -197,12 +194,8 @@ impl Engine<'_> {
         {
             return Ok(Some(parent.clone()));
         }
-        let entry = |outcome| match outcome {
-            Outcome::Same(at) => old_entries.get(at).cloned(),
-            Outcome::Read(entry) => Some(*entry),
-            Outcome::LeftOut => None,
-        };
-        match self.store_tree(outcomes.into_iter().filter_map(entry).collect()) {
+        let entries = outcomes.into_iter().filter_map(|(previous, outcome)| outcome.into_entry(previous));
+        match self.store_tree(entries.collect()) {
             Err(Error::LimitExceeded { reason, .. }) => {
                 self.warn(path.join(b""), format!("{reason}; left out"));
                 Ok(None)
@@ -272,7 +265,7 @@ impl Engine<'_> {
         if previous.is_some_and(|previous| self.is_unmodified(previous, &stat)) {
             self.count(path, name.to_bytes(), FileState::Unmodified, stat_bytes(&stat));
             self.send(&Event::Progress { files: 1, bytes: stat_bytes(&stat) });
-            return Ok(Outcome::Same(0));
+            return Ok(Outcome::Same);
         }
         self.check_cancel()?;
         let entry = match stat.kind {
@@ -296,7 +289,7 @@ impl Engine<'_> {
         let outcome = Outcome::of(entry, previous);
         let (state, bytes) = match (&outcome, previous) {
             (Outcome::LeftOut, _) => return outcome,
-            (Outcome::Same(_), _) => (FileState::Unmodified, previous.and_then(|entry| entry.node.content())),
+            (Outcome::Same, _) => (FileState::Unmodified, previous.and_then(|entry| entry.node.content())),
             (Outcome::Read(entry), None) => (FileState::New, entry.node.content()),
             (Outcome::Read(entry), Some(_)) => (FileState::Changed, entry.node.content()),
         };
@@ -403,14 +396,14 @@ impl Engine<'_> {
     /// Returns the content of another link to the same inode, if one was read.
     pub fn linked(&self, stat: &Stat) -> Option<(Content, Class)> {
         let device = stat.metadata.link_device?;
-        let links = self.links.lock().unwrap_or_else(PoisonError::into_inner);
+        let links = lock(&self.links);
         links.get(&(device, stat.metadata.inode)).cloned()
     }
 
     /// Remembers the content of an inode with more than one link.
     pub fn remember_link(&self, stat: &Stat, content: &Content, class: Class) {
         if let Some(device) = stat.metadata.link_device {
-            let mut links = self.links.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut links = lock(&self.links);
             if links.len() < LINKS_MAX {
                 links.insert((device, stat.metadata.inode), (content.clone(), class));
             }
@@ -425,15 +418,16 @@ const fn stat_bytes(stat: &Stat) -> u64 {
     }
 }
 
-/// Returns where the entry of this name is: at `near` most often, since most folders stay as they are.
-fn find_near(entries: &[Entry], near: usize, name: &[u8]) -> Option<usize> {
+/// Returns the entry of this name: at `near` most often, since most folders stay as they are.
+fn find_near<'a>(entries: &'a [Entry], near: usize, name: &[u8]) -> Option<&'a Entry> {
     match entries.get(near) {
-        Some(entry) if entry.name == name => Some(near),
-        _ => entries.binary_search_by(|entry| entry.name.as_slice().cmp(name)).ok(),
+        Some(entry) if entry.name == name => Some(entry),
+        _ => find(entries, name),
     }
 }
 
 /// Returns the entry of this name.
 pub(super) fn find<'a>(entries: &'a [Entry], name: &[u8]) -> Option<&'a Entry> {
-    entries.get(find_near(entries, 0, name)?)
+    let at = entries.binary_search_by(|entry| entry.name.as_slice().cmp(name)).ok()?;
+    entries.get(at)
 }

@@ -12,7 +12,7 @@ use crate::backup::estimate::Estimate;
 use crate::backup::file::{ReadSource, Stream, StreamError};
 use crate::backup::options::{BackupOptions, BackupReport, NamedReader};
 use crate::backup::roots::{Root, absolute};
-use crate::base::{Event, FileState};
+use crate::base::{Event, FileState, lock};
 use crate::chunks::{ChunkWriter, WriterOptions};
 use crate::error::{Error, Result};
 use crate::format::content::Content;
@@ -266,7 +266,7 @@ impl Engine<'_> {
 
     /// Returns the error for a backup that found nothing to save.
     fn nothing(&self) -> Error {
-        let warnings = self.warnings.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let warnings = lock(&self.warnings);
         let first = warnings.first();
         let path = first.map_or_else(|| "(no path)".into(), |warning| warning.path.display().to_string());
         let reason = first.map_or("name at least one path that exists", |warning| warning.message.as_str());

@@ -5,7 +5,9 @@ pub mod events;
 pub mod guard;
 pub mod ids;
 pub mod limits;
+mod lock;
 
 pub use cancel::CancelToken;
 pub use events::{Event, FileState, Observer};
 pub use ids::{ChunkId, ObjectId, ObjectKind, ObjectName, RepositoryId, ShortId};
+pub use lock::lock;

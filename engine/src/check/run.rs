@@ -2,13 +2,13 @@
 
 use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use rayon::prelude::*;
 
 use crate::base::limits::{PACK_BYTES_MAX, TREE_DEPTH_MAX};
-use crate::base::{ChunkId, Event, ObjectId, ObjectKind, ObjectName};
+use crate::base::{ChunkId, Event, ObjectId, ObjectKind, ObjectName, lock};
 use crate::catalog::Catalog;
 use crate::check::options::{CheckOptions, CheckReport};
 use crate::chunks::{ChunkReader, entries_of};
@@ -20,10 +20,6 @@ use crate::hash;
 use crate::pack;
 use crate::repo::{Repository, load_index};
 use crate::tree;
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
 
 /// One check at work.
 struct Check<'a> {

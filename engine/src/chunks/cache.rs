@@ -1,8 +1,8 @@
 //! The frames decoded last, since neighbouring chunks are read one after the other.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
-use crate::base::ObjectId;
+use crate::base::{ObjectId, lock};
 
 type Key = (ObjectId, u32);
 
@@ -42,7 +42,7 @@ impl FrameCache {
     /// Returns the frame at `offset` of `pack` if it is here.
     pub fn get(&self, pack: ObjectId, offset: u32) -> Option<Arc<Vec<u8>>> {
         let key = (pack, offset);
-        let mut shard = self.shard(&key).lock().unwrap_or_else(PoisonError::into_inner);
+        let mut shard = lock(self.shard(&key));
         shard.clock += 1;
         let clock = shard.clock;
         let entry = shard.entries.iter_mut().find(|entry| entry.key == key)?;
@@ -53,7 +53,7 @@ impl FrameCache {
     /// Adds a frame.
     pub fn insert(&self, pack: ObjectId, offset: u32, plain: Arc<Vec<u8>>) {
         let key = (pack, offset);
-        let mut shard = self.shard(&key).lock().unwrap_or_else(PoisonError::into_inner);
+        let mut shard = lock(self.shard(&key));
         if shard.entries.iter().any(|entry| entry.key == key) {
             return;
         }

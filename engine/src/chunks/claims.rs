@@ -2,9 +2,9 @@
 
 use std::collections::HashSet;
 use std::hash::{BuildHasherDefault, Hasher};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard};
 
-use crate::base::ShortId;
+use crate::base::{ShortId, lock};
 
 /// Takes eight bytes of an id as its hash: ids are hashes already.
 #[derive(Default)]
@@ -44,7 +44,7 @@ impl Claims {
     fn shard(&self, id: &ShortId) -> MutexGuard<'_, Shard> {
         // The last byte, since the first ones are the hash within the shard.
         let index = usize::from(id.as_bytes()[ShortId::LEN - 1]) % SHARDS;
-        self.shards[index].lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.shards[index])
     }
 
     /// Adds an id and returns whether it was not there: whoever is told so stores the chunk.

@@ -2,12 +2,12 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use crate::base::limits::{INDEX_FLUSH_BYTES, INDEX_FLUSH_CHUNKS, INDEX_FLUSH_SECONDS};
-use crate::base::{ChunkId, ObjectId, ObjectKind, ObjectName, ShortId};
+use crate::base::{ChunkId, ObjectId, ObjectKind, ObjectName, ShortId, lock};
 use crate::catalog::Catalog;
 use crate::chunks::claims::Claims;
 use crate::codec::Codec;
@@ -40,10 +40,6 @@ pub struct Committer {
     shared: Arc<Shared>,
     queue: Mutex<Option<SyncSender<SealedPack>>>,
     thread: Mutex<Option<JoinHandle<CommitCounts>>>,
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Committer {

@@ -1,9 +1,9 @@
 //! Reads chunks by id; every byte handed out was opened and its id recomputed.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use crate::base::limits::FRAME_BYTES_MAX;
-use crate::base::{ObjectKind, ObjectName, ShortId};
+use crate::base::{ObjectKind, ObjectName, ShortId, lock};
 use crate::catalog::Catalog;
 use crate::chunks::cache::FrameCache;
 use crate::codec::{Codec, FrameDecoder};
@@ -92,7 +92,7 @@ impl ChunkReader {
     /// Reads, opens and decodes a frame into `plain`.
     fn decode(&self, frame: &FrameLocation, plain: &mut [u8]) -> Result<()> {
         let name = ObjectName::new(ObjectKind::Pack, frame.pack);
-        let mut worker = match self.workers.lock().unwrap_or_else(PoisonError::into_inner).pop() {
+        let mut worker = match lock(&self.workers).pop() {
             Some(worker) => worker,
             None => {
                 let failed = |error: std::io::Error| Error::damaged_object(&name, format!("not read: {error}"));
@@ -102,7 +102,7 @@ impl ChunkReader {
         self.store.get_range(&name, u64::from(frame.offset), frame.sealed_bytes as usize, &mut worker.sealed)?;
         let (header, key) = (self.codec.header(&name), self.codec.keys.object(&name));
         let outcome = worker.decoder.decode(&key, &header, frame, &worker.sealed, plain);
-        self.workers.lock().unwrap_or_else(PoisonError::into_inner).push(worker);
+        lock(&self.workers).push(worker);
         outcome.map_err(|error| Error::damaged(name, &error))
     }
 }

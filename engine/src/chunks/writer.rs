@@ -1,10 +1,10 @@
 //! Writes chunks: takes each once, gathers and compresses, seals into open packs and hands full packs to the committer.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use crate::base::limits::{MIB, PACK_BYTES_MIN};
-use crate::base::{ChunkId, ObjectId, ShortId};
+use crate::base::{ChunkId, ObjectId, ShortId, lock};
 use crate::catalog::Catalog;
 use crate::chunks::commit::{CommitCounts, Committer};
 use crate::chunks::frames::FrameBuffer;
@@ -94,10 +94,6 @@ pub struct ChunkWriter {
     meta_slot: Mutex<Option<PackBuilder>>,
     scratches: Mutex<Vec<Scratch>>,
     bytes_new: AtomicU64,
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl ChunkWriter {

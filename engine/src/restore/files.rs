@@ -8,13 +8,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use rayon::prelude::*;
 
 use crate::base::limits::MIB;
-use crate::base::{Event, ShortId};
+use crate::base::{Event, ShortId, lock};
 use crate::error::{Error, Result};
 use crate::format::content::{Content, Part};
 use crate::format::index::ChunkKind;
 use crate::format::tree::{Entry, Node};
 use crate::restore::options::Overwrite;
-use crate::restore::run::{Place, Restore, lock};
+use crate::restore::run::{Place, Restore};
 use crate::restore::target_dir::{LocalOwners, TargetDir, TargetKind, TargetStat};
 use crate::tree;
 

@@ -5,13 +5,13 @@ use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
 use rayon::prelude::*;
 
-use crate::base::Event;
 use crate::base::limits::TREE_DEPTH_MAX;
+use crate::base::{Event, lock};
 use crate::chunks::ChunkReader;
 use crate::error::{Error, Result, StoreErrorKind};
 use crate::format::content::Content;
@@ -21,10 +21,6 @@ use crate::restore::options::{RestoreOptions, RestoreReport, SnapshotPath};
 use crate::restore::target_dir::{Applier, LocalOwners, TargetDir};
 use crate::source::{Reach, Selection};
 use crate::tree;
-
-pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
 
 /// A folder at the target that is made when the first thing in it is.
 pub(super) struct Place<'a> {
