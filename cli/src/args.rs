@@ -136,7 +136,7 @@ pub struct BackupArgs {
     // Not `requires = "stdin"`: clap forgives that where `stdin` conflicts with something given, as with paths it does.
     #[arg(long, value_name = "NAME", default_value = "stdin", conflicts_with = "paths")]
     pub stdin_filename: String,
-    /// The zstd level, 1 (fastest) to 19 (smallest) [default: 3].
+    /// The zstd level, 1 (fastest) to 19 (smallest) [default: 1].
     #[arg(long, value_name = "LEVEL", value_parser = clap::value_parser!(i32).range(1..=19))]
     pub compression: Option<i32>,
 }

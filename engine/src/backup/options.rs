@@ -52,7 +52,7 @@ impl Default for BackupOptions {
             dry_run: false,
             force: false,
             threads: 0,
-            level: 3,
+            level: 1,
             estimate: false,
             file_events: false,
             observer: None,

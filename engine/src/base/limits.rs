@@ -32,7 +32,7 @@ pub const INDEX_PLAIN_BYTES_MAX: usize = 128 * MIB;
 /// A pending index is written when the packs it lists hold this many bytes …
 pub const INDEX_FLUSH_BYTES: u64 = 1 << 30;
 /// … or this many chunks …
-pub const INDEX_FLUSH_CHUNKS: usize = 128 * 1024;
+pub const INDEX_FLUSH_CHUNKS: usize = 64 * 1024;
 /// … or when this many seconds have passed since the last.
 pub const INDEX_FLUSH_SECONDS: u64 = 60;
 

@@ -78,7 +78,8 @@ impl Catalog {
     /// # Errors
     /// `NoSpace` or `Io` if the file cannot be written; `Damaged` if it is hurt. None of the entries is in then.
     pub fn add(&self, index: &ObjectId, entries: &mut [(ShortId, ChunkLocation)]) -> Result<(), StoreError> {
-        entries.sort_unstable_by_key(|(id, _)| *id);
+        // As numbers they compare in two instructions.
+        entries.sort_unstable_by_key(|(id, _)| u128::from_be_bytes(*id.as_bytes()));
         let file = self.file();
         file.add(index, entries).map_err(|trouble| file.error("adding entries", trouble))
     }

@@ -9,7 +9,7 @@ use crate::format::tree::Class;
 /// The parameters of new repositories; `docs/design.md` has the curves that they were chosen from.
 pub const DEFAULT_PARAMS: ChunkerParams = ChunkerParams {
     general: CdcSizes { min: 8 * 1024, avg: 32 * 1024, max: 128 * 1024 },
-    media: CdcSizes { min: 128 * 1024, avg: 256 * 1024, max: 1024 * 1024 },
+    media: CdcSizes { min: 256 * 1024, avg: 256 * 1024, max: 1024 * 1024 },
     sqlite_block_min: 4096,
 };
 

@@ -9,7 +9,7 @@ use crate::catalog::Catalog;
 use crate::chunks::commit::{CommitCounts, Committer};
 use crate::chunks::frames::FrameBuffer;
 use crate::codec::Codec;
-use crate::compress::{Compressor, looks_incompressible};
+use crate::compress::{Compressor, looks_compressed_inside, looks_incompressible};
 use crate::crypt;
 use crate::error::{Error, Result, StoreError, StoreErrorKind};
 use crate::format::index::{ChunkKind, Encoding};
@@ -25,9 +25,6 @@ const RAW_FRAME_BYTES_MIN: usize = crate::compress::SAMPLED_BYTES_MIN;
 /// Packs that wait for the committer, and one in its hands.
 const QUEUED_PACKS: usize = 3;
 const DATA_SLOTS_MAX: usize = 8;
-/// What little there is to gain in media, the fastest level gains too: 6.6 % of a library of 17,489 files, where level 3
-/// gains 6.8 % in three times the time.
-const MEDIA_LEVEL: i32 = 1;
 
 /// How chunks are written.
 #[derive(Clone, Copy, Debug)]
@@ -161,11 +158,11 @@ impl ChunkWriter {
             return Ok(Stored { id, is_new: false });
         }
         self.bytes_new.fetch_add(bytes.len() as u64, Ordering::Relaxed);
-        if bytes.len() >= RAW_FRAME_BYTES_MIN && looks_incompressible(bytes) {
+        if bytes.len() >= RAW_FRAME_BYTES_MIN && is_kept_raw(sort, bytes) {
             let chunks = [(whole_id, kind, bytes.len() as u32)];
             self.append(kind, &Frame { encoding: Encoding::Raw, body: bytes, chunks: &chunks })?;
         } else if bytes.len() >= OWN_FRAME_BYTES_MIN {
-            self.append_compressed(scratch, sort, bytes, &[(whole_id, kind, bytes.len() as u32)])?;
+            self.append_compressed(scratch, kind, bytes, &[(whole_id, kind, bytes.len() as u32)])?;
         } else {
             if gathered(scratch, sort).is_full_for(bytes.len()) {
                 self.flush(scratch, sort)?;
@@ -179,7 +176,7 @@ impl ChunkWriter {
     fn flush(&self, scratch: &mut Scratch, sort: Sort) -> Result<()> {
         let mut frame = std::mem::take(gathered(scratch, sort));
         if !frame.chunks.is_empty() {
-            self.append_compressed(scratch, sort, &frame.plain, &frame.chunks)?;
+            self.append_compressed(scratch, sort.kind(), &frame.plain, &frame.chunks)?;
         }
         frame.clear();
         *gathered(scratch, sort) = frame;
@@ -189,18 +186,14 @@ impl ChunkWriter {
     fn append_compressed(
         &self,
         scratch: &mut Scratch,
-        sort: Sort,
+        kind: ChunkKind,
         plain: &[u8],
         chunks: &[(ChunkId, ChunkKind, u32)],
     ) -> Result<()> {
-        let level = if sort == Sort::Data(Class::Media) { self.level.min(MEDIA_LEVEL) } else { self.level };
         let Scratch { compressor, compressed, .. } = scratch;
-        let pays = compressor
-            .set_level(level)
-            .and_then(|()| compressor.compress(plain, compressed))
-            .map_err(|error| no_memory("zstd", &error))?;
+        let pays = compressor.compress(plain, compressed).map_err(|error| no_memory("zstd", &error))?;
         let (encoding, body) = if pays { (Encoding::Zstd, compressed.as_slice()) } else { (Encoding::Raw, plain) };
-        self.append(sort.kind(), &Frame { encoding, body, chunks })
+        self.append(kind, &Frame { encoding, body, chunks })
     }
 
     /// Seals a frame into an open pack, the first that no other thread is busy with.
@@ -259,6 +252,14 @@ impl ChunkWriter {
     /// Returns how many bytes of chunks the repository did not have so far, before compression.
     pub fn bytes_new(&self) -> u64 {
         self.bytes_new.load(Ordering::Relaxed)
+    }
+}
+
+/// Returns whether zstd is not even tried.
+fn is_kept_raw(sort: Sort, bytes: &[u8]) -> bool {
+    match sort {
+        Sort::Data(Class::Media) => looks_compressed_inside(bytes),
+        _ => looks_incompressible(bytes),
     }
 }
 

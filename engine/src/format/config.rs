@@ -50,7 +50,7 @@ impl CdcSizes {
         let mut size = || input.varint_u32(CHUNK_BYTES_MAX as u32, "a chunk size of at most 1 MiB");
         let sizes = Self { min: size()?, avg: size()?, max: size()? };
         let even = [sizes.min, sizes.avg, sizes.max].iter().all(|size| size % 2 == 0);
-        let in_order = 64 <= sizes.min && sizes.min < sizes.avg && sizes.avg < sizes.max;
+        let in_order = 64 <= sizes.min && sizes.min <= sizes.avg && sizes.avg < sizes.max;
         if even && in_order && sizes.avg.is_power_of_two() && sizes.avg >= 1024 {
             Ok(sizes)
         } else {
