@@ -1,4 +1,6 @@
-//! A large stream on all cores: while one batch is hashed, compressed and sealed, the next is read.
+//! A large stream on all cores: while one batch is hashed, compressed and sealed, the next is read and cut.
+
+use std::io;
 
 use rayon::prelude::*;
 
@@ -45,19 +47,28 @@ impl Engine<'_> {
         current[..head.len()].copy_from_slice(head);
         let read = source.fill_parallel(&mut current[head.len()..]).map_err(StreamError::Source)?;
         let mut filled = head.len() + read;
+        let cutter = self.cutter(stream, &current[..filled]);
+        let cut = |batch: &[u8]| {
+            let is_end = batch.len() < bytes;
+            cut_all(&self.repo.chunker, &cutter, batch, is_end, 2 * rayon::current_num_threads())
+        };
+        let mut ends = cut(&current[..filled]);
         loop {
             self.check_cancel()?;
             let is_end = filled < bytes;
-            let batch = &current[..filled];
-            let cutter = self.cutter(stream, batch);
-            let ends = cut_all(&self.repo.chunker, &cutter, batch, is_end, 2 * rayon::current_num_threads());
             let taken = ends.last().copied().unwrap_or(0);
             let carried = filled - taken;
-            next[..carried].copy_from_slice(&batch[taken..]);
+            next[..carried].copy_from_slice(&current[taken..filled]);
             let class = stream.class;
             let (parts, read) = rayon::join(
-                || self.put_all(batch, &ends, class),
-                || if is_end { Ok(0) } else { source.fill_parallel(&mut next[carried..]) },
+                || self.put_all(&current[..filled], &ends, class),
+                || -> io::Result<_> {
+                    if is_end {
+                        return Ok((0, Vec::new()));
+                    }
+                    let filled = carried + source.fill_parallel(&mut next[carried..])?;
+                    Ok((filled, cut(&next[..filled])))
+                },
             );
             for part in parts?.into_iter().flatten() {
                 stream.builder.push(&self.writer, scratch, part)?;
@@ -66,7 +77,7 @@ impl Engine<'_> {
             if is_end {
                 return Ok(());
             }
-            filled = carried + read.map_err(StreamError::Source)?;
+            (filled, ends) = read.map_err(StreamError::Source)?;
             std::mem::swap(&mut current, &mut next);
         }
     }

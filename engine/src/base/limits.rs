@@ -10,7 +10,7 @@ pub const CHUNK_BYTES_MAX: usize = MIB;
 /// The longest plaintext of a frame: one chunk of the greatest length, or many small ones.
 pub const FRAME_BYTES_MAX: usize = CHUNK_BYTES_MAX;
 /// Small compressible chunks are gathered until their frame has this many bytes, then compressed together.
-pub const FRAME_BYTES_TARGET: usize = 128 * KIB;
+pub const FRAME_BYTES_TARGET: usize = 256 * KIB;
 /// The most chunks in one frame.
 pub const FRAME_CHUNKS_MAX: usize = 4096;
 /// The most bases of one delta chunk.

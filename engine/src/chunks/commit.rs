@@ -1,8 +1,8 @@
-//! The one thread that stores packs and then the index objects that list them.
+//! Stores packs, and then the index objects that list them.
 
+use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -26,40 +26,55 @@ pub struct CommitCounts {
     pub bytes_stored: u64,
 }
 
+/// Full packs on their way into the store.
 #[derive(Default)]
-struct Shared {
+struct Queue {
+    packs: VecDeque<SealedPack>,
     /// Memory of stored packs, for new ones.
-    buffers: Mutex<Vec<Vec<u8>>>,
-    failure: Mutex<Option<Error>>,
-    has_failed: AtomicBool,
+    buffers: Vec<Vec<u8>>,
 }
 
-/// Stores packs in the background, and index objects in between.
+struct Shared {
+    claims: Claims,
+    queue: Mutex<Queue>,
+    /// Notified when a pack leaves the queue.
+    room: Condvar,
+    /// Held by whoever stores packs. Never waited for while the queue is held.
+    worker: Mutex<Worker>,
+    failure: Mutex<Option<Error>>,
+    has_failed: AtomicBool,
+    /// Set when there is nothing more to come.
+    is_over: AtomicBool,
+    /// Notified when the thread has something to do: a pack waits that is its to store, or nothing more comes.
+    work: Condvar,
+}
+
+/// Stores packs, and index objects in between.
+///
+/// To store a pack is a job for the workers' pool, taken up by whoever has nothing else to do: a thread that competes with
+/// the workers for their cores leaves these idle for a tenth of the time, since the scheduler is slow to move threads. In
+/// a store that takes long over a pack, though, a thread of its own is the lesser evil.
 pub struct Committer {
-    claims: Arc<Claims>,
     shared: Arc<Shared>,
-    queue: Mutex<Option<SyncSender<SealedPack>>>,
-    thread: Mutex<Option<JoinHandle<CommitCounts>>>,
+    queued_max: usize,
+    has_own_thread: bool,
+    thread: Mutex<Option<JoinHandle<()>>>,
 }
 
 impl Committer {
-    /// Starts the thread. At most `queued` packs wait for it; then [`send`](Self::send) blocks.
+    /// Begins. At most `queued_max` packs wait; then [`send`](Self::send) takes part in storing them.
     pub fn start(
         codec: &Arc<Codec>,
         catalog: &Arc<Catalog>,
         store: Arc<dyn Store>,
-        queued: usize,
+        queued_max: usize,
         dry_run: bool,
     ) -> Result<Self> {
-        let (sender, receiver) = sync_channel(queued);
-        let claims = Arc::new(Claims::new());
-        let shared = Arc::new(Shared::default());
+        let has_own_thread = store.wants_thread();
         let worker = Worker {
             codec: Arc::clone(codec),
             catalog: Arc::clone(catalog),
             store,
-            claims: Arc::clone(&claims),
-            shared: Arc::clone(&shared),
             dry_run,
             pending: Index::default(),
             pending_bytes: 0,
@@ -67,62 +82,162 @@ impl Committer {
             last_flush: Instant::now(),
             counts: CommitCounts::default(),
         };
+        let shared = Arc::new(Shared {
+            claims: Claims::new(),
+            queue: Mutex::default(),
+            room: Condvar::new(),
+            worker: Mutex::new(worker),
+            failure: Mutex::default(),
+            has_failed: AtomicBool::new(false),
+            is_over: AtomicBool::new(false),
+            work: Condvar::new(),
+        });
+        let own = Arc::clone(&shared);
         let thread = std::thread::Builder::new()
             .name("daykeep-commit".into())
-            .spawn(move || worker.run(&receiver))
+            .spawn(move || own.run_thread(has_own_thread))
             .map_err(|error| StoreError::from_io("a thread to store packs", "start", error))?;
-        Ok(Self { claims, shared, queue: Mutex::new(Some(sender)), thread: Mutex::new(Some(thread)) })
+        Ok(Self { shared, queued_max, has_own_thread, thread: Mutex::new(Some(thread)) })
     }
 
     /// Returns the chunks that are taken and not in the catalog yet.
     pub fn claims(&self) -> &Claims {
-        &self.claims
+        &self.shared.claims
     }
 
     /// Returns memory for a new pack, used before if there is any.
     pub fn buffer(&self) -> Vec<u8> {
-        lock(&self.shared.buffers).pop().unwrap_or_default()
+        lock(&self.shared.queue).buffers.pop().unwrap_or_default()
     }
 
-    /// Hands over a pack; blocks while too many wait.
+    /// Hands over a pack, to be stored soon; if too many wait, takes part in that.
     ///
     /// # Errors
-    /// `Cancelled` if the thread has failed.
+    /// `Cancelled` if a pack could not be stored; [`finish`](Self::finish) says why.
     pub fn send(&self, pack: SealedPack) -> Result<()> {
-        if self.shared.has_failed.load(Ordering::Acquire) {
-            return Err(Error::Cancelled);
+        let mut pack = Some(pack);
+        while pack.is_some() {
+            if self.shared.has_failed.load(Ordering::Acquire) {
+                return Err(Error::Cancelled);
+            }
+            let mut queue = lock(&self.shared.queue);
+            if queue.packs.len() < self.queued_max {
+                queue.packs.extend(pack.take());
+            } else if !self.has_own_thread
+                && let Ok(mut worker) = self.shared.worker.try_lock()
+            {
+                drop(queue);
+                self.shared.store_next(&mut worker);
+            } else {
+                // Not for long: the other may have been just about to leave.
+                drop(self.shared.room.wait_timeout(queue, Duration::from_millis(2)));
+            }
         }
-        // The sender is cloned so that the lock is not held while the queue is full.
-        let queue = lock(&self.queue).clone().ok_or(Error::Cancelled)?;
-        queue.send(pack).map_err(|_| Error::Cancelled)
+        if self.has_own_thread {
+            self.shared.work.notify_all();
+        } else if rayon::current_thread_index().is_none() {
+            self.shared.store_next_unless_busy();
+        } else {
+            // Weak, so that a job that nobody has taken up keeps no repository open.
+            let shared = Arc::downgrade(&self.shared);
+            rayon::spawn(move || {
+                if let Some(shared) = shared.upgrade() {
+                    shared.store_next_unless_busy();
+                }
+            });
+        }
+        Ok(())
     }
 
-    /// Waits until every pack and the index that lists it are safe.
+    /// Returns once every pack and the index that lists it are safe.
     ///
     /// # Errors
     /// The first failure.
     pub fn finish(&self) -> Result<CommitCounts> {
-        drop(lock(&self.queue).take());
-        let thread = lock(&self.thread).take();
-        let counts = thread.map_or(Ok(CommitCounts::default()), |thread| {
-            thread.join().map_err(|_| StoreError::new(StoreErrorKind::Io, "commit thread", "it panicked; report this"))
-        })?;
-        match self.failure() {
-            Some(error) => Err(error),
-            None => Ok(counts),
+        {
+            let _queue = lock(&self.shared.queue);
+            self.shared.is_over.store(true, Ordering::Release);
+            self.shared.work.notify_all();
         }
-    }
-
-    /// Takes the first failure, if there was one.
-    pub fn failure(&self) -> Option<Error> {
-        lock(&self.shared.failure).take()
+        if let Some(thread) = lock(&self.thread).take()
+            && thread.join().is_err()
+        {
+            return Err(StoreError::new(StoreErrorKind::Io, "commit thread", "it panicked; report this").into());
+        }
+        // A job that is at work ends as soon as nothing waits; until then it would keep the store open behind our back.
+        while Arc::strong_count(&self.shared) > 1 {
+            self.shared.store_next(&mut lock(&self.shared.worker));
+            std::thread::yield_now();
+        }
+        let mut worker = lock(&self.shared.worker);
+        while self.shared.store_next(&mut worker) {}
+        // After a failure too: what was stored before is listed if that can still be done, and used by the next run.
+        if let Err(error) = worker.flush(&self.shared.claims) {
+            self.shared.fail(error);
+        }
+        match lock(&self.shared.failure).take() {
+            Some(error) => Err(error),
+            None => Ok(worker.counts),
+        }
     }
 }
 
 impl Drop for Committer {
     fn drop(&mut self) {
-        // An operation that ended early still waits for the thread, so that what was stored is listed.
+        // An operation that ended early still lists what it stored.
         let _ = self.finish();
+    }
+}
+
+impl Shared {
+    /// Stores one pack if one waits and no other thread is at it.
+    fn store_next_unless_busy(&self) {
+        if let Ok(mut worker) = self.worker.try_lock() {
+            self.store_next(&mut worker);
+        }
+    }
+
+    /// Stores one pack, or drops it after a failure, and returns whether one waited.
+    fn store_next(&self, worker: &mut Worker) -> bool {
+        let next = lock(&self.queue).packs.pop_front();
+        let Some(pack) = next else { return false };
+        self.room.notify_one();
+        if self.has_failed.load(Ordering::Acquire) {
+            return true;
+        }
+        let stored = worker.store_pack(&pack);
+        lock(&self.queue).buffers.push(pack.into_buffer());
+        if let Err(error) = stored.and_then(|()| worker.flush_if_due(&self.claims)) {
+            self.fail(error);
+        }
+        true
+    }
+
+    fn fail(&self, error: Error) {
+        lock(&self.failure).get_or_insert(error);
+        self.has_failed.store(true, Ordering::Release);
+    }
+
+    /// Stores packs if it `is_storing`; lists what was stored a minute ago though no pack has come since, as from a slow
+    /// stream.
+    fn run_thread(&self, is_storing: bool) {
+        let period = Duration::from_secs(INDEX_FLUSH_SECONDS);
+        while !self.is_over.load(Ordering::Acquire) {
+            let mut queue = lock(&self.queue);
+            if (!is_storing || queue.packs.is_empty()) && !self.is_over.load(Ordering::Acquire) {
+                (queue, _) = self.work.wait_timeout(queue, period).unwrap_or_else(PoisonError::into_inner);
+            }
+            drop(queue);
+            let mut worker = lock(&self.worker);
+            if is_storing {
+                while self.store_next(&mut worker) {}
+            }
+            if !self.has_failed.load(Ordering::Acquire)
+                && let Err(error) = worker.flush_if_due(&self.claims)
+            {
+                self.fail(error);
+            }
+        }
     }
 }
 
@@ -130,8 +245,6 @@ struct Worker {
     codec: Arc<Codec>,
     catalog: Arc<Catalog>,
     store: Arc<dyn Store>,
-    claims: Arc<Claims>,
-    shared: Arc<Shared>,
     dry_run: bool,
     pending: Index,
     pending_bytes: u64,
@@ -141,35 +254,7 @@ struct Worker {
 }
 
 impl Worker {
-    fn run(mut self, queue: &Receiver<SealedPack>) -> CommitCounts {
-        let period = Duration::from_secs(INDEX_FLUSH_SECONDS);
-        loop {
-            let outcome = match queue.recv_timeout(period.saturating_sub(self.last_flush.elapsed())) {
-                Ok(pack) => self.store_pack(pack),
-                Err(RecvTimeoutError::Timeout) => self.flush(),
-                Err(RecvTimeoutError::Disconnected) => break,
-            };
-            if let Err(error) = outcome {
-                self.fail(error);
-                // What was stored before is listed if that can still be done; the next run then uses it.
-                let _ = self.flush();
-                // Senders that wait for room must not wait for ever.
-                while queue.recv().is_ok() {}
-                return self.counts;
-            }
-        }
-        if let Err(error) = self.flush() {
-            self.fail(error);
-        }
-        self.counts
-    }
-
-    fn fail(&self, error: Error) {
-        lock(&self.shared.failure).get_or_insert(error);
-        self.shared.has_failed.store(true, Ordering::Release);
-    }
-
-    fn store_pack(&mut self, pack: SealedPack) -> Result<()> {
+    fn store_pack(&mut self, pack: &SealedPack) -> Result<()> {
         let bytes = pack.as_bytes().len();
         if !self.dry_run {
             self.store.put(&ObjectName::new(ObjectKind::Pack, pack.id), pack.as_bytes())?;
@@ -179,15 +264,18 @@ impl Worker {
         self.pending_bytes += bytes as u64;
         self.pending_chunks += pack.table.chunks.len();
         self.pending.packs.push(PackRecord { id: pack.id, bytes: bytes as u32, table: shorten(&pack.table) });
-        lock(&self.shared.buffers).push(pack.into_buffer());
+        Ok(())
+    }
+
+    fn flush_if_due(&mut self, claims: &Claims) -> Result<()> {
         let is_due = self.pending_bytes >= INDEX_FLUSH_BYTES
             || self.pending_chunks >= INDEX_FLUSH_CHUNKS
             || self.last_flush.elapsed() >= Duration::from_secs(INDEX_FLUSH_SECONDS);
-        if is_due { self.flush() } else { Ok(()) }
+        if is_due { self.flush(claims) } else { Ok(()) }
     }
 
     /// Packs durable, then the index object durable, then the catalog.
-    fn flush(&mut self) -> Result<()> {
+    fn flush(&mut self, claims: &Claims) -> Result<()> {
         self.last_flush = Instant::now();
         if self.pending.packs.is_empty() {
             return Ok(());
@@ -210,7 +298,7 @@ impl Worker {
             let mut entries = entries_of(&index);
             drop(index);
             self.catalog.add(&id, &mut entries)?;
-            entries.iter().for_each(|(id, _)| self.claims.release(id));
+            entries.iter().for_each(|(id, _)| claims.release(id));
         }
         self.pending_bytes = 0;
         self.pending_chunks = 0;

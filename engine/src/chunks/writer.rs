@@ -19,10 +19,10 @@ use crate::pack::{Frame, PackBuilder};
 use crate::store::Store;
 
 /// Chunks from this length on are frames of their own: compressing neighbours with them would gain little.
-const OWN_FRAME_BYTES_MIN: usize = 64 * 1024;
+const OWN_FRAME_BYTES_MIN: usize = 128 * 1024;
 /// Incompressible chunks from this length on are frames of their own, sealed from where they were read.
 const RAW_FRAME_BYTES_MIN: usize = crate::compress::SAMPLED_BYTES_MIN;
-/// Packs that wait for the committer, and one in its hands.
+/// Packs that wait to be stored, and the one that is being stored.
 const QUEUED_PACKS: usize = 3;
 const DATA_SLOTS_MAX: usize = 8;
 

@@ -83,6 +83,12 @@ pub trait Store: Send + Sync {
         false
     }
 
+    /// Returns whether packs are better stored by a thread of their own than by the workers that fill them: because one
+    /// [`put`](Self::put) takes long and keeps others waiting.
+    fn wants_thread(&self) -> bool {
+        false
+    }
+
     /// Returns once everything put or deleted before is visible and safe from a crash.
     ///
     /// # Errors

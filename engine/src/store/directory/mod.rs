@@ -28,8 +28,8 @@ mod files;
 
 use files::{Pending, io_error};
 
-/// Longer packs mean fewer files and syncs, and more memory that is touched for the first time.
-const PACK_BYTES: usize = 4 * MIB;
+/// Longer packs mean fewer files and syncs; shorter ones less memory, and less waiting for whoever stores the last one.
+const PACK_BYTES: usize = 2 * MIB;
 /// The most files that wait for [`sync`](Store::sync): each holds a file descriptor.
 const PENDING_MAX: usize = 64;
 /// The kinds that have a folder.

@@ -366,6 +366,11 @@ impl Store for RedbStore {
         committed.and_then(|()| self.renew_tables()).inspect_err(|error| self.fail(&mut writer, error))
     }
 
+    /// Storing a pack takes redb longer than a worker takes to fill one, and it does one at a time.
+    fn wants_thread(&self) -> bool {
+        true
+    }
+
     /// Commits follow the order of the puts, durable or not, and a crash takes back the newest first.
     fn keeps_order(&self) -> bool {
         true
