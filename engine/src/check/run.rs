@@ -8,26 +8,27 @@ use std::time::Instant;
 use rayon::prelude::*;
 
 use crate::base::limits::{PACK_BYTES_MAX, TREE_DEPTH_MAX};
-use crate::base::{ChunkId, Event, ObjectId, ObjectKind, ObjectName, lock};
+use crate::base::{ChunkId, Event, ObjectId, ObjectKind, ObjectName, ShortId, lock};
 use crate::catalog::Catalog;
 use crate::check::options::{CheckOptions, CheckReport};
 use crate::chunks::{ChunkReader, entries_of};
 use crate::error::{Error, Result};
-use crate::format::content::{Content, Part, encode_list};
+use crate::format::content::{Content, encode_list};
 use crate::format::index::{ChunkKind, Index, PackRecord};
 use crate::format::tree::{Entry, Node};
 use crate::hash;
 use crate::pack;
 use crate::repo::{Repository, load_index};
-use crate::tree;
+use crate::tree::{self, PieceWalk};
 
 /// One check at work.
 struct Check<'a> {
     repo: &'a Repository,
     options: &'a CheckOptions,
     reader: ChunkReader,
-    /// Contents of trees and long files that were walked already, by a hash of their whole record.
+    /// Contents of trees that were walked already, by a hash of their whole record.
     seen: Mutex<HashSet<ChunkId>>,
+    pieces: PieceWalk,
     trees: AtomicU64,
     bytes_read: AtomicU64,
     errors: Mutex<Vec<String>>,
@@ -58,6 +59,7 @@ impl Repository {
             options,
             reader,
             seen: Mutex::default(),
+            pieces: PieceWalk::default(),
             trees: AtomicU64::new(0),
             bytes_read: AtomicU64::new(0),
             errors: Mutex::default(),
@@ -202,17 +204,12 @@ impl Check<'_> {
 
     /// Checks that every chunk of a file is listed, with the length that the file needs.
     fn file(&self, content: &Content) -> Result<()> {
-        if content.level > 0 && self.is_seen(content) {
-            return Ok(());
-        }
-        tree::for_each_part(&self.reader, content, &mut |part| match part {
-            Part::Chunk { id, bytes } => {
-                self.check_cancel()?;
-                let location = self.reader.locate(&id, ChunkKind::Data)?;
-                tree::check_length(&id, u64::from(location.bytes), bytes)
-            }
-            Part::Hole { .. } => Ok(()),
-        })
+        let visit = |id: &ShortId, bytes| {
+            self.check_cancel()?;
+            let location = self.reader.locate(id, ChunkKind::Data)?;
+            tree::check_length(id, u64::from(location.bytes), bytes)
+        };
+        self.pieces.data_bytes(&self.reader, content, &visit).map(drop)
     }
 
     /// Reads a pack, proves every byte of it, and compares it with what the index says of it.

@@ -20,7 +20,7 @@ use crate::repo::Repository;
 use crate::restore::options::{RestoreOptions, RestoreReport, SnapshotPath};
 use crate::restore::target_dir::{Applier, LocalOwners, TargetDir};
 use crate::source::{Reach, Selection};
-use crate::tree;
+use crate::tree::{self, PieceWalk};
 
 /// A folder at the target that is made when the first thing in it is.
 pub(super) struct Place<'a> {
@@ -88,6 +88,7 @@ pub(super) struct Restore<'a> {
     pub reader: ChunkReader,
     pub applier: Applier,
     pub buffers: Mutex<Vec<Vec<u8>>>,
+    pub pieces: PieceWalk,
     selection: Selection,
     links: Mutex<HashMap<LinkKey, PlaceNames>>,
     later: Mutex<Vec<LaterLink>>,
@@ -117,6 +118,7 @@ impl Repository {
             reader: self.reader(),
             applier: Applier::new(options.numeric_owner),
             buffers: Mutex::default(),
+            pieces: PieceWalk::default(),
             selection: Selection { include: options.include.clone(), exclude: options.exclude.clone() },
             links: Mutex::default(),
             later: Mutex::default(),

@@ -7,10 +7,9 @@ use crate::chunk::{Chunker, sniff};
 use crate::chunks::{ChunkReader, ChunkWriter, Scratch, Sort};
 use crate::error::{Error, Result};
 use crate::format::content::{Content, Part};
-use crate::format::index::ChunkKind;
 use crate::format::tree::{Entry, Node, Tree};
 
-pub use content::{ContentBuilder, check_length, for_each_part, read_all};
+pub use content::{ContentBuilder, PieceWalk, check_length, for_each_part, read_all};
 
 /// Stores a tree and returns where its bytes are.
 ///
@@ -39,7 +38,7 @@ pub fn store(writer: &ChunkWriter, scratch: &mut Scratch, chunker: &Chunker, tre
 /// # Errors
 /// `Missing` or `Damaged`, naming what is hurt; a tree beyond 256 MiB is damaged too.
 pub fn load(reader: &ChunkReader, content: &Content) -> Result<Tree> {
-    let encoded = read_all(reader, content, ChunkKind::Tree, TREE_BYTES_MAX)?;
+    let encoded = read_all(reader, content, TREE_BYTES_MAX)?;
     Tree::decode(&encoded).map_err(|error| Error::damaged("a tree", &error))
 }
 

@@ -160,6 +160,13 @@ impl TargetDir {
         self.fd.as_fd()
     }
 
+    /// Returns how many bytes the file system has that the folder lies in, used and free; `None` if it does not say.
+    pub fn disk_bytes(&self) -> Option<u64> {
+        let system = rustix::fs::fstatvfs(&self.fd).ok()?;
+        let bytes = system.f_blocks.saturating_mul(system.f_frsize);
+        (bytes > 0).then_some(bytes)
+    }
+
     /// Returns the folder's own times, for [`set_times`](Self::set_times).
     ///
     /// # Errors
