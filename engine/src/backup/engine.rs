@@ -1,6 +1,6 @@
 //! The state of one backup, and the walk over directories: they fork and join on rayon.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::ffi::{CStr, OsStr};
 use std::io;
 use std::os::unix::ffi::OsStrExt;
@@ -73,10 +73,10 @@ impl Outcome {
     }
 
     /// Returns the entry, if there is one; `previous` is the parent's.
-    pub fn into_entry(self, previous: Option<&Entry>) -> Option<Entry> {
+    pub fn entry<'e>(&'e self, previous: Option<&'e Entry>) -> Option<&'e Entry> {
         match self {
-            Self::Same => previous.cloned(),
-            Self::Read(entry) => Some(*entry),
+            Self::Same => previous,
+            Self::Read(entry) => Some(entry),
             Self::LeftOut => None,
         }
     }
@@ -194,10 +194,9 @@ impl Engine<'_> {
         {
             return Ok(Some(parent.clone()));
         }
-        let entries = outcomes.into_iter().filter_map(|(previous, outcome)| outcome.into_entry(previous));
-        match self.store_tree(entries.collect()) {
+        match self.store_tree(outcomes.iter().filter_map(|(previous, outcome)| outcome.entry(*previous))) {
             Err(Error::LimitExceeded { reason, .. }) => {
-                self.warn(path.join(b""), format!("{reason}; left out"));
+                self.warn(path.join(b""), format!("left out with all that is in it: {reason}"));
                 Ok(None)
             }
             stored => stored.map(Some),
@@ -205,24 +204,17 @@ impl Engine<'_> {
     }
 
     /// Stores a directory's entries, which are sorted by name.
-    pub fn store_tree(&self, entries: Vec<Entry>) -> Result<Content> {
-        let named = |id: u32, name: Option<std::sync::Arc<[u8]>>| Some(OwnerName { id, name: name?.to_vec() });
-        let ids = |get: fn(&Entry) -> u32| {
-            let mut ids: Vec<u32> = Vec::new();
-            for entry in &entries {
-                let id = get(entry);
-                if !ids.contains(&id) {
-                    ids.push(id);
-                }
-            }
-            ids.sort_unstable();
-            ids
+    pub fn store_tree<'e>(&self, entries: impl Iterator<Item = &'e Entry> + Clone) -> Result<Content> {
+        type Name = Option<std::sync::Arc<[u8]>>;
+        let owners = |id: fn(&Entry) -> u32, name: &dyn Fn(u32) -> Name| -> Vec<OwnerName> {
+            let ids: BTreeSet<u32> = entries.clone().map(id).collect();
+            let named = |id| Some(OwnerName { id, name: name(id)?.to_vec() });
+            ids.into_iter().filter_map(named).collect()
         };
-        let users = ids(|entry| entry.metadata.uid).into_iter().filter_map(|id| named(id, self.owners.user(id)));
-        let groups = ids(|entry| entry.metadata.gid).into_iter().filter_map(|id| named(id, self.owners.group(id)));
-        let tree = Tree { users: users.collect(), groups: groups.collect(), entries };
+        let users = owners(|entry| entry.metadata.uid, &|id| self.owners.user(id));
+        let groups = owners(|entry| entry.metadata.gid, &|id| self.owners.group(id));
         let mut scratch = self.writer.lend()?;
-        let content = tree::store(&self.writer, &mut scratch, &self.repo.chunker, &tree);
+        let content = tree::store(&self.writer, &mut scratch, &self.repo.chunker, (&users, &groups), entries);
         self.writer.give_back(scratch);
         content
     }
@@ -354,7 +346,7 @@ impl Engine<'_> {
             || (self.options.exclude_caches && is_cache_dir(&child));
         let content = if is_left_empty {
             self.tally.directories.fetch_add(1, Ordering::Relaxed);
-            self.store_tree(Vec::new())?
+            self.store_tree(std::iter::empty())?
         } else {
             let previous = previous.and_then(|entry| match &entry.node {
                 Node::Directory { content } => Some(content),

@@ -82,7 +82,7 @@ impl Engine<'_> {
                 }
             }
         }
-        if entries.is_empty() { Ok(Content::default()) } else { self.store_tree(entries) }
+        if entries.is_empty() { Ok(Content::default()) } else { self.store_tree(entries.iter()) }
     }
 
     /// Backs up a path that the user named. It may be a link: what it leads to is meant.
@@ -99,12 +99,9 @@ impl Engine<'_> {
         let device = dir.stat_self()?.device;
         let above = path.parent().unwrap_or(Path::new("/"));
         let dir_path = DirPath { above: None, name: above.as_os_str().as_bytes(), depth: 0 };
-        Ok(self.entry(&dir, &real_name, None, &dir_path, device, previous).map(|outcome| {
-            outcome.into_entry(previous).map(|mut entry| {
-                entry.name = name.to_vec();
-                entry
-            })
-        }))
+        Ok(self
+            .entry(&dir, &real_name, None, &dir_path, device, previous)
+            .map(|outcome| outcome.entry(previous).map(|entry| Entry { name: name.to_vec(), ..entry.clone() })))
     }
 
     fn named_directory(

@@ -290,6 +290,6 @@ impl Engine<'_> {
             entries.push(Entry { name, metadata: plain_metadata(0o700), node: Node::Directory { content } });
         }
         entries.sort_unstable_by(|a, b| a.name.cmp(&b.name));
-        if entries.is_empty() { Ok(Content::default()) } else { self.store_tree(entries) }
+        if entries.is_empty() { Ok(Content::default()) } else { self.store_tree(entries.iter()) }
     }
 }

@@ -46,8 +46,8 @@ pub const XATTR_VALUE_BYTES_MAX: usize = 256 * KIB;
 pub const XATTRS_MAX: usize = 4096;
 /// How deep directories may nest.
 pub const TREE_DEPTH_MAX: usize = 2048;
-/// The longest encoded tree: about two million entries in one directory.
-pub const TREE_BYTES_MAX: usize = 256 * MIB;
+/// The longest encoded tree: some ten million entries in one directory.
+pub const TREE_BYTES_MAX: usize = 1024 * MIB;
 /// The most levels of chunk lists above the chunks of one file; four reach far beyond 2^64 bytes.
 pub const LIST_LEVELS_MAX: u8 = 6;
 /// The most entries of one piece of a chunk list.

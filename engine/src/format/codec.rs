@@ -55,6 +55,16 @@ impl Writer {
         self.raw(bytes);
     }
 
+    /// Returns what is in the buffer.
+    pub fn as_slice(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// Removes the first `count` bytes.
+    pub fn remove_front(&mut self, count: usize) {
+        self.bytes.drain(..count);
+    }
+
     /// Returns the buffer.
     pub fn finish(self) -> Vec<u8> {
         self.bytes

@@ -161,7 +161,7 @@ const KIND_MASK: u8 = 0x0f;
 
 impl Entry {
     /// Appends the entry's record.
-    fn write(&self, out: &mut Writer) {
+    pub fn write(&self, out: &mut Writer) {
         let meta = &self.metadata;
         out.bytes(&self.name);
         let links = if meta.link_device.is_some() { HAS_LINKS } else { 0 };
@@ -280,16 +280,18 @@ fn read_owners(input: &mut Reader<'_>) -> Result<Vec<OwnerName>, FormatError> {
     Ok(owners)
 }
 
+/// Appends the beginning of a tree; its entries follow, sorted by name.
+pub fn write_head(out: &mut Writer, users: &[OwnerName], groups: &[OwnerName]) {
+    write_owners(out, users);
+    write_owners(out, groups);
+}
+
 impl Tree {
-    /// Returns the encoded tree.
+    /// Returns the encoded tree, for one that is small.
     pub fn encode(&self) -> Vec<u8> {
-        debug_assert!(self.entries.windows(2).all(|pair| pair[0].name < pair[1].name), "entries are sorted by name");
-        let mut out = Writer::with_capacity(64 + self.entries.len() * 96);
-        write_owners(&mut out, &self.users);
-        write_owners(&mut out, &self.groups);
-        for entry in &self.entries {
-            entry.write(&mut out);
-        }
+        let mut out = Writer::default();
+        write_head(&mut out, &self.users, &self.groups);
+        self.entries.iter().for_each(|entry| entry.write(&mut out));
         out.finish()
     }
 
