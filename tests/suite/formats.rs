@@ -62,18 +62,19 @@ fn node() -> impl Strategy<Value = Node> {
     ]
 }
 
+/// Sorts by a key, and leaves out what has the key of another.
+fn sorted<T, K: Ord>(mut all: Vec<T>, key: impl Fn(&T) -> K) -> Vec<T> {
+    all.sort_by_key(&key);
+    all.dedup_by_key(|item| key(item));
+    all
+}
+
 fn metadata() -> impl Strategy<Value = Metadata> {
     let xattr = (vec(any::<u8>(), 0..20), vec(any::<u8>(), 0..80)).prop_map(|(name, value)| Xattr { name, value });
     (0u16..0o10000, any::<[u32; 2]>(), time(), time(), any::<u64>(), any::<Option<u64>>(), vec(xattr, 0..4)).prop_map(
-        |(mode, [uid, gid], mtime, ctime, inode, link_device, xattrs)| Metadata {
-            mode,
-            uid,
-            gid,
-            mtime,
-            ctime,
-            inode,
-            link_device,
-            xattrs,
+        |(mode, [uid, gid], mtime, ctime, inode, link_device, xattrs)| {
+            let xattrs = sorted(xattrs, |xattr: &Xattr| xattr.name.clone());
+            Metadata { mode, uid, gid, mtime, ctime, inode, link_device, xattrs }
         },
     )
 }
@@ -84,7 +85,10 @@ fn tree() -> impl Strategy<Value = Tree> {
         entries.into_iter().map(|(name, (metadata, node))| Entry { name, metadata, node }).collect()
     });
     let owners = || vec((any::<u32>(), vec(any::<u8>(), 0..20)).prop_map(|(id, name)| OwnerName { id, name }), 0..4);
-    (owners(), owners(), entries).prop_map(|(users, groups, entries)| Tree { users, groups, entries })
+    (owners(), owners(), entries).prop_map(|(users, groups, entries)| {
+        let by_id = |owners| sorted(owners, |owner: &OwnerName| owner.id);
+        Tree { users: by_id(users), groups: by_id(groups), entries }
+    })
 }
 
 /// Frames with one chunk more than zero each; plain lengths are the sums of their chunks', as the reader derives them.
@@ -134,8 +138,8 @@ fn snapshot() -> impl Strategy<Value = SnapshotRecord> {
             host,
             user,
             program: "daykeep test".into(),
-            tags,
-            paths,
+            tags: sorted(tags, Clone::clone),
+            paths: sorted(paths, Clone::clone),
             parent: parent.map(ObjectId::from_bytes),
             root,
             counts,

@@ -112,6 +112,39 @@ fn names_twice_or_out_of_order_are_refused() {
     }
 }
 
+/// What is sorted is found by bisection, and what comes twice could mean one thing here and another there.
+#[test]
+fn attributes_and_owners_twice_or_out_of_order_are_refused() {
+    let make = |owners: &[u64], attributes: &[&[u8]]| {
+        let mut out = Writer::default();
+        out.varint(owners.len() as u64);
+        for owner in owners {
+            out.varint(*owner);
+            out.bytes(b"me");
+        }
+        out.varint(0);
+        entry(&mut out, b"pipe", 0x80 | 4);
+        out.varint(attributes.len() as u64);
+        for attribute in attributes {
+            out.bytes(attribute);
+            out.bytes(b"value");
+        }
+        out.finish()
+    };
+    let fine: [&[u8]; 2] = [b"user.a", b"user.b"];
+    let mut forge = Forge::new();
+    let root = forge.tree(&make(&[1, 2], &fine));
+    forge.snapshot(root);
+    assert_clean(&open(&forge).1);
+    for (owners, attributes) in
+        [([1, 1], fine), ([2, 1], fine), ([1, 2], [b"user.a", b"user.a"]), ([1, 2], [b"user.b", b"user.a"])]
+    {
+        let mut forge = Forge::new();
+        let root = forge.tree(&make(&owners, &attributes));
+        refuse(&mut forge, root, &[]);
+    }
+}
+
 /// A link and below it, in a tree of its own, a file: the link is no folder, so nothing goes through it.
 #[test]
 fn nothing_is_written_through_a_link_that_an_earlier_restore_made() {
@@ -403,15 +436,24 @@ fn a_snapshot_that_lies_is_refused() {
     let whole = SnapshotRecord { root: Content { level: 7, parts: Vec::new() }, ..SnapshotRecord::default() }.encode();
     let mut long = Writer::default();
     [0, 0, 0, 0, u64::MAX].into_iter().for_each(|number| long.varint(number));
-    for payload in [whole, long.finish(), Vec::new(), vec![0xff; 100]] {
+    let named = |tags: [&str; 2], paths: [&str; 2]| {
+        let (tags, paths) = (tags.map(str::to_owned).to_vec(), paths.map(|path| path.into()).to_vec());
+        SnapshotRecord { tags, paths, ..SnapshotRecord::default() }.encode()
+    };
+    let sorted = ["/a", "/b"];
+    assert!(SnapshotRecord::decode(&named(sorted, sorted)).is_ok());
+    let twice = [named(["a", "a"], sorted), named(sorted, ["/a", "/a"])];
+    let turned = [named(["b", "a"], sorted), named(sorted, ["/b", "/a"])];
+    let lies = [[whole, long.finish()], [Vec::new(), vec![0xff; 100]], twice, turned].concat();
+    for payload in &lies {
         let name = forge.name(ObjectKind::Snapshot);
-        let object = forge.codec.seal_object(&name, &payload).unwrap();
+        let object = forge.codec.seal_object(&name, payload).unwrap();
         forge.store.put(&name, &object).unwrap();
     }
     let (_place, repository) = open(&forge);
     let (snapshots, errors) = repository.snapshots().unwrap();
-    assert_eq!((snapshots.len(), errors.len()), (0, 4));
-    assert_eq!(check_all(&repository).unwrap().errors.len(), 4);
+    assert_eq!((snapshots.len(), errors.len()), (0, lies.len()));
+    assert_eq!(check_all(&repository).unwrap().errors.len(), lies.len());
     assert!(repository.snapshot("latest").is_err());
 }
 

@@ -83,7 +83,10 @@ impl Repository {
         let host = options.host.clone().unwrap_or_else(host_name);
         paths.sort_unstable();
         paths.dedup();
-        check_labels(&host, &options.tags, &paths)?;
+        let mut tags = options.tags.clone();
+        tags.sort_unstable();
+        tags.dedup();
+        check_labels(&host, &tags, &paths)?;
         let parent = self.parent(&host, &paths)?;
         let pool = crate::pool::new(options.threads)?;
         let writer_options = WriterOptions {
@@ -120,9 +123,6 @@ impl Repository {
         if root.parts.is_empty() {
             return Err(engine.nothing());
         }
-        let mut tags = options.tags.clone();
-        tags.sort_unstable();
-        tags.dedup();
         let counts = engine.counts();
         let record = SnapshotRecord {
             started,

@@ -184,6 +184,21 @@ impl<'a> Reader<'a> {
         String::from_utf8(bytes.to_vec()).map_err(|_| start.error(expected, "bytes that are not UTF-8"))
     }
 
+    /// Checks that the `next` of some names comes after the `last` one, if there was one: so none comes twice.
+    pub fn ascending(
+        &self,
+        last: Option<impl AsRef<[u8]>>,
+        next: impl AsRef<[u8]>,
+        expected: &'static str,
+    ) -> Result<(), FormatError> {
+        match last {
+            Some(last) if last.as_ref() >= next.as_ref() => {
+                Err(self.error(expected, String::from_utf8_lossy(next.as_ref())))
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// Ends: there must be nothing left.
     pub fn finish(self) -> Result<(), FormatError> {
         if self.remaining() == 0 {

@@ -217,7 +217,10 @@ impl Entry {
         let mut xattrs = Vec::new();
         if flags & HAS_XATTRS != 0 {
             for _ in 0..input.length(XATTRS_MAX, "at most 4096 extended attributes")? {
+                let start = input.clone();
                 let name = input.bytes(NAME_BYTES_MAX, "an attribute's name")?.to_vec();
+                let last = xattrs.last().map(|last: &Xattr| &last.name);
+                start.ascending(last, &name, "attributes in ascending order")?;
                 let value = input.bytes(XATTR_VALUE_BYTES_MAX, "an attribute of at most 256 KiB")?.to_vec();
                 xattrs.push(Xattr { name, value });
             }
@@ -271,9 +274,13 @@ fn write_owners(out: &mut Writer, owners: &[OwnerName]) {
 
 fn read_owners(input: &mut Reader<'_>) -> Result<Vec<OwnerName>, FormatError> {
     let count = input.length(TREE_BYTES_MAX, "a count of owners")?;
-    let mut owners = Vec::new();
+    let mut owners: Vec<OwnerName> = Vec::new();
     for _ in 0..count {
+        let start = input.clone();
         let id = input.varint_u32(u32::MAX, "a user or group id")?;
+        if owners.last().is_some_and(|last| last.id >= id) {
+            return Err(start.error("owners in ascending order", id));
+        }
         let name = input.bytes(NAME_BYTES_MAX, "an owner's name")?.to_vec();
         owners.push(OwnerName { id, name });
     }
@@ -308,9 +315,7 @@ impl Tree {
         while input.remaining() > 0 {
             let start = input.clone();
             let entry = Entry::read(&mut input)?;
-            if entries.last().is_some_and(|last| last.name >= entry.name) {
-                return Err(start.error("names in ascending order", String::from_utf8_lossy(&entry.name)));
-            }
+            start.ascending(entries.last().map(|last| &last.name), &entry.name, "names in ascending order")?;
             entries.push(entry);
         }
         input.finish()?;
