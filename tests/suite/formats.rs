@@ -1,6 +1,8 @@
 //! Every encoded form comes back as it was, and any bytes at all are decoded or refused, in little memory.
 
+use daykeep_engine::internals::base::limits::ARGON2_WORK_MAX;
 use daykeep_engine::internals::base::{ChunkId, ShortId};
+use daykeep_engine::internals::crypt::DEFAULT_ARGON2;
 use daykeep_engine::internals::format::config::{CdcSizes, ChunkerParams, Config};
 use daykeep_engine::internals::format::content::{Content, Part, decode_list, encode_list};
 use daykeep_engine::internals::format::header::Header;
@@ -150,8 +152,9 @@ fn snapshot() -> impl Strategy<Value = SnapshotRecord> {
 fn key_slot() -> impl Strategy<Value = KeySlot> {
     let bytes48 = || vec(any::<u8>(), 48).prop_map(|bytes| <[u8; 48]>::try_from(bytes).unwrap());
     let kind = prop_oneof![
-        (1u32..=64, 1u32..=64, 0u32..500_000).prop_map(|(lanes, passes, more)| {
-            SlotKind::Password { argon2: Argon2Params { memory_kib: 8 * lanes + more, passes, lanes } }
+        (1u32..=64, 1u32..=64, 0u32..1_048_000).prop_map(|(lanes, passes, more)| {
+            let memory_kib = (8 * lanes + more).min((ARGON2_WORK_MAX / u64::from(passes)) as u32);
+            SlotKind::Password { argon2: Argon2Params { memory_kib, passes, lanes } }
         }),
         bytes48().prop_map(|sealed| SlotKind::Recovery { sealed }),
     ];
@@ -286,5 +289,37 @@ fn counts_without_bytes_take_no_memory() {
             bytes.extend_from_slice(&[0xff, 0xff, small]);
             decode_all(&bytes);
         }
+    }
+}
+
+/// The store's keeper can write any parameters into a slot: none may take more than a few seconds to try.
+#[test]
+fn argon2_parameters_beyond_their_limits_are_refused() {
+    let decodes = |memory_kib, passes, lanes| {
+        let kind = SlotKind::Password { argon2: Argon2Params { memory_kib, passes, lanes } };
+        let (created, label) = (Timestamp::default(), String::new());
+        let slot = KeySlot { kind, created, label, salt: [1; 32], wrapped: [2; 48], mac: [3; 32] };
+        KeySlot::decode(&[slot.encode_body(), slot.mac.to_vec()].concat()).is_ok()
+    };
+    let Argon2Params { memory_kib, passes, lanes } = DEFAULT_ARGON2;
+    assert!(decodes(memory_kib, passes, lanes));
+    assert!(decodes(4 * memory_kib, 4 * passes, lanes), "sixteen times a new slot's work");
+    assert!(!decodes(4 * memory_kib, 4 * passes + 1, lanes));
+    let gib = 1 << 20;
+    for (memory_kib, passes, lanes, is_fine) in [
+        (gib, 3, 64, true),
+        (gib, 4, 64, false),
+        (gib + 1, 1, 1, false),
+        (49_152, 64, 1, true),
+        (49_153, 64, 1, false),
+        (8, 65, 1, false),
+        (u32::MAX, u32::MAX, 1, false),
+        (8, 0, 1, false),
+        (8, 1, 0, false),
+        (15, 1, 2, false),
+        (16, 1, 2, true),
+        (8 * 65, 1, 65, false),
+    ] {
+        assert_eq!(decodes(memory_kib, passes, lanes), is_fine, "{memory_kib} KiB, {passes} passes, {lanes} lanes");
     }
 }

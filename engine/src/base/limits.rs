@@ -59,6 +59,9 @@ pub const INLINE_REFS_MAX: usize = 16;
 pub const KEY_SLOTS_MAX: usize = 256;
 /// The most memory that a key slot may ask Argon2 for, in KiB.
 pub const ARGON2_KIB_MAX: u32 = 1024 * 1024;
+/// The most KiB times passes that a key slot may ask Argon2 for, which is what the time grows with: 16 times as much as a
+/// new slot uses, a few seconds.
+pub const ARGON2_WORK_MAX: u64 = 16 * 64 * 1024 * 3;
 /// The most passes that a key slot may ask Argon2 for.
 pub const ARGON2_PASSES_MAX: u32 = 64;
 /// The most lanes that a key slot may ask Argon2 for.
