@@ -1,9 +1,8 @@
 //! The state of one backup, and the walk over directories: they fork and join on rayon.
 
 use std::collections::{BTreeSet, HashMap};
-use std::ffi::{CStr, OsStr};
+use std::ffi::CStr;
 use std::io;
-use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -12,6 +11,7 @@ use rayon::prelude::*;
 
 use crate::backup::batch::Batches;
 use crate::backup::options::{BackupOptions, Warning};
+pub(super) use crate::base::DirPath;
 use crate::base::limits::TREE_DEPTH_MAX;
 use crate::base::{Event, FileState, lock};
 use crate::chunks::{ChunkReader, ChunkWriter};
@@ -32,25 +32,6 @@ pub(super) struct Tally {
     pub new: AtomicU64,
     pub changed: AtomicU64,
     pub unmodified: AtomicU64,
-}
-
-/// The path of a directory, kept as a chain on the stack: it is spelled out only for messages and patterns.
-#[derive(Clone, Copy)]
-pub(super) struct DirPath<'a> {
-    pub above: Option<&'a DirPath<'a>>,
-    pub name: &'a [u8],
-    pub depth: usize,
-}
-
-impl DirPath<'_> {
-    pub fn join(&self, name: &[u8]) -> PathBuf {
-        let mut path = match self.above {
-            Some(above) => above.join(self.name),
-            None => PathBuf::from(OsStr::from_bytes(self.name)),
-        };
-        path.push(OsStr::from_bytes(name));
-        path
-    }
 }
 
 /// What became of an entry.
@@ -333,7 +314,7 @@ impl Engine<'_> {
         stat: Stat,
         previous: Option<&Entry>,
     ) -> Result<Option<Entry>> {
-        let own_path = DirPath { above: Some(path), name: name.to_bytes(), depth: path.depth + 1 };
+        let own_path = path.below(name.to_bytes());
         let opened = dir.open_child(name).and_then(|child| Ok((child.xattrs_self()?, child)));
         let (xattrs, child) = match opened {
             Ok(opened) => opened,

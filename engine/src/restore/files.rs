@@ -15,7 +15,8 @@ use crate::format::index::ChunkKind;
 use crate::format::tree::{Entry, Node};
 use crate::restore::options::Overwrite;
 use crate::restore::run::{Place, Restore};
-use crate::restore::target_dir::{LocalOwners, TargetDir, TargetKind, TargetStat};
+use crate::restore::target_dir::{LocalOwners, TargetDir};
+use crate::source::{FileKind, Stat};
 use crate::tree;
 
 /// Files up to this size are written by one thread, in one call if they have no holes.
@@ -35,7 +36,7 @@ struct Run {
 
 impl Restore<'_> {
     /// Returns whether a file that is at the target already stays.
-    pub fn keeps(&self, existing: &TargetStat, entry: &Entry) -> bool {
+    pub fn keeps(&self, existing: &Stat, entry: &Entry) -> bool {
         match self.options.overwrite {
             Overwrite::Never => true,
             Overwrite::Always => false,
@@ -43,9 +44,9 @@ impl Restore<'_> {
                 let bytes = entry.node.content().map_or(0, Content::bytes);
                 let is_file = matches!(entry.node, Node::File { .. });
                 is_file
-                    && existing.kind == TargetKind::File
+                    && existing.kind == FileKind::File
                     && existing.size == bytes
-                    && existing.mtime == entry.metadata.mtime
+                    && existing.metadata.mtime == entry.metadata.mtime
             }
         }
     }
