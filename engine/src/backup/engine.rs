@@ -5,7 +5,7 @@ use std::ffi::CStr;
 use std::io;
 use std::path::PathBuf;
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use rayon::prelude::*;
 
@@ -13,15 +13,16 @@ use crate::backup::batch::Batches;
 use crate::backup::options::{BackupOptions, Warning};
 pub(super) use crate::base::DirPath;
 use crate::base::limits::TREE_DEPTH_MAX;
-use crate::base::{Event, FileState, lock};
+use crate::base::{Event, FileState, ShortId, lock};
 use crate::chunks::{ChunkReader, ChunkWriter};
 use crate::error::{Error, Result};
 use crate::format::content::Content;
+use crate::format::index::ChunkKind;
 use crate::format::snapshot::Counts;
 use crate::format::tree::{Class, Entry, Node, OwnerName, Timestamp, Tree};
 use crate::repo::Repository;
 use crate::source::{Dir, FileKind, Owners, Stat, is_cache_dir};
-use crate::tree;
+use crate::tree::{self, PieceWalk};
 
 /// What is counted while many threads work.
 #[derive(Default)]
@@ -75,6 +76,9 @@ pub(super) struct Engine<'a> {
     pub batches: Mutex<Batches>,
     /// Files changed at this time or later may have changed again right after the parent looked at them.
     pub racy_from: Timestamp,
+    /// Set if the parent is in doubt: then its files are taken over only if the index lists all their chunks.
+    pub doubts: Option<PieceWalk>,
+    pub told_of_loss: AtomicBool,
     pub tally: Tally,
     pub warnings: Mutex<Vec<Warning>>,
 }
@@ -128,11 +132,15 @@ impl Engine<'_> {
         match tree::load(&self.reader, content) {
             Ok(tree) => Some(tree),
             Err(error) => {
-                let message = format!("{error}; its files are read again");
-                self.send(&Event::Warning { object: "the parent snapshot".into(), message });
+                self.tell_of_loss(&error);
                 None
             }
         }
+    }
+
+    fn tell_of_loss(&self, error: &Error) {
+        let message = format!("{error}; what this backup needs of it is read and stored again");
+        self.send(&Event::Warning { object: "the parent snapshot".into(), message });
     }
 
     /// Backs up everything in `dir` and returns its stored tree; `None` if it cannot be listed.
@@ -235,7 +243,7 @@ impl Engine<'_> {
             let entry = self.sub_directory(dir, name, path, device, stat, previous)?;
             return Ok(Outcome::of(entry, previous));
         }
-        if previous.is_some_and(|previous| self.is_unmodified(previous, &stat)) {
+        if previous.is_some_and(|previous| self.is_unmodified(previous, &stat) && self.is_whole(previous)) {
             self.count(path, name.to_bytes(), FileState::Unmodified, stat_bytes(&stat));
             self.send(&Event::Progress { files: 1, bytes: stat_bytes(&stat) });
             return Ok(Outcome::Same);
@@ -289,6 +297,17 @@ impl Engine<'_> {
             && old.inode == new.inode
             && old.link_device.is_some() == new.link_device.is_some()
             && new.mtime < self.racy_from
+    }
+
+    /// Returns whether everything is there that an entry of the parent refers to, if that is in doubt.
+    fn is_whole(&self, previous: &Entry) -> bool {
+        let (Some(pieces), Node::File { content, .. }) = (&self.doubts, &previous.node) else { return true };
+        let is_listed = |id: &ShortId, _| self.reader.locate(id, ChunkKind::Data).map(drop);
+        let Err(error) = pieces.data_bytes(&self.reader, content, &is_listed) else { return true };
+        if !self.told_of_loss.swap(true, Ordering::Relaxed) {
+            self.tell_of_loss(&error);
+        }
+        false
     }
 
     fn count(&self, path: &DirPath<'_>, name: &[u8], state: FileState, bytes: u64) {

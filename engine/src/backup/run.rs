@@ -21,6 +21,7 @@ use crate::format::tree::{Entry, Metadata, Node, Timestamp, is_valid_name};
 use crate::repo::{Repository, new_object_id, now};
 use crate::snapshot::{self, Snapshot};
 use crate::source::Owners;
+use crate::tree::PieceWalk;
 
 /// File systems round times, and a file may change twice within one tick of its clock.
 const RACY_SECONDS: i64 = 2;
@@ -108,6 +109,11 @@ impl Repository {
                 seconds: parent.record.started.seconds - RACY_SECONDS,
                 ..parent.record.started
             }),
+            doubts: parent
+                .as_ref()
+                .filter(|parent| parent.record.started < self.doubtful_before)
+                .map(|_| PieceWalk::default()),
+            told_of_loss: AtomicBool::new(false),
             tally: Tally::default(),
             warnings: Mutex::default(),
         };
