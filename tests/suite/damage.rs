@@ -5,8 +5,11 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use daykeep_engine::internals::base::ShortId;
+use daykeep_engine::internals::format::content::{Content, Part};
 use daykeep_engine::internals::format::pack::{TRAILER_BYTES, Trailer};
 use daykeep_engine::{Access, MemoryStore, ObjectKind, ObjectName, OpenOptions, Repository, Store};
+use daykeep_tests::forge::{Forge, file, tree_writer};
 use daykeep_tests::inventory::{Inventory, differences, read};
 use daykeep_tests::is_long;
 use daykeep_tests::noise::Rng;
@@ -209,6 +212,22 @@ fn latest_is_never_an_older_one_without_a_word() {
     let error = repository.snapshot("latest").map(|found| found.id).unwrap_err();
     assert!(error.to_string().contains(&small.newest), "{error}");
     assert!(repository.snapshot(&snapshots[0].id.to_string()).is_ok(), "the other one can be had by its id");
+}
+
+/// Of very many hurt files a check names some and counts the others.
+#[test]
+fn the_list_of_errors_ends() {
+    let mut forge = Forge::new();
+    let missing = Content { level: 0, parts: vec![Part::Chunk { id: ShortId::from_bytes([1; 16]), bytes: 4 }] };
+    let mut out = tree_writer();
+    (0..10_050).for_each(|number| file(&mut out, format!("{number:05}").as_bytes(), &missing));
+    let root = forge.tree(&out.finish());
+    forge.snapshot(root);
+    let repository =
+        Repository::open_in(forge.store.clone(), &secret(), Access::Read, &OpenOptions::default()).unwrap();
+    let errors = check_all(&repository).unwrap().errors;
+    assert_eq!(errors.len(), 10_001);
+    assert!(errors[10_000].starts_with("50 more errors"), "{}", errors[10_000]);
 }
 
 /// A check that reads the data names the files that need what is hurt, and only those.
