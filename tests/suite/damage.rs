@@ -5,8 +5,11 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use daykeep_engine::internals::base::ShortId;
+use daykeep_engine::internals::format::content::{Content, Part};
 use daykeep_engine::internals::format::pack::{TRAILER_BYTES, Trailer};
 use daykeep_engine::{Access, MemoryStore, ObjectKind, ObjectName, OpenOptions, Repository, Store};
+use daykeep_tests::forge::{Forge, file, tree_writer};
 use daykeep_tests::inventory::{Inventory, differences, read};
 use daykeep_tests::is_long;
 use daykeep_tests::noise::Rng;
@@ -209,4 +212,51 @@ fn latest_is_never_an_older_one_without_a_word() {
     let error = repository.snapshot("latest").map(|found| found.id).unwrap_err();
     assert!(error.to_string().contains(&small.newest), "{error}");
     assert!(repository.snapshot(&snapshots[0].id.to_string()).is_ok(), "the other one can be had by its id");
+}
+
+/// Of very many hurt files a check names some and counts the others.
+#[test]
+fn the_list_of_errors_ends() {
+    let mut forge = Forge::new();
+    let missing = Content { level: 0, parts: vec![Part::Chunk { id: ShortId::from_bytes([1; 16]), bytes: 4 }] };
+    let mut out = tree_writer();
+    (0..10_050).for_each(|number| file(&mut out, format!("{number:05}").as_bytes(), &missing));
+    let root = forge.tree(&out.finish());
+    forge.snapshot(root);
+    let repository =
+        Repository::open_in(forge.store.clone(), &secret(), Access::Read, &OpenOptions::default()).unwrap();
+    let errors = check_all(&repository).unwrap().errors;
+    assert_eq!(errors.len(), 10_001);
+    assert!(errors[10_000].starts_with("50 more errors"), "{}", errors[10_000]);
+}
+
+/// A check that reads the data names the files that need what is hurt, and only those.
+#[test]
+fn a_check_names_the_files_in_a_damaged_pack() {
+    let small = Small::new();
+    let (name, bytes) = small.objects.iter().max_by_key(|(_, bytes)| bytes.len()).unwrap();
+    assert_eq!(name.kind, ObjectKind::Pack);
+    let mut named = std::collections::BTreeSet::new();
+    for at in (70..bytes.len()).step_by(bytes.len() / 20) {
+        let mut hurt = bytes.clone();
+        hurt[at] ^= 1;
+        replace(small.store.as_ref(), name, &hurt);
+        let open = || Repository::open_in(small.store.clone(), &secret(), Access::Read, &options(&small.dir)).unwrap();
+        let errors = check_all(&open()).unwrap().errors;
+        assert!(errors[0].starts_with(&name.to_string()), "{errors:?}");
+        let target = temp();
+        let report = try_restore(&open(), &small.newest, target.path()).unwrap();
+        let files: Vec<_> = report.warnings.iter().map(|(path, _)| path.clone()).collect();
+        for file in &files {
+            let wanted = format!(":{file} ");
+            assert!(errors.iter().any(|error| error.contains(&wanted)), "{file} is hurt: {errors:?}");
+        }
+        for error in &errors[1..] {
+            let is_true = files.iter().any(|file| error.contains(&format!(":{file} ")));
+            assert!(error.starts_with("snapshot ") && is_true, "byte {at}, {files:?}: {error}");
+        }
+        named.extend(files);
+    }
+    replace(small.store.as_ref(), name, bytes);
+    assert!(named.len() > 1, "{named:?}");
 }

@@ -1,6 +1,8 @@
 //! Every encoded form comes back as it was, and any bytes at all are decoded or refused, in little memory.
 
+use daykeep_engine::internals::base::limits::ARGON2_WORK_MAX;
 use daykeep_engine::internals::base::{ChunkId, ShortId};
+use daykeep_engine::internals::crypt::DEFAULT_ARGON2;
 use daykeep_engine::internals::format::config::{CdcSizes, ChunkerParams, Config};
 use daykeep_engine::internals::format::content::{Content, Part, decode_list, encode_list};
 use daykeep_engine::internals::format::header::Header;
@@ -36,11 +38,18 @@ fn part(max: u64) -> impl Strategy<Value = Part> {
     ]
 }
 
+/// Parts of one level. Holes are on level 0, and no two of them meet.
+fn parts(level: u8, count: std::ops::RangeInclusive<usize>) -> impl Strategy<Value = Vec<Part>> {
+    let is_hole = |part: &Part| matches!(part, Part::Hole { .. });
+    vec(part(if level == 0 { 1 << 20 } else { 1 << 50 }), count).prop_map(move |mut parts| {
+        parts.dedup_by(|next, last| is_hole(next) && is_hole(last));
+        parts.retain(|part| level == 0 || !is_hole(part));
+        parts
+    })
+}
+
 fn content() -> impl Strategy<Value = Content> {
-    prop_oneof![
-        vec(part(1 << 20), 0..=16).prop_map(|parts| Content { level: 0, parts }),
-        (1u8..=6, vec(part(1 << 50), 0..=16)).prop_map(|(level, parts)| Content { level, parts }),
-    ]
+    (0u8..=6).prop_flat_map(|level| parts(level, 0..=16).prop_map(move |parts| Content { level, parts }))
 }
 
 fn node() -> impl Strategy<Value = Node> {
@@ -55,18 +64,19 @@ fn node() -> impl Strategy<Value = Node> {
     ]
 }
 
+/// Sorts by a key, and leaves out what has the key of another.
+fn sorted<T, K: Ord>(mut all: Vec<T>, key: impl Fn(&T) -> K) -> Vec<T> {
+    all.sort_by_key(&key);
+    all.dedup_by_key(|item| key(item));
+    all
+}
+
 fn metadata() -> impl Strategy<Value = Metadata> {
     let xattr = (vec(any::<u8>(), 0..20), vec(any::<u8>(), 0..80)).prop_map(|(name, value)| Xattr { name, value });
     (0u16..0o10000, any::<[u32; 2]>(), time(), time(), any::<u64>(), any::<Option<u64>>(), vec(xattr, 0..4)).prop_map(
-        |(mode, [uid, gid], mtime, ctime, inode, link_device, xattrs)| Metadata {
-            mode,
-            uid,
-            gid,
-            mtime,
-            ctime,
-            inode,
-            link_device,
-            xattrs,
+        |(mode, [uid, gid], mtime, ctime, inode, link_device, xattrs)| {
+            let xattrs = sorted(xattrs, |xattr: &Xattr| xattr.name.clone());
+            Metadata { mode, uid, gid, mtime, ctime, inode, link_device, xattrs }
         },
     )
 }
@@ -77,7 +87,10 @@ fn tree() -> impl Strategy<Value = Tree> {
         entries.into_iter().map(|(name, (metadata, node))| Entry { name, metadata, node }).collect()
     });
     let owners = || vec((any::<u32>(), vec(any::<u8>(), 0..20)).prop_map(|(id, name)| OwnerName { id, name }), 0..4);
-    (owners(), owners(), entries).prop_map(|(users, groups, entries)| Tree { users, groups, entries })
+    (owners(), owners(), entries).prop_map(|(users, groups, entries)| {
+        let by_id = |owners| sorted(owners, |owner: &OwnerName| owner.id);
+        Tree { users: by_id(users), groups: by_id(groups), entries }
+    })
 }
 
 /// Frames with one chunk more than zero each; plain lengths are the sums of their chunks', as the reader derives them.
@@ -127,8 +140,8 @@ fn snapshot() -> impl Strategy<Value = SnapshotRecord> {
             host,
             user,
             program: "daykeep test".into(),
-            tags,
-            paths,
+            tags: sorted(tags, Clone::clone),
+            paths: sorted(paths, Clone::clone),
             parent: parent.map(ObjectId::from_bytes),
             root,
             counts,
@@ -139,8 +152,9 @@ fn snapshot() -> impl Strategy<Value = SnapshotRecord> {
 fn key_slot() -> impl Strategy<Value = KeySlot> {
     let bytes48 = || vec(any::<u8>(), 48).prop_map(|bytes| <[u8; 48]>::try_from(bytes).unwrap());
     let kind = prop_oneof![
-        (1u32..=64, 1u32..=64, 0u32..500_000).prop_map(|(lanes, passes, more)| {
-            SlotKind::Password { argon2: Argon2Params { memory_kib: 8 * lanes + more, passes, lanes } }
+        (1u32..=64, 1u32..=64, 0u32..1_048_000).prop_map(|(lanes, passes, more)| {
+            let memory_kib = (8 * lanes + more).min((ARGON2_WORK_MAX / u64::from(passes)) as u32);
+            SlotKind::Password { argon2: Argon2Params { memory_kib, passes, lanes } }
         }),
         bytes48().prop_map(|sealed| SlotKind::Recovery { sealed }),
     ];
@@ -175,7 +189,7 @@ proptest! {
     }
 
     #[test]
-    fn lists_come_back(level in 0u8..6, parts in vec(part(1 << 20), 0..600)) {
+    fn lists_come_back((level, parts) in (0u8..6).prop_flat_map(|level| (Just(level), parts(level, 0..=600)))) {
         prop_assert_eq!(decode_list(level, &encode_list(level, &parts)).unwrap(), parts.clone());
         prop_assert!(decode_list(level + 1, &encode_list(level, &parts)).is_err());
     }
@@ -275,5 +289,37 @@ fn counts_without_bytes_take_no_memory() {
             bytes.extend_from_slice(&[0xff, 0xff, small]);
             decode_all(&bytes);
         }
+    }
+}
+
+/// The store's keeper can write any parameters into a slot: none may take more than a few seconds to try.
+#[test]
+fn argon2_parameters_beyond_their_limits_are_refused() {
+    let decodes = |memory_kib, passes, lanes| {
+        let kind = SlotKind::Password { argon2: Argon2Params { memory_kib, passes, lanes } };
+        let (created, label) = (Timestamp::default(), String::new());
+        let slot = KeySlot { kind, created, label, salt: [1; 32], wrapped: [2; 48], mac: [3; 32] };
+        KeySlot::decode(&[slot.encode_body(), slot.mac.to_vec()].concat()).is_ok()
+    };
+    let Argon2Params { memory_kib, passes, lanes } = DEFAULT_ARGON2;
+    assert!(decodes(memory_kib, passes, lanes));
+    assert!(decodes(4 * memory_kib, 4 * passes, lanes), "sixteen times a new slot's work");
+    assert!(!decodes(4 * memory_kib, 4 * passes + 1, lanes));
+    let gib = 1 << 20;
+    for (memory_kib, passes, lanes, is_fine) in [
+        (gib, 3, 64, true),
+        (gib, 4, 64, false),
+        (gib + 1, 1, 1, false),
+        (49_152, 64, 1, true),
+        (49_153, 64, 1, false),
+        (8, 65, 1, false),
+        (u32::MAX, u32::MAX, 1, false),
+        (8, 0, 1, false),
+        (8, 1, 0, false),
+        (15, 1, 2, false),
+        (16, 1, 2, true),
+        (8 * 65, 1, 65, false),
+    ] {
+        assert_eq!(decodes(memory_kib, passes, lanes), is_fine, "{memory_kib} KiB, {passes} passes, {lanes} lanes");
     }
 }

@@ -112,6 +112,39 @@ fn names_twice_or_out_of_order_are_refused() {
     }
 }
 
+/// What is sorted is found by bisection, and what comes twice could mean one thing here and another there.
+#[test]
+fn attributes_and_owners_twice_or_out_of_order_are_refused() {
+    let make = |owners: &[u64], attributes: &[&[u8]]| {
+        let mut out = Writer::default();
+        out.varint(owners.len() as u64);
+        for owner in owners {
+            out.varint(*owner);
+            out.bytes(b"me");
+        }
+        out.varint(0);
+        entry(&mut out, b"pipe", 0x80 | 4);
+        out.varint(attributes.len() as u64);
+        for attribute in attributes {
+            out.bytes(attribute);
+            out.bytes(b"value");
+        }
+        out.finish()
+    };
+    let fine: [&[u8]; 2] = [b"user.a", b"user.b"];
+    let mut forge = Forge::new();
+    let root = forge.tree(&make(&[1, 2], &fine));
+    forge.snapshot(root);
+    assert_clean(&open(&forge).1);
+    for (owners, attributes) in
+        [([1, 1], fine), ([2, 1], fine), ([1, 2], [b"user.a", b"user.a"]), ([1, 2], [b"user.b", b"user.a"])]
+    {
+        let mut forge = Forge::new();
+        let root = forge.tree(&make(&owners, &attributes));
+        refuse(&mut forge, root, &[]);
+    }
+}
+
 /// A link and below it, in a tree of its own, a file: the link is no folder, so nothing goes through it.
 #[test]
 fn nothing_is_written_through_a_link_that_an_earlier_restore_made() {
@@ -271,6 +304,81 @@ fn a_file_does_not_pass_for_a_tree() {
     refuse(&mut forge, root, &[]);
 }
 
+/// A content that stands for nearly 2^64 bytes: five levels of lists, each of which names one piece as often as it may.
+fn bomb(forge: &mut Forge, part: Part, repeats: usize) -> Content {
+    let mut part = part;
+    let mut repeats = repeats;
+    for level in 0..5 {
+        let parts = vec![part; repeats];
+        let bytes = parts.iter().map(Part::bytes).sum();
+        part = Part::Chunk { id: forge.chunk(ChunkKind::List, &encode_list(level, &parts)), bytes };
+        repeats = 4096;
+    }
+    Content { level: 5, parts: vec![part; 15] }
+}
+
+#[test]
+fn a_list_that_repeats_itself_takes_no_time_and_no_space() {
+    let mut forge = Forge::new();
+    let byte = forge.part(ChunkKind::Data, b"x");
+    let bomb = bomb(&mut forge, byte, 4096);
+    let fine = data(&mut forge, b"fine");
+    let mut out = tree_writer();
+    file(&mut out, b"bomb", &bomb);
+    file(&mut out, b"good", &fine);
+    file(&mut out, b"once more", &bomb);
+    let root = forge.tree(&out.finish());
+    forge.snapshot(root);
+    let (place, repository) = open(&forge);
+    assert_clean(&repository);
+    let mut listed = Vec::new();
+    let path = SnapshotPath::parse(b"latest").unwrap();
+    repository
+        .list(&path, &mut |entry| {
+            listed.push(entry.bytes);
+            true
+        })
+        .unwrap();
+    assert_eq!(listed, [15 << 60, 4, 15 << 60]);
+    let target = place.folder("target");
+    let report = try_restore(&repository, "latest", &target).unwrap();
+    assert_eq!(report.warnings.len(), 2, "{:?}", report.warnings);
+    for ((path, message), name) in report.warnings.iter().zip(["/bomb", "/once more"]) {
+        assert_eq!(path, name);
+        let sizes = message.split(|c: char| !c.is_ascii_digit()).filter(|number| number.len() > 6).collect::<Vec<_>>();
+        let disk = rustix::fs::statvfs(&target).unwrap();
+        assert_eq!(sizes, [(15u64 << 60).to_string(), (disk.f_blocks * disk.f_frsize).to_string()], "{message}");
+    }
+    assert_eq!(fs::read(target.join("good")).unwrap(), b"fine");
+    assert_eq!(fs::read_dir(&target).unwrap().count(), 1, "nothing of the others is there");
+    // One that is there already stays as it is.
+    fs::write(target.join("bomb"), "mine").unwrap();
+    try_restore(&repository, "latest", &target).unwrap();
+    assert_eq!(fs::read(target.join("bomb")).unwrap(), b"mine");
+}
+
+/// Lists of nothing but holes would keep a restore busy for ever and write nothing.
+#[test]
+fn lists_whose_holes_meet_are_refused() {
+    for meets_in_a_piece in [false, true] {
+        let mut forge = Forge::new();
+        let bomb = bomb(&mut forge, Part::Hole { bytes: 1 }, 1 + usize::from(meets_in_a_piece));
+        let mut out = tree_writer();
+        file(&mut out, b"file", &bomb);
+        let root = forge.tree(&out.finish());
+        refuse(&mut forge, root, &[]);
+    }
+}
+
+#[test]
+fn a_hole_above_level_0_is_refused() {
+    let mut forge = Forge::new();
+    let mut out = tree_writer();
+    file(&mut out, b"file", &Content { level: 1, parts: vec![Part::Hole { bytes: 1 }] });
+    let root = forge.tree(&out.finish());
+    refuse(&mut forge, root, &[]);
+}
+
 /// A hole that no file system takes, and one that takes no space.
 #[test]
 fn a_hole_of_exabytes_is_a_warning() {
@@ -328,15 +436,24 @@ fn a_snapshot_that_lies_is_refused() {
     let whole = SnapshotRecord { root: Content { level: 7, parts: Vec::new() }, ..SnapshotRecord::default() }.encode();
     let mut long = Writer::default();
     [0, 0, 0, 0, u64::MAX].into_iter().for_each(|number| long.varint(number));
-    for payload in [whole, long.finish(), Vec::new(), vec![0xff; 100]] {
+    let named = |tags: [&str; 2], paths: [&str; 2]| {
+        let (tags, paths) = (tags.map(str::to_owned).to_vec(), paths.map(|path| path.into()).to_vec());
+        SnapshotRecord { tags, paths, ..SnapshotRecord::default() }.encode()
+    };
+    let sorted = ["/a", "/b"];
+    assert!(SnapshotRecord::decode(&named(sorted, sorted)).is_ok());
+    let twice = [named(["a", "a"], sorted), named(sorted, ["/a", "/a"])];
+    let turned = [named(["b", "a"], sorted), named(sorted, ["/b", "/a"])];
+    let lies = [[whole, long.finish()], [Vec::new(), vec![0xff; 100]], twice, turned].concat();
+    for payload in &lies {
         let name = forge.name(ObjectKind::Snapshot);
-        let object = forge.codec.seal_object(&name, &payload).unwrap();
+        let object = forge.codec.seal_object(&name, payload).unwrap();
         forge.store.put(&name, &object).unwrap();
     }
     let (_place, repository) = open(&forge);
     let (snapshots, errors) = repository.snapshots().unwrap();
-    assert_eq!((snapshots.len(), errors.len()), (0, 4));
-    assert_eq!(check_all(&repository).unwrap().errors.len(), 4);
+    assert_eq!((snapshots.len(), errors.len()), (0, lies.len()));
+    assert_eq!(check_all(&repository).unwrap().errors.len(), lies.len());
     assert!(repository.snapshot("latest").is_err());
 }
 

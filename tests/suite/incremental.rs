@@ -1,11 +1,14 @@
 //! What a second backup reads, stores and counts.
 
+use std::collections::BTreeSet;
+use std::ffi::OsStr;
 use std::fs;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
-use daykeep_engine::{BackupOptions, BackupReport, Event, FileState, Repository};
+use daykeep_engine::{BackupOptions, BackupReport, CheckOptions, Event, FileState, Repository};
 use daykeep_tests::inventory::read;
 use daykeep_tests::noise;
 use daykeep_tests::place::{Kind, Place, assert_clean, assert_restores, back_up};
@@ -273,4 +276,61 @@ fn a_dry_run_counts_and_stores_nothing() {
     let real = back_up(&repository, &source);
     assert_eq!((dry.counts.bytes, dry.counts.files_new), (real.counts.bytes, real.counts.files_new));
     assert!(dry.counts.bytes_new.abs_diff(real.counts.bytes_new) < FOLDERS_ABOVE);
+}
+
+/// Returns all packs, index objects and snapshots of a directory repository.
+fn objects(place: &Place) -> BTreeSet<PathBuf> {
+    let folders = ["packs", "index", "snapshots"].map(|name| place.path("repository").join(name));
+    let below = |folder: PathBuf| read(&folder).into_iter().map(move |(path, item)| (folder.clone(), path, item));
+    let files = folders.into_iter().flat_map(below).filter(|(.., item)| item.kind == '-');
+    files.map(|(folder, path, _)| folder.join(OsStr::from_bytes(&path))).collect()
+}
+
+/// Everything that a first backup stored is lost behind the repository's back. The trees of a second one are there, and say
+/// of every file that it is unmodified: the third must not believe that its chunks are there too.
+#[test]
+fn what_was_lost_is_stored_again() {
+    for (keeps_cache, opens_between) in [(true, false), (true, true), (false, false)] {
+        let place = Place::new(Kind::Directory);
+        let source = place.folder("source");
+        let inner = place.folder("source/inner");
+        write(&source.join("small"), b"small");
+        write(&source.join("long"), &noise::random(1, 9 << 20));
+        write(&inner.join("text"), &noise::text(2, 50_000));
+        back_up(&place.open(), &source);
+        let lost = objects(&place);
+        write(&source.join("new"), b"new");
+        back_up(&place.open(), &source);
+        assert!(lost.len() >= 4, "two packs, an index object, a snapshot: {lost:?}");
+        lost.iter().for_each(|path| fs::remove_file(path).unwrap());
+        if !keeps_cache {
+            fs::remove_dir_all(place.path("cache")).unwrap();
+        }
+        if opens_between {
+            assert!(!place.open().check(&CheckOptions::default()).unwrap().errors.is_empty());
+        }
+        let wanted = read(&source);
+        let repository = place.open();
+        let report = back_up(&repository, &source);
+        assert!(report.counts.bytes_new > 9 << 20, "{} bytes are stored again", report.counts.bytes_new);
+        assert_clean(&repository);
+        assert_restores(&repository, "latest", &source, &wanted);
+        drop(repository);
+        let report = back_up(&place.open(), &source);
+        assert!(report.counts.bytes_new < FOLDERS_ABOVE && report.counts.files_unmodified == 4, "{report:?}");
+    }
+}
+
+/// Doubt costs time, so an ordinary opening must cast none.
+#[test]
+fn a_catalog_that_only_grew_is_in_no_doubt() {
+    let (place, repository, source) = small(Kind::Directory);
+    back_up(&repository, &source);
+    drop(repository);
+    back_up(&place.open(), &source);
+    let marks: Vec<PathBuf> = fs::read_dir(place.path("cache")).unwrap().map(|entry| entry.unwrap().path()).collect();
+    let mark = marks[0].join("begun-anew");
+    let time = fs::metadata(&mark).unwrap().modified().unwrap();
+    back_up(&place.open(), &source);
+    assert_eq!(fs::metadata(&mark).unwrap().modified().unwrap(), time, "it is not begun anew by being opened");
 }

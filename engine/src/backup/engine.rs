@@ -1,27 +1,28 @@
 //! The state of one backup, and the walk over directories: they fork and join on rayon.
 
-use std::collections::HashMap;
-use std::ffi::{CStr, OsStr};
+use std::collections::{BTreeSet, HashMap};
+use std::ffi::CStr;
 use std::io;
-use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use rayon::prelude::*;
 
 use crate::backup::batch::Batches;
 use crate::backup::options::{BackupOptions, Warning};
+pub(super) use crate::base::DirPath;
 use crate::base::limits::TREE_DEPTH_MAX;
-use crate::base::{Event, FileState, lock};
+use crate::base::{Event, FileState, ShortId, lock};
 use crate::chunks::{ChunkReader, ChunkWriter};
 use crate::error::{Error, Result};
 use crate::format::content::Content;
+use crate::format::index::ChunkKind;
 use crate::format::snapshot::Counts;
 use crate::format::tree::{Class, Entry, Node, OwnerName, Timestamp, Tree};
 use crate::repo::Repository;
 use crate::source::{Dir, FileKind, Owners, Stat, is_cache_dir};
-use crate::tree;
+use crate::tree::{self, PieceWalk};
 
 /// What is counted while many threads work.
 #[derive(Default)]
@@ -32,25 +33,6 @@ pub(super) struct Tally {
     pub new: AtomicU64,
     pub changed: AtomicU64,
     pub unmodified: AtomicU64,
-}
-
-/// The path of a directory, kept as a chain on the stack: it is spelled out only for messages and patterns.
-#[derive(Clone, Copy)]
-pub(super) struct DirPath<'a> {
-    pub above: Option<&'a DirPath<'a>>,
-    pub name: &'a [u8],
-    pub depth: usize,
-}
-
-impl DirPath<'_> {
-    pub fn join(&self, name: &[u8]) -> PathBuf {
-        let mut path = match self.above {
-            Some(above) => above.join(self.name),
-            None => PathBuf::from(OsStr::from_bytes(self.name)),
-        };
-        path.push(OsStr::from_bytes(name));
-        path
-    }
 }
 
 /// What became of an entry.
@@ -73,10 +55,10 @@ impl Outcome {
     }
 
     /// Returns the entry, if there is one; `previous` is the parent's.
-    pub fn into_entry(self, previous: Option<&Entry>) -> Option<Entry> {
+    pub fn entry<'e>(&'e self, previous: Option<&'e Entry>) -> Option<&'e Entry> {
         match self {
-            Self::Same => previous.cloned(),
-            Self::Read(entry) => Some(*entry),
+            Self::Same => previous,
+            Self::Read(entry) => Some(entry),
             Self::LeftOut => None,
         }
     }
@@ -94,6 +76,9 @@ pub(super) struct Engine<'a> {
     pub batches: Mutex<Batches>,
     /// Files changed at this time or later may have changed again right after the parent looked at them.
     pub racy_from: Timestamp,
+    /// Set if the parent is in doubt: then its files are taken over only if the index lists all their chunks.
+    pub doubts: Option<PieceWalk>,
+    pub told_of_loss: AtomicBool,
     pub tally: Tally,
     pub warnings: Mutex<Vec<Warning>>,
 }
@@ -147,11 +132,15 @@ impl Engine<'_> {
         match tree::load(&self.reader, content) {
             Ok(tree) => Some(tree),
             Err(error) => {
-                let message = format!("{error}; its files are read again");
-                self.send(&Event::Warning { object: "the parent snapshot".into(), message });
+                self.tell_of_loss(&error);
                 None
             }
         }
+    }
+
+    fn tell_of_loss(&self, error: &Error) {
+        let message = format!("{error}; what this backup needs of it is read and stored again");
+        self.send(&Event::Warning { object: "the parent snapshot".into(), message });
     }
 
     /// Backs up everything in `dir` and returns its stored tree; `None` if it cannot be listed.
@@ -194,10 +183,9 @@ impl Engine<'_> {
         {
             return Ok(Some(parent.clone()));
         }
-        let entries = outcomes.into_iter().filter_map(|(previous, outcome)| outcome.into_entry(previous));
-        match self.store_tree(entries.collect()) {
+        match self.store_tree(outcomes.iter().filter_map(|(previous, outcome)| outcome.entry(*previous))) {
             Err(Error::LimitExceeded { reason, .. }) => {
-                self.warn(path.join(b""), format!("{reason}; left out"));
+                self.warn(path.join(b""), format!("left out with all that is in it: {reason}"));
                 Ok(None)
             }
             stored => stored.map(Some),
@@ -205,24 +193,17 @@ impl Engine<'_> {
     }
 
     /// Stores a directory's entries, which are sorted by name.
-    pub fn store_tree(&self, entries: Vec<Entry>) -> Result<Content> {
-        let named = |id: u32, name: Option<std::sync::Arc<[u8]>>| Some(OwnerName { id, name: name?.to_vec() });
-        let ids = |get: fn(&Entry) -> u32| {
-            let mut ids: Vec<u32> = Vec::new();
-            for entry in &entries {
-                let id = get(entry);
-                if !ids.contains(&id) {
-                    ids.push(id);
-                }
-            }
-            ids.sort_unstable();
-            ids
+    pub fn store_tree<'e>(&self, entries: impl Iterator<Item = &'e Entry> + Clone) -> Result<Content> {
+        type Name = Option<std::sync::Arc<[u8]>>;
+        let owners = |id: fn(&Entry) -> u32, name: &dyn Fn(u32) -> Name| -> Vec<OwnerName> {
+            let ids: BTreeSet<u32> = entries.clone().map(id).collect();
+            let named = |id| Some(OwnerName { id, name: name(id)?.to_vec() });
+            ids.into_iter().filter_map(named).collect()
         };
-        let users = ids(|entry| entry.metadata.uid).into_iter().filter_map(|id| named(id, self.owners.user(id)));
-        let groups = ids(|entry| entry.metadata.gid).into_iter().filter_map(|id| named(id, self.owners.group(id)));
-        let tree = Tree { users: users.collect(), groups: groups.collect(), entries };
+        let users = owners(|entry| entry.metadata.uid, &|id| self.owners.user(id));
+        let groups = owners(|entry| entry.metadata.gid, &|id| self.owners.group(id));
         let mut scratch = self.writer.lend()?;
-        let content = tree::store(&self.writer, &mut scratch, &self.repo.chunker, &tree);
+        let content = tree::store(&self.writer, &mut scratch, &self.repo.chunker, (&users, &groups), entries);
         self.writer.give_back(scratch);
         content
     }
@@ -262,7 +243,7 @@ impl Engine<'_> {
             let entry = self.sub_directory(dir, name, path, device, stat, previous)?;
             return Ok(Outcome::of(entry, previous));
         }
-        if previous.is_some_and(|previous| self.is_unmodified(previous, &stat)) {
+        if previous.is_some_and(|previous| self.is_unmodified(previous, &stat) && self.is_whole(previous)) {
             self.count(path, name.to_bytes(), FileState::Unmodified, stat_bytes(&stat));
             self.send(&Event::Progress { files: 1, bytes: stat_bytes(&stat) });
             return Ok(Outcome::Same);
@@ -318,6 +299,17 @@ impl Engine<'_> {
             && new.mtime < self.racy_from
     }
 
+    /// Returns whether everything is there that an entry of the parent refers to, if that is in doubt.
+    fn is_whole(&self, previous: &Entry) -> bool {
+        let (Some(pieces), Node::File { content, .. }) = (&self.doubts, &previous.node) else { return true };
+        let is_listed = |id: &ShortId, _| self.reader.locate(id, ChunkKind::Data).map(drop);
+        let Err(error) = pieces.data_bytes(&self.reader, content, &is_listed) else { return true };
+        if !self.told_of_loss.swap(true, Ordering::Relaxed) {
+            self.tell_of_loss(&error);
+        }
+        false
+    }
+
     fn count(&self, path: &DirPath<'_>, name: &[u8], state: FileState, bytes: u64) {
         let by_state = match state {
             FileState::New => &self.tally.new,
@@ -341,7 +333,7 @@ impl Engine<'_> {
         stat: Stat,
         previous: Option<&Entry>,
     ) -> Result<Option<Entry>> {
-        let own_path = DirPath { above: Some(path), name: name.to_bytes(), depth: path.depth + 1 };
+        let own_path = path.below(name.to_bytes());
         let opened = dir.open_child(name).and_then(|child| Ok((child.xattrs_self()?, child)));
         let (xattrs, child) = match opened {
             Ok(opened) => opened,
@@ -354,7 +346,7 @@ impl Engine<'_> {
             || (self.options.exclude_caches && is_cache_dir(&child));
         let content = if is_left_empty {
             self.tally.directories.fetch_add(1, Ordering::Relaxed);
-            self.store_tree(Vec::new())?
+            self.store_tree(std::iter::empty())?
         } else {
             let previous = previous.and_then(|entry| match &entry.node {
                 Node::Directory { content } => Some(content),

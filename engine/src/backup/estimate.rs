@@ -28,8 +28,7 @@ impl<'a> Estimate<'a> {
         for path in paths {
             let path = path.as_ref();
             if let Ok(dir) = Dir::open(path) {
-                let name = path.as_os_str().as_encoded_bytes();
-                estimate.directory(&dir, &DirPath { above: None, name, depth: 0 });
+                estimate.directory(&dir, &DirPath::root(path.as_os_str().as_encoded_bytes()));
             } else if let Ok(metadata) = path.metadata() {
                 estimate.files += 1;
                 estimate.bytes += metadata.len();
@@ -57,7 +56,7 @@ impl<'a> Estimate<'a> {
                     self.tell();
                 }
             } else if let Ok(child) = dir.open_child(name) {
-                self.directory(&child, &DirPath { above: Some(path), name: name.to_bytes(), depth: path.depth + 1 });
+                self.directory(&child, &path.below(name.to_bytes()));
             }
         }
     }

@@ -46,7 +46,7 @@ impl Engine<'_> {
     /// Backs up everything named and returns the tree of `/`.
     pub fn roots(&self, root: &Root, parent: Option<&Content>) -> Result<Content> {
         if root.is_named {
-            let path = DirPath { above: None, name: b"/", depth: 0 };
+            let path = DirPath::root(b"/");
             let dir = Dir::open(Path::new("/")).and_then(|dir| Ok((dir.stat_self()?.device, dir)));
             let (device, dir) =
                 dir.map_err(|source| Error::File { path: "/".into(), action: "open the folder", source })?;
@@ -82,7 +82,7 @@ impl Engine<'_> {
                 }
             }
         }
-        if entries.is_empty() { Ok(Content::default()) } else { self.store_tree(entries) }
+        if entries.is_empty() { Ok(Content::default()) } else { self.store_tree(entries.iter()) }
     }
 
     /// Backs up a path that the user named. It may be a link: what it leads to is meant.
@@ -98,13 +98,10 @@ impl Engine<'_> {
         let dir = Dir::open(folder)?;
         let device = dir.stat_self()?.device;
         let above = path.parent().unwrap_or(Path::new("/"));
-        let dir_path = DirPath { above: None, name: above.as_os_str().as_bytes(), depth: 0 };
-        Ok(self.entry(&dir, &real_name, None, &dir_path, device, previous).map(|outcome| {
-            outcome.into_entry(previous).map(|mut entry| {
-                entry.name = name.to_vec();
-                entry
-            })
-        }))
+        let dir_path = DirPath::root(above.as_os_str().as_bytes());
+        Ok(self
+            .entry(&dir, &real_name, None, &dir_path, device, previous)
+            .map(|outcome| outcome.entry(previous).map(|entry| Entry { name: name.to_vec(), ..entry.clone() })))
     }
 
     fn named_directory(
@@ -120,7 +117,7 @@ impl Engine<'_> {
             return Err(io::Error::other("is no folder any more"));
         }
         let xattrs = dir.xattrs_self()?;
-        let dir_path = DirPath { above: None, name: path.as_os_str().as_bytes(), depth: 0 };
+        let dir_path = DirPath::root(path.as_os_str().as_bytes());
         let previous = match previous.map(|entry| &entry.node) {
             Some(Node::Directory { content }) => Some(content),
             _ => None,

@@ -21,6 +21,7 @@ use crate::format::tree::{Entry, Metadata, Node, Timestamp, is_valid_name};
 use crate::repo::{Repository, new_object_id, now};
 use crate::snapshot::{self, Snapshot};
 use crate::source::Owners;
+use crate::tree::PieceWalk;
 
 /// File systems round times, and a file may change twice within one tick of its clock.
 const RACY_SECONDS: i64 = 2;
@@ -83,7 +84,10 @@ impl Repository {
         let host = options.host.clone().unwrap_or_else(host_name);
         paths.sort_unstable();
         paths.dedup();
-        check_labels(&host, &options.tags, &paths)?;
+        let mut tags = options.tags.clone();
+        tags.sort_unstable();
+        tags.dedup();
+        check_labels(&host, &tags, &paths)?;
         let parent = self.parent(&host, &paths)?;
         let pool = crate::pool::new(options.threads)?;
         let writer_options = WriterOptions {
@@ -105,6 +109,11 @@ impl Repository {
                 seconds: parent.record.started.seconds - RACY_SECONDS,
                 ..parent.record.started
             }),
+            doubts: parent
+                .as_ref()
+                .filter(|parent| parent.record.started < self.doubtful_before)
+                .map(|_| PieceWalk::default()),
+            told_of_loss: AtomicBool::new(false),
             tally: Tally::default(),
             warnings: Mutex::default(),
         };
@@ -120,9 +129,6 @@ impl Repository {
         if root.parts.is_empty() {
             return Err(engine.nothing());
         }
-        let mut tags = options.tags.clone();
-        tags.sort_unstable();
-        tags.dedup();
         let counts = engine.counts();
         let record = SnapshotRecord {
             started,
@@ -290,6 +296,6 @@ impl Engine<'_> {
             entries.push(Entry { name, metadata: plain_metadata(0o700), node: Node::Directory { content } });
         }
         entries.sort_unstable_by(|a, b| a.name.cmp(&b.name));
-        if entries.is_empty() { Ok(Content::default()) } else { self.store_tree(entries) }
+        if entries.is_empty() { Ok(Content::default()) } else { self.store_tree(entries.iter()) }
     }
 }

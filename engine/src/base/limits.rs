@@ -46,8 +46,8 @@ pub const XATTR_VALUE_BYTES_MAX: usize = 256 * KIB;
 pub const XATTRS_MAX: usize = 4096;
 /// How deep directories may nest.
 pub const TREE_DEPTH_MAX: usize = 2048;
-/// The longest encoded tree: about two million entries in one directory.
-pub const TREE_BYTES_MAX: usize = 256 * MIB;
+/// The longest encoded tree: some ten million entries in one directory.
+pub const TREE_BYTES_MAX: usize = 1024 * MIB;
 /// The most levels of chunk lists above the chunks of one file; four reach far beyond 2^64 bytes.
 pub const LIST_LEVELS_MAX: u8 = 6;
 /// The most entries of one piece of a chunk list.
@@ -59,6 +59,9 @@ pub const INLINE_REFS_MAX: usize = 16;
 pub const KEY_SLOTS_MAX: usize = 256;
 /// The most memory that a key slot may ask Argon2 for, in KiB.
 pub const ARGON2_KIB_MAX: u32 = 1024 * 1024;
+/// The most KiB times passes that a key slot may ask Argon2 for, which is what the time grows with: 16 times as much as a
+/// new slot uses, a few seconds.
+pub const ARGON2_WORK_MAX: u64 = 16 * 64 * 1024 * 3;
 /// The most passes that a key slot may ask Argon2 for.
 pub const ARGON2_PASSES_MAX: u32 = 64;
 /// The most lanes that a key slot may ask Argon2 for.

@@ -1,6 +1,7 @@
-//! Rank 0: ids, limits, events and the cancel token. Everything else may import this module.
+//! Rank 0: ids, limits, events, paths of walks and the cancel token. Everything else may import this module.
 
 pub mod cancel;
+mod dir_path;
 pub mod events;
 pub mod guard;
 pub mod ids;
@@ -8,6 +9,7 @@ pub mod limits;
 mod lock;
 
 pub use cancel::CancelToken;
+pub use dir_path::DirPath;
 pub use events::{Event, FileState, Observer};
 pub use ids::{ChunkId, ObjectId, ObjectKind, ObjectName, RepositoryId, ShortId};
 pub use lock::lock;

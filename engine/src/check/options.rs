@@ -33,7 +33,8 @@ pub struct CheckReport {
     pub chunks: u64,
     /// Sealed bytes read and verified.
     pub bytes_read: u64,
-    /// Everything that is wrong, each naming its object; empty: all is well.
+    /// What is wrong, each naming its object and the files that need it; empty: all is well. A file that several
+    /// snapshots share is named once. Of very many errors the last one says how many more there were.
     pub errors: Vec<String>,
     /// What is odd but hurts nothing, such as packs that an interrupted backup left without an index.
     pub notes: Vec<String>,

@@ -8,30 +8,38 @@ use std::time::Instant;
 use rayon::prelude::*;
 
 use crate::base::limits::{PACK_BYTES_MAX, TREE_DEPTH_MAX};
-use crate::base::{ChunkId, Event, ObjectId, ObjectKind, ObjectName, lock};
+use crate::base::{ChunkId, Event, ObjectId, ObjectKind, ObjectName, ShortId, lock};
 use crate::catalog::Catalog;
 use crate::check::options::{CheckOptions, CheckReport};
 use crate::chunks::{ChunkReader, entries_of};
 use crate::error::{Error, Result};
-use crate::format::content::{Content, Part, encode_list};
+use crate::format::content::{Content, encode_list};
 use crate::format::index::{ChunkKind, Index, PackRecord};
 use crate::format::tree::{Entry, Node};
 use crate::hash;
 use crate::pack;
 use crate::repo::{Repository, load_index};
-use crate::tree;
+use crate::tree::{self, PieceWalk};
 
 /// One check at work.
 struct Check<'a> {
     repo: &'a Repository,
     options: &'a CheckOptions,
     reader: ChunkReader,
-    /// Contents of trees and long files that were walked already, by a hash of their whole record.
+    /// Contents of trees that were walked already, by a hash of their whole record.
     seen: Mutex<HashSet<ChunkId>>,
+    pieces: PieceWalk,
+    /// Chunks that are listed and could not be read, and the pack of each.
+    hurt: HashMap<ShortId, ObjectId>,
     trees: AtomicU64,
     bytes_read: AtomicU64,
     errors: Mutex<Vec<String>>,
+    /// How many more errors there were than are kept.
+    untold: AtomicU64,
 }
+
+/// So many errors are told one by one; whoever loses more has lost a folder, or everything.
+const ERRORS_MAX: usize = 10_000;
 
 impl Repository {
     /// Checks the whole repository: every key slot, index object and snapshot, that every chunk that a snapshot needs is
@@ -53,28 +61,34 @@ impl Repository {
             Arc::clone(&self.store),
             self.memory_bytes / 8,
         );
-        let check = Check {
+        let mut check = Check {
             repo: self,
             options,
             reader,
             seen: Mutex::default(),
+            pieces: PieceWalk::default(),
+            hurt: HashMap::new(),
             trees: AtomicU64::new(0),
             bytes_read: AtomicU64::new(0),
             errors: Mutex::default(),
+            untold: AtomicU64::new(0),
         };
         let pool = crate::pool::new(options.threads)?;
         let (snapshots, unreadable) = self.snapshots()?;
         report.snapshots = (snapshots.len() + unreadable.len()) as u64;
         report.errors.extend(unreadable.iter().map(Error::to_string));
         pool.install(|| -> Result<()> {
+            // Packs come first, so that the walk can name the files that need what is hurt in them.
+            if options.read_data {
+                let packs: Vec<_> = listed.iter().collect();
+                let hurt = Mutex::default();
+                packs.par_iter().try_for_each(|(id, record)| check.pack(**id, record.as_ref(), &hurt))?;
+                check.hurt = hurt.into_inner().unwrap_or_else(PoisonError::into_inner);
+            }
             for snapshot in &snapshots {
                 let name = snapshot.id.to_string();
                 let path = || format!("snapshot {}:", &name[..8]);
                 check.tree(&snapshot.record.root, &path, 0)?;
-            }
-            if options.read_data {
-                let packs: Vec<_> = listed.iter().collect();
-                packs.par_iter().try_for_each(|(id, record)| check.pack(**id, record.as_ref()))?;
             }
             Ok(())
         })?;
@@ -83,6 +97,12 @@ impl Repository {
         let mut errors = check.errors.into_inner().unwrap_or_else(PoisonError::into_inner);
         errors.sort();
         report.errors.append(&mut errors);
+        let untold = check.untold.into_inner();
+        if untold > 0 {
+            report
+                .errors
+                .push(format!("{untold} more errors like these; a restore names every file that it leaves out"));
+        }
         report.duration = begun.elapsed();
         Ok(report)
     }
@@ -151,8 +171,13 @@ impl Repository {
 }
 
 impl Check<'_> {
-    fn report(&self, path: &dyn Fn() -> String, error: &Error) {
-        lock(&self.errors).push(format!("{} {error}", path()));
+    fn report(&self, error: impl FnOnce() -> String) {
+        let mut errors = lock(&self.errors);
+        if errors.len() < ERRORS_MAX {
+            errors.push(error());
+        } else {
+            self.untold.fetch_add(1, Ordering::Relaxed);
+        }
     }
 
     fn check_cancel(&self) -> Result<()> {
@@ -169,7 +194,7 @@ impl Check<'_> {
         self.check_cancel()?;
         if depth > TREE_DEPTH_MAX {
             let reason = format!("is nested deeper than {TREE_DEPTH_MAX} folders");
-            self.report(path, &Error::Damaged { object: "tree".into(), reason });
+            self.report(|| format!("{} {}", path(), Error::Damaged { object: "tree".into(), reason }));
             return Ok(());
         }
         if self.is_seen(content) {
@@ -178,7 +203,7 @@ impl Check<'_> {
         let tree = match tree::load(&self.reader, content) {
             Ok(tree) => tree,
             Err(error) => {
-                self.report(path, &error);
+                self.report(|| format!("{} {error}", path()));
                 return Ok(());
             }
         };
@@ -190,7 +215,7 @@ impl Check<'_> {
                 Node::File { content, .. } => {
                     match self.file(content) {
                         Err(Error::Cancelled) => return Err(Error::Cancelled),
-                        Err(error) => self.report(&path, &error),
+                        Err(error) => self.report(|| format!("{} {error}", path())),
                         Ok(()) => {}
                     }
                     Ok(())
@@ -202,21 +227,21 @@ impl Check<'_> {
 
     /// Checks that every chunk of a file is listed, with the length that the file needs.
     fn file(&self, content: &Content) -> Result<()> {
-        if content.level > 0 && self.is_seen(content) {
-            return Ok(());
-        }
-        tree::for_each_part(&self.reader, content, &mut |part| match part {
-            Part::Chunk { id, bytes } => {
-                self.check_cancel()?;
-                let location = self.reader.locate(&id, ChunkKind::Data)?;
-                tree::check_length(&id, u64::from(location.bytes), bytes)
+        let visit = |id: &ShortId, bytes| {
+            self.check_cancel()?;
+            let location = self.reader.locate(id, ChunkKind::Data)?;
+            if let Some(pack) = self.hurt.get(id) {
+                let reason = format!("lies in packs/{pack}, which could not be read there");
+                return Err(Error::Damaged { object: format!("chunk {id}"), reason });
             }
-            Part::Hole { .. } => Ok(()),
-        })
+            tree::check_length(id, u64::from(location.bytes), bytes)
+        };
+        self.pieces.data_bytes(&self.reader, content, &visit).map(drop)
     }
 
-    /// Reads a pack, proves every byte of it, and compares it with what the index says of it.
-    fn pack(&self, id: ObjectId, record: Option<&PackRecord>) -> Result<()> {
+    /// Reads a pack, proves every byte of it, and compares it with what the index says of it. Adds the chunks in it that
+    /// cannot be read to `hurt`.
+    fn pack(&self, id: ObjectId, record: Option<&PackRecord>, hurt: &Mutex<HashMap<ShortId, ObjectId>>) -> Result<()> {
         self.check_cancel()?;
         let name = ObjectName::new(ObjectKind::Pack, id);
         let outcome = self.repo.store.get(&name, PACK_BYTES_MAX).map_err(Error::from).and_then(|bytes| {
@@ -224,15 +249,21 @@ impl Check<'_> {
             self.send(bytes.len() as u64);
             pack::verify(&self.repo.codec, &name, &bytes)
         });
-        match outcome {
-            Ok(footer) => {
-                let short = crate::chunks::shorten(&footer.table);
-                if record.is_some_and(|record| record.table != short) {
-                    let error = Error::damaged_object(&name, "its footer and the index list other chunks");
-                    self.report(&String::new, &error);
+        let outcome = outcome.and_then(|footer| {
+            let short = crate::chunks::shorten(&footer.table);
+            if record.is_none_or(|record| record.table == short) {
+                return Ok(());
+            }
+            Err(Error::damaged_object(&name, "its footer and the index list other chunks"))
+        });
+        if let Err(error) = outcome {
+            self.report(|| error.to_string());
+            for chunk in record.iter().flat_map(|record| &record.table.chunks) {
+                // Read as a restore reads it: a chunk may be whole in a hurt pack, or lie in another pack too.
+                if self.reader.read(&chunk.id, chunk.kind, &mut Vec::new()).is_err() {
+                    lock(hurt).insert(chunk.id, id);
                 }
             }
-            Err(error) => self.report(&String::new, &error),
         }
         Ok(())
     }

@@ -55,6 +55,16 @@ impl Writer {
         self.raw(bytes);
     }
 
+    /// Returns what is in the buffer.
+    pub fn as_slice(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// Removes the first `count` bytes.
+    pub fn remove_front(&mut self, count: usize) {
+        self.bytes.drain(..count);
+    }
+
     /// Returns the buffer.
     pub fn finish(self) -> Vec<u8> {
         self.bytes
@@ -172,6 +182,21 @@ impl<'a> Reader<'a> {
         let start = self.clone();
         let bytes = self.bytes(max, expected)?;
         String::from_utf8(bytes.to_vec()).map_err(|_| start.error(expected, "bytes that are not UTF-8"))
+    }
+
+    /// Checks that the `next` of some names comes after the `last` one, if there was one: so none comes twice.
+    pub fn ascending(
+        &self,
+        last: Option<impl AsRef<[u8]>>,
+        next: impl AsRef<[u8]>,
+        expected: &'static str,
+    ) -> Result<(), FormatError> {
+        match last {
+            Some(last) if last.as_ref() >= next.as_ref() => {
+                Err(self.error(expected, String::from_utf8_lossy(next.as_ref())))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Ends: there must be nothing left.

@@ -81,6 +81,9 @@ fn read_parts(input: &mut Reader<'_>, level: u8, max: usize) -> Result<Vec<Part>
         if run == 0 || bytes == 0 || (!hole && bytes > chunk_max) {
             return Err(start.error("a run of parts of 1 byte to 1 MiB each", format!("{run} parts of {bytes} bytes")));
         }
+        if hole && (level > 0 || run > 1 || matches!(parts.last(), Some(Part::Hole { .. }))) {
+            return Err(start.error("holes on level 0, with chunks between them", format!("{run} of level {level}")));
+        }
         total = bytes
             .checked_mul(run as u64)
             .and_then(|sum| sum.checked_add(total))

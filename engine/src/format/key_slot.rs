@@ -1,6 +1,6 @@
 //! Key slots: the master key wrapped by a password or by the recovery key.
 
-use crate::base::limits::{ARGON2_KIB_MAX, ARGON2_LANES_MAX, ARGON2_PASSES_MAX};
+use crate::base::limits::{ARGON2_KIB_MAX, ARGON2_LANES_MAX, ARGON2_PASSES_MAX, ARGON2_WORK_MAX};
 use crate::error::FormatError;
 use crate::format::codec::{Reader, Writer};
 use crate::format::header::TAG_BYTES;
@@ -93,7 +93,9 @@ impl KeySlot {
                 let argon2 = Argon2Params { memory_kib: input.u32()?, passes: input.u32()?, lanes: input.u32()? };
                 let lanes_fit = (1..=ARGON2_LANES_MAX).contains(&argon2.lanes);
                 let memory_fits = lanes_fit && (8 * argon2.lanes..=ARGON2_KIB_MAX).contains(&argon2.memory_kib);
-                if !memory_fits || !(1..=ARGON2_PASSES_MAX).contains(&argon2.passes) {
+                let passes_fit = (1..=ARGON2_PASSES_MAX).contains(&argon2.passes);
+                let work = u64::from(argon2.memory_kib) * u64::from(argon2.passes);
+                if !memory_fits || !passes_fit || work > ARGON2_WORK_MAX {
                     return Err(start.error("Argon2 parameters within their limits", format!("{argon2:?}")));
                 }
                 SlotKind::Password { argon2 }

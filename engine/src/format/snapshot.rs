@@ -41,9 +41,9 @@ pub struct SnapshotRecord {
     pub user: String,
     /// The program and version that made it.
     pub program: String,
-    /// The user's words for it, sorted.
+    /// The user's words for it, sorted, none twice.
     pub tags: Vec<String>,
-    /// The absolute paths that were backed up, sorted; for readers their names.
+    /// The absolute paths that were backed up, sorted, none twice; for readers their names.
     pub paths: Vec<Vec<u8>>,
     /// The snapshot that it was compared with.
     pub parent: Option<ObjectId>,
@@ -96,10 +96,21 @@ impl SnapshotRecord {
         let mut text = || input.string(TEXT_MAX, "a text of at most 4096 bytes");
         let (host, user, program) = (text()?, text()?, text()?);
         let count = input.length(LIST_MAX, "at most 65,536 tags")?;
-        let tags = (0..count).map(|_| input.string(TEXT_MAX, "a tag")).collect::<Result<_, _>>()?;
+        let mut tags: Vec<String> = Vec::new();
+        for _ in 0..count {
+            let start = input.clone();
+            let tag = input.string(TEXT_MAX, "a tag")?;
+            start.ascending(tags.last(), &tag, "tags in ascending order")?;
+            tags.push(tag);
+        }
         let count = input.length(LIST_MAX, "at most 65,536 paths")?;
-        let path = |_| Ok(input.bytes(SYMLINK_BYTES_MAX, "a path of at most 64 KiB")?.to_vec());
-        let paths = (0..count).map(path).collect::<Result<_, FormatError>>()?;
+        let mut paths: Vec<Vec<u8>> = Vec::new();
+        for _ in 0..count {
+            let start = input.clone();
+            let path = input.bytes(SYMLINK_BYTES_MAX, "a path of at most 64 KiB")?.to_vec();
+            start.ascending(paths.last(), &path, "paths in ascending order")?;
+            paths.push(path);
+        }
         let start = input.clone();
         let parent = match input.u8()? {
             0 => None,

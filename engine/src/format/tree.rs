@@ -161,7 +161,7 @@ const KIND_MASK: u8 = 0x0f;
 
 impl Entry {
     /// Appends the entry's record.
-    fn write(&self, out: &mut Writer) {
+    pub fn write(&self, out: &mut Writer) {
         let meta = &self.metadata;
         out.bytes(&self.name);
         let links = if meta.link_device.is_some() { HAS_LINKS } else { 0 };
@@ -217,7 +217,10 @@ impl Entry {
         let mut xattrs = Vec::new();
         if flags & HAS_XATTRS != 0 {
             for _ in 0..input.length(XATTRS_MAX, "at most 4096 extended attributes")? {
+                let start = input.clone();
                 let name = input.bytes(NAME_BYTES_MAX, "an attribute's name")?.to_vec();
+                let last = xattrs.last().map(|last: &Xattr| &last.name);
+                start.ascending(last, &name, "attributes in ascending order")?;
                 let value = input.bytes(XATTR_VALUE_BYTES_MAX, "an attribute of at most 256 KiB")?.to_vec();
                 xattrs.push(Xattr { name, value });
             }
@@ -271,25 +274,31 @@ fn write_owners(out: &mut Writer, owners: &[OwnerName]) {
 
 fn read_owners(input: &mut Reader<'_>) -> Result<Vec<OwnerName>, FormatError> {
     let count = input.length(TREE_BYTES_MAX, "a count of owners")?;
-    let mut owners = Vec::new();
+    let mut owners: Vec<OwnerName> = Vec::new();
     for _ in 0..count {
+        let start = input.clone();
         let id = input.varint_u32(u32::MAX, "a user or group id")?;
+        if owners.last().is_some_and(|last| last.id >= id) {
+            return Err(start.error("owners in ascending order", id));
+        }
         let name = input.bytes(NAME_BYTES_MAX, "an owner's name")?.to_vec();
         owners.push(OwnerName { id, name });
     }
     Ok(owners)
 }
 
+/// Appends the beginning of a tree; its entries follow, sorted by name.
+pub fn write_head(out: &mut Writer, users: &[OwnerName], groups: &[OwnerName]) {
+    write_owners(out, users);
+    write_owners(out, groups);
+}
+
 impl Tree {
-    /// Returns the encoded tree.
+    /// Returns the encoded tree, for one that is small.
     pub fn encode(&self) -> Vec<u8> {
-        debug_assert!(self.entries.windows(2).all(|pair| pair[0].name < pair[1].name), "entries are sorted by name");
-        let mut out = Writer::with_capacity(64 + self.entries.len() * 96);
-        write_owners(&mut out, &self.users);
-        write_owners(&mut out, &self.groups);
-        for entry in &self.entries {
-            entry.write(&mut out);
-        }
+        let mut out = Writer::default();
+        write_head(&mut out, &self.users, &self.groups);
+        self.entries.iter().for_each(|entry| entry.write(&mut out));
         out.finish()
     }
 
@@ -306,9 +315,7 @@ impl Tree {
         while input.remaining() > 0 {
             let start = input.clone();
             let entry = Entry::read(&mut input)?;
-            if entries.last().is_some_and(|last| last.name >= entry.name) {
-                return Err(start.error("names in ascending order", String::from_utf8_lossy(&entry.name)));
-            }
+            start.ascending(entries.last().map(|last| &last.name), &entry.name, "names in ascending order")?;
             entries.push(entry);
         }
         input.finish()?;

@@ -1,5 +1,6 @@
 //! Rank 7: a repository: create, open, keys.
 
+mod doubt;
 mod keys;
 mod location;
 mod options;
@@ -39,6 +40,8 @@ pub struct Repository {
     pub(crate) config: Config,
     pub(crate) access: Access,
     pub(crate) memory_bytes: usize,
+    /// Snapshots from before this time may refer to chunks that were lost since.
+    pub(crate) doubtful_before: Timestamp,
     /// Device and inode of the repository and the cache, which a backup leaves out.
     pub(crate) own_files: Vec<(u64, u64)>,
 }
@@ -204,11 +207,12 @@ impl Repository {
     ) -> Result<Self> {
         let folder = options.cache_dir.as_ref().map(|dir| dir.join(codec.repository.to_string()));
         let catalog = Catalog::open(folder.as_deref(), &codec.repository, options.catalog_cache_bytes())?;
-        load_catalog(store.as_ref(), &codec, &catalog)?;
+        let is_anew = load_catalog(store.as_ref(), &codec, &catalog)?;
+        let doubtful_before = doubt::doubtful_before(folder.as_deref(), is_anew);
         let chunker = Arc::new(Chunker::new(config.chunker, codec.keys.gear()));
         let (codec, catalog) = (Arc::new(codec), Arc::new(catalog));
         let (memory_bytes, own_files) = (options.memory_bytes, Vec::new());
-        Ok(Self { store, codec, catalog, chunker, master, config, access, memory_bytes, own_files })
+        Ok(Self { store, codec, catalog, chunker, master, config, access, memory_bytes, doubtful_before, own_files })
     }
 
     /// Returns the repository's random id, the same for its whole life.
@@ -279,7 +283,8 @@ impl Repository {
 }
 
 /// Brings a catalog in line with the store: an entry counts only while its index object is in the store's list now.
-pub(crate) fn load_catalog(store: &dyn Store, codec: &Codec, catalog: &Catalog) -> Result<()> {
+/// Returns whether it was begun anew.
+fn load_catalog(store: &dyn Store, codec: &Codec, catalog: &Catalog) -> Result<bool> {
     let listed: Vec<ObjectId> = store.list(ObjectKind::Index)?.into_iter().map(|(id, _)| id).collect();
     let mut known = catalog.index_objects()?;
     known.sort_unstable();
@@ -288,6 +293,7 @@ pub(crate) fn load_catalog(store: &dyn Store, codec: &Codec, catalog: &Catalog) 
         catalog.clear()?;
         known.clear();
     }
+    let is_anew = known.is_empty();
     for id in listed {
         if known.binary_search(&id).is_err() {
             match load_index(store, codec, id) {
@@ -299,7 +305,7 @@ pub(crate) fn load_catalog(store: &dyn Store, codec: &Codec, catalog: &Catalog) 
             }
         }
     }
-    Ok(())
+    Ok(is_anew)
 }
 
 /// Reads an index object.

@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::os::unix::fs::FileExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use rayon::prelude::*;
@@ -15,7 +15,8 @@ use crate::format::index::ChunkKind;
 use crate::format::tree::{Entry, Node};
 use crate::restore::options::Overwrite;
 use crate::restore::run::{Place, Restore};
-use crate::restore::target_dir::{LocalOwners, TargetDir, TargetKind, TargetStat};
+use crate::restore::target_dir::{LocalOwners, TargetDir};
+use crate::source::{FileKind, Stat};
 use crate::tree;
 
 /// Files up to this size are written by one thread, in one call if they have no holes.
@@ -35,7 +36,7 @@ struct Run {
 
 impl Restore<'_> {
     /// Returns whether a file that is at the target already stays.
-    pub fn keeps(&self, existing: &TargetStat, entry: &Entry) -> bool {
+    pub fn keeps(&self, existing: &Stat, entry: &Entry) -> bool {
         match self.options.overwrite {
             Overwrite::Never => true,
             Overwrite::Always => false,
@@ -43,9 +44,9 @@ impl Restore<'_> {
                 let bytes = entry.node.content().map_or(0, Content::bytes);
                 let is_file = matches!(entry.node, Node::File { .. });
                 is_file
-                    && existing.kind == TargetKind::File
+                    && existing.kind == FileKind::File
                     && existing.size == bytes
-                    && existing.mtime == entry.metadata.mtime
+                    && existing.metadata.mtime == entry.metadata.mtime
             }
         }
     }
@@ -87,6 +88,7 @@ impl Restore<'_> {
     ) -> Result<()> {
         let path = || place.join(&entry.name);
         let name = entry.name.as_slice();
+        self.check_fits(content, dir, &path)?;
         let apply = |file: &File| {
             for problem in self.applier.new_file(dir, file, &entry.metadata, owners) {
                 self.warn(&path(), problem.to_string());
@@ -119,6 +121,25 @@ impl Restore<'_> {
             self.verify(&dir.open_for_read(name)?, content, &path())?;
         }
         Ok(())
+    }
+
+    /// Refuses a file that the target's file system could not hold if it were empty: a few chunk lists that repeat one
+    /// another can stand for more than all the disks there are, and would fill this one before that shows.
+    fn check_fits(&self, content: &Content, dir: &TargetDir, path: &dyn Fn() -> PathBuf) -> Result<()> {
+        // Without lists there are 16 MiB of data at most.
+        if content.level == 0 {
+            return Ok(());
+        }
+        let Some(disk) = dir.disk_bytes().filter(|&disk| disk < content.bytes()) else { return Ok(()) };
+        let bytes = self.pieces.data_bytes(&self.reader, content, &|_, _| self.check_cancel())?;
+        if bytes <= disk {
+            return Ok(());
+        }
+        let reason = format!(
+            "holds {bytes} bytes of data, more than the {disk} bytes of the target's whole file system; not restored. \
+             Restore it to a larger one"
+        );
+        Err(Error::LimitExceeded { object: path().display().to_string(), reason })
     }
 
     fn special(&self, entry: &Entry, place: &Place<'_>, dir: &TargetDir, owners: &LocalOwners) -> Result<()> {

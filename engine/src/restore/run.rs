@@ -11,7 +11,7 @@ use std::time::Instant;
 use rayon::prelude::*;
 
 use crate::base::limits::TREE_DEPTH_MAX;
-use crate::base::{Event, lock};
+use crate::base::{DirPath, Event, lock};
 use crate::chunks::ChunkReader;
 use crate::error::{Error, Result, StoreErrorKind};
 use crate::format::content::Content;
@@ -20,14 +20,13 @@ use crate::repo::Repository;
 use crate::restore::options::{RestoreOptions, RestoreReport, SnapshotPath};
 use crate::restore::target_dir::{Applier, LocalOwners, TargetDir};
 use crate::source::{Reach, Selection};
-use crate::tree;
+use crate::tree::{self, PieceWalk};
 
 /// A folder at the target that is made when the first thing in it is.
 pub(super) struct Place<'a> {
     above: Option<&'a Place<'a>>,
-    name: &'a [u8],
+    path: DirPath<'a>,
     dir: Mutex<Option<Arc<TargetDir>>>,
-    depth: usize,
 }
 
 impl Place<'_> {
@@ -39,7 +38,7 @@ impl Place<'_> {
         }
         let above = self.above.map(Place::make).transpose()?;
         let above = above.ok_or_else(|| Error::UnsafeTarget { path: "/".into(), reason: "has no folder".into() })?;
-        let made = Arc::new(above.make_dir(self.name)?.0);
+        let made = Arc::new(above.make_dir(self.path.name)?.0);
         Ok(Arc::clone(dir.insert(made)))
     }
 
@@ -50,19 +49,14 @@ impl Place<'_> {
 
     /// Returns the path from the snapshot's root of an entry in this folder.
     pub fn join(&self, name: &[u8]) -> PathBuf {
-        let mut path = match self.above {
-            Some(above) => above.join(self.name),
-            None => PathBuf::from(OsStr::from_bytes(self.name)),
-        };
-        path.push(OsStr::from_bytes(name));
-        path
+        self.path.join(name)
     }
 
     fn names(&self) -> Vec<Vec<u8>> {
         match self.above {
             Some(above) => {
                 let mut names = above.names();
-                names.push(self.name.to_vec());
+                names.push(self.path.name.to_vec());
                 names
             }
             None => Vec::new(),
@@ -88,6 +82,7 @@ pub(super) struct Restore<'a> {
     pub reader: ChunkReader,
     pub applier: Applier,
     pub buffers: Mutex<Vec<Vec<u8>>>,
+    pub pieces: PieceWalk,
     selection: Selection,
     links: Mutex<HashMap<LinkKey, PlaceNames>>,
     later: Mutex<Vec<LaterLink>>,
@@ -117,6 +112,7 @@ impl Repository {
             reader: self.reader(),
             applier: Applier::new(options.numeric_owner),
             buffers: Mutex::default(),
+            pieces: PieceWalk::default(),
             selection: Selection { include: options.include.clone(), exclude: options.exclude.clone() },
             links: Mutex::default(),
             later: Mutex::default(),
@@ -148,7 +144,7 @@ impl Repository {
             }
             Some(_) => names.iter().fold(Vec::new(), |path, name| [&path, b"/".as_slice(), name].concat()),
         };
-        let root = Place { above: None, name: &prefix, dir: Mutex::new(dir), depth: 0 };
+        let root = Place { above: None, path: DirPath::root(&prefix), dir: Mutex::new(dir) };
         let reach = restore.selection.root();
         let pool = crate::pool::new(options.threads)?;
         pool.install(|| match &chosen {
@@ -216,7 +212,7 @@ impl Restore<'_> {
     /// Restores everything in a tree. `reach`: what the patterns say of the folder itself.
     fn directory(&self, content: &Content, place: &Place<'_>, reach: Reach) -> Result<()> {
         self.check_cancel()?;
-        if place.depth > TREE_DEPTH_MAX {
+        if place.path.depth > TREE_DEPTH_MAX {
             let reason = format!("is nested deeper than {TREE_DEPTH_MAX} folders");
             return Err(Error::Damaged { object: place.join(b"").display().to_string(), reason });
         }
@@ -252,7 +248,7 @@ impl Restore<'_> {
         reach: Reach,
         owners: &LocalOwners,
     ) -> Result<()> {
-        let place = Place { above: Some(above), name: &entry.name, dir: Mutex::default(), depth: above.depth + 1 };
+        let place = Place { above: Some(above), path: above.path.below(&entry.name), dir: Mutex::default() };
         if reach == Reach::Selected {
             self.directories.fetch_add(1, Ordering::Relaxed);
             if !self.options.dry_run {
@@ -318,7 +314,9 @@ impl Restore<'_> {
     fn link_in(&self, folder: &TargetDir, first_folder: &TargetDir, link: &LaterLink) -> Result<()> {
         if let Some(existing) = folder.stat(&link.entry.name)? {
             let first = first_folder.stat(&link.first.1)?;
-            let is_linked = first.is_some_and(|first| first.inode == existing.inode && first.device == existing.device);
+            let is_linked = first.is_some_and(|first| {
+                first.metadata.inode == existing.metadata.inode && first.device == existing.device
+            });
             if is_linked || self.keeps(&existing, &link.entry) {
                 self.files_kept.fetch_add(1, Ordering::Relaxed);
                 return Ok(());

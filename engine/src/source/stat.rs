@@ -57,8 +57,6 @@ pub struct Stat {
 }
 
 impl Stat {
-    /// Takes over what the system returned.
-    #[allow(clippy::unnecessary_cast, reason = "the fields have other widths on other processors")]
     /// Returns the state of an open file.
     ///
     /// # Errors
@@ -67,6 +65,7 @@ impl Stat {
         Ok(Self::of(&rustix::fs::fstat(file)?))
     }
 
+    /// Takes over what the system returned.
     #[allow(clippy::unnecessary_cast, reason = "the types of these fields differ from architecture to architecture")]
     pub(crate) fn of(raw: &rustix::fs::Stat) -> Self {
         // Linux has no file of an unknown type; should one appear, it is passed over like a socket.

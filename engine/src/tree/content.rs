@@ -1,6 +1,10 @@
 //! Chunk lists: long content is a list of chunks that is stored in pieces, which are chunks themselves.
 
+use std::collections::HashMap;
+use std::sync::Mutex;
+
 use crate::base::limits::{INLINE_REFS_MAX, LIST_LEVELS_MAX};
+use crate::base::{ShortId, lock};
 use crate::chunks::{ChunkReader, ChunkWriter, Scratch, Sort};
 use crate::error::{Error, Result};
 use crate::format::content::{Content, Part, decode_list, encode_list};
@@ -93,23 +97,27 @@ impl ContentBuilder {
 /// `Missing` or `Damaged`, or what `visit` returned.
 pub fn for_each_part(reader: &ChunkReader, content: &Content, visit: &mut dyn FnMut(Part) -> Result<()>) -> Result<()> {
     debug_assert!(content.level <= LIST_LEVELS_MAX, "the format's reader checks it");
-    walk(reader, content.level, &content.parts, visit)
+    let mut after_hole = false;
+    walk(reader, content.level, &content.parts, &mut |part| {
+        let is_hole = matches!(part, Part::Hole { .. });
+        if is_hole && after_hole {
+            return Err(holes_meet());
+        }
+        after_hole = is_hole;
+        visit(part)
+    })
+}
+
+/// Were holes allowed to meet, a few pieces that list one another would make a walk endless without a byte of data.
+fn holes_meet() -> Error {
+    Error::Damaged { object: "a chunk list".into(), reason: "has two holes that meet".into() }
 }
 
 fn walk(reader: &ChunkReader, level: u8, parts: &[Part], visit: &mut dyn FnMut(Part) -> Result<()>) -> Result<()> {
     for &part in parts {
         match part {
             Part::Chunk { id, bytes } if level > 0 => {
-                let mut piece = Vec::new();
-                reader.read(&id, ChunkKind::List, &mut piece)?;
-                let object = || format!("chunk list {id}");
-                let parts = decode_list(level - 1, &piece).map_err(|error| Error::damaged(object(), &error))?;
-                let listed: u64 = parts.iter().map(Part::bytes).sum();
-                if listed != bytes {
-                    let reason = format!("lists {listed} bytes where its parent names {bytes}");
-                    return Err(Error::Damaged { object: object(), reason });
-                }
-                walk(reader, level - 1, &parts, visit)?;
+                walk(reader, level - 1, &read_piece(reader, level, &id, bytes)?, visit)?;
             }
             _ => visit(part)?,
         }
@@ -117,27 +125,119 @@ fn walk(reader: &ChunkReader, level: u8, parts: &[Part], visit: &mut dyn FnMut(P
     Ok(())
 }
 
-/// Returns the bytes of a content that may have at most `bytes_max`.
+/// Returns the parts of a piece of a chunk list that stands as a part of `level` and of `bytes` bytes.
+fn read_piece(reader: &ChunkReader, level: u8, id: &ShortId, bytes: u64) -> Result<Vec<Part>> {
+    let mut piece = Vec::new();
+    reader.read(id, ChunkKind::List, &mut piece)?;
+    let object = || format!("chunk list {id}");
+    let parts = decode_list(level - 1, &piece).map_err(|error| Error::damaged(object(), &error))?;
+    let listed: u64 = parts.iter().map(Part::bytes).sum();
+    if listed == bytes {
+        return Ok(parts);
+    }
+    let reason = format!("lists {listed} bytes where its parent names {bytes}");
+    Err(Error::Damaged { object: object(), reason })
+}
+
+/// What a part stands for.
+#[derive(Clone, Copy)]
+struct Stretch {
+    data_bytes: u64,
+    begins_with_hole: bool,
+    ends_with_hole: bool,
+}
+
+/// Walks many contents and each piece of their chunk lists once, since six levels of lists that repeat one piece stand
+/// for more chunks than anyone can visit. So a walk takes as long as what is stored, not as what it stands for.
+#[derive(Default)]
+pub struct PieceWalk {
+    /// The pieces in which all was well, by id, level and bytes. There are at most as many as list chunks: a chunk is a
+    /// good piece on one level and of one length only.
+    known: Mutex<HashMap<(ShortId, u8, u64), Stretch>>,
+}
+
+impl PieceWalk {
+    /// Calls `visit` with id and length of each chunk of a content, but not again for pieces in which all was well
+    /// before. Returns how many bytes of the content are not holes.
+    ///
+    /// # Errors
+    /// `Missing` or `Damaged`, or what `visit` returned.
+    pub fn data_bytes(
+        &self,
+        reader: &ChunkReader,
+        content: &Content,
+        visit: &dyn Fn(&ShortId, u64) -> Result<()>,
+    ) -> Result<u64> {
+        Ok(self.parts(reader, content.level, &content.parts, visit)?.data_bytes)
+    }
+
+    fn parts(
+        &self,
+        reader: &ChunkReader,
+        level: u8,
+        parts: &[Part],
+        visit: &dyn Fn(&ShortId, u64) -> Result<()>,
+    ) -> Result<Stretch> {
+        let mut all: Option<Stretch> = None;
+        for part in parts {
+            let next = match part {
+                Part::Hole { .. } => Stretch { data_bytes: 0, begins_with_hole: true, ends_with_hole: true },
+                Part::Chunk { id, bytes } if level == 0 => {
+                    visit(id, *bytes)?;
+                    Stretch { data_bytes: *bytes, begins_with_hole: false, ends_with_hole: false }
+                }
+                Part::Chunk { id, bytes } => self.piece(reader, level, id, *bytes, visit)?,
+            };
+            if next.begins_with_hole && all.is_some_and(|all| all.ends_with_hole) {
+                return Err(holes_meet());
+            }
+            let before = all.unwrap_or(Stretch { data_bytes: 0, ..next });
+            all = Some(Stretch {
+                data_bytes: before.data_bytes + next.data_bytes,
+                ends_with_hole: next.ends_with_hole,
+                ..before
+            });
+        }
+        Ok(all.unwrap_or(Stretch { data_bytes: 0, begins_with_hole: false, ends_with_hole: false }))
+    }
+
+    fn piece(
+        &self,
+        reader: &ChunkReader,
+        level: u8,
+        id: &ShortId,
+        bytes: u64,
+        visit: &dyn Fn(&ShortId, u64) -> Result<()>,
+    ) -> Result<Stretch> {
+        let key = (*id, level, bytes);
+        let known = lock(&self.known).get(&key).copied();
+        if let Some(known) = known {
+            return Ok(known);
+        }
+        let found = self.parts(reader, level - 1, &read_piece(reader, level, id, bytes)?, visit)?;
+        lock(&self.known).insert(key, found);
+        Ok(found)
+    }
+}
+
+/// Returns the bytes of an encoded tree, which may have at most `bytes_max`.
 ///
 /// # Errors
 /// `Missing` or `Damaged`.
-pub fn read_all(reader: &ChunkReader, content: &Content, kind: ChunkKind, bytes_max: usize) -> Result<Vec<u8>> {
+pub fn read_all(reader: &ChunkReader, content: &Content, bytes_max: usize) -> Result<Vec<u8>> {
     let total = content.bytes();
     if total > bytes_max as u64 {
         let reason = format!("has {total} bytes, more than {bytes_max}");
-        return Err(Error::Damaged { object: format!("a content of {kind:?} chunks"), reason });
+        return Err(Error::Damaged { object: "a tree".into(), reason });
     }
     let mut out = Vec::new();
     for_each_part(reader, content, &mut |part| match part {
         Part::Chunk { id, bytes } => {
             let before = out.len();
-            reader.read(&id, kind, &mut out)?;
+            reader.read(&id, ChunkKind::Tree, &mut out)?;
             check_length(&id, (out.len() - before) as u64, bytes)
         }
-        Part::Hole { bytes } => {
-            out.resize(out.len() + bytes as usize, 0);
-            Ok(())
-        }
+        Part::Hole { .. } => Err(Error::Damaged { object: "a tree".into(), reason: "has holes".into() }),
     })?;
     Ok(out)
 }
@@ -146,7 +246,7 @@ pub fn read_all(reader: &ChunkReader, content: &Content, kind: ChunkKind, bytes_
 ///
 /// # Errors
 /// `Damaged`.
-pub fn check_length(id: &crate::base::ShortId, found: u64, named: u64) -> Result<()> {
+pub fn check_length(id: &ShortId, found: u64, named: u64) -> Result<()> {
     if found == named {
         return Ok(());
     }

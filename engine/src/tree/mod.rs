@@ -1,45 +1,78 @@
 //! Rank 6: directories and chunk lists as chunks.
 
 mod content;
+#[cfg(test)]
+mod tests;
 
-use crate::base::limits::TREE_BYTES_MAX;
+use crate::base::limits::{CHUNK_BYTES_MAX, TREE_BYTES_MAX};
 use crate::chunk::{Chunker, sniff};
 use crate::chunks::{ChunkReader, ChunkWriter, Scratch, Sort};
 use crate::error::{Error, Result};
+use crate::format::codec::Writer;
 use crate::format::content::{Content, Part};
-use crate::format::index::ChunkKind;
-use crate::format::tree::{Entry, Node, Tree};
+use crate::format::tree::{Entry, Node, OwnerName, Tree, write_head};
 
-pub use content::{ContentBuilder, check_length, for_each_part, read_all};
+pub use content::{ContentBuilder, PieceWalk, check_length, for_each_part, read_all};
 
-/// Stores a tree and returns where its bytes are.
+/// A tree is encoded this far ahead of what is cut; at least the longest chunk.
+const AHEAD_BYTES: usize = CHUNK_BYTES_MAX;
+/// What an entry takes, more or less.
+const ENTRY_BYTES: usize = 96;
+
+/// Stores a tree and returns where its bytes are. The entries are sorted by name.
+///
+/// They are encoded and cut little by little, since a large folder's tree in one piece would double what it takes.
 ///
 /// # Errors
-/// `LimitExceeded` beyond 256 MiB; otherwise as [`ChunkWriter::put`].
-pub fn store(writer: &ChunkWriter, scratch: &mut Scratch, chunker: &Chunker, tree: &Tree) -> Result<Content> {
-    let encoded = tree.encode();
-    if encoded.len() > TREE_BYTES_MAX {
-        let reason = format!("{} entries are more than a tree of 256 MiB holds; split the folder", tree.entries.len());
-        return Err(Error::LimitExceeded { object: "a folder".into(), reason });
-    }
+/// `LimitExceeded` beyond 1 GiB; otherwise as [`ChunkWriter::put`].
+pub fn store<'e>(
+    writer: &ChunkWriter,
+    scratch: &mut Scratch,
+    chunker: &Chunker,
+    (users, groups): (&[OwnerName], &[OwnerName]),
+    entries: impl Iterator<Item = &'e Entry>,
+) -> Result<Content> {
     let cutter = chunker.cutter(sniff(&[]));
     let mut builder = ContentBuilder::default();
-    let mut rest = encoded.as_slice();
-    while !rest.is_empty() {
-        let (bytes, after) = rest.split_at(chunker.cut(&cutter, rest));
-        let stored = writer.put(scratch, Sort::Tree, bytes)?;
-        builder.push(writer, scratch, Part::Chunk { id: stored.id, bytes: bytes.len() as u64 })?;
-        rest = after;
+    let room = entries.size_hint().1.map_or(0, |count| count.saturating_mul(ENTRY_BYTES).min(AHEAD_BYTES));
+    let mut encoded = Writer::with_capacity(room);
+    write_head(&mut encoded, users, groups);
+    let mut entries = entries.peekable();
+    let mut stored = 0;
+    loop {
+        while encoded.as_slice().len() < AHEAD_BYTES
+            && let Some(entry) = entries.next()
+        {
+            entry.write(&mut encoded);
+        }
+        let is_end = entries.peek().is_none();
+        let bytes = encoded.as_slice();
+        if stored + bytes.len() > TREE_BYTES_MAX {
+            let reason = "its names and metadata take more than the 1 GiB that one folder may; move some of what is in \
+                          it into other folders";
+            return Err(Error::LimitExceeded { object: "a folder".into(), reason: reason.into() });
+        }
+        let mut at = 0;
+        while at < bytes.len() && (is_end || bytes.len() - at >= cutter.max()) {
+            let len = chunker.cut(&cutter, &bytes[at..]);
+            let chunk = writer.put(scratch, Sort::Tree, &bytes[at..at + len])?;
+            builder.push(writer, scratch, Part::Chunk { id: chunk.id, bytes: len as u64 })?;
+            at += len;
+        }
+        if is_end {
+            return builder.finish(writer, scratch);
+        }
+        encoded.remove_front(at);
+        stored += at;
     }
-    builder.finish(writer, scratch)
 }
 
 /// Reads a tree.
 ///
 /// # Errors
-/// `Missing` or `Damaged`, naming what is hurt; a tree beyond 256 MiB is damaged too.
+/// `Missing` or `Damaged`, naming what is hurt; a tree beyond 1 GiB is damaged too.
 pub fn load(reader: &ChunkReader, content: &Content) -> Result<Tree> {
-    let encoded = read_all(reader, content, ChunkKind::Tree, TREE_BYTES_MAX)?;
+    let encoded = read_all(reader, content, TREE_BYTES_MAX)?;
     Tree::decode(&encoded).map_err(|error| Error::damaged("a tree", &error))
 }
 

@@ -13,83 +13,8 @@ use rustix::io::{Errno, retry_on_intr};
 use super::file_error;
 use super::metadata::Fresh;
 use crate::error::Error;
-use crate::format::tree::{Timestamp, is_valid_name};
-
-/// What is in the way, or not.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum TargetKind {
-    /// A regular file.
-    File,
-    /// A directory.
-    Directory,
-    /// A symbolic link.
-    Symlink,
-    /// A named pipe.
-    Fifo,
-    /// A character device.
-    CharDevice,
-    /// A block device.
-    BlockDevice,
-    /// A socket, or what has no name here.
-    Other,
-}
-
-/// What is known of a file in the target. Symbolic links are not followed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct TargetStat {
-    /// What it is.
-    pub kind: TargetKind,
-    /// Its length in bytes.
-    pub size: u64,
-    /// The space it takes, in blocks of 512 bytes.
-    pub blocks: u64,
-    /// The low 12 bits of its mode.
-    pub mode: u16,
-    /// Its owner.
-    pub uid: u32,
-    /// Its group.
-    pub gid: u32,
-    /// When its content last changed.
-    pub mtime: Timestamp,
-    /// Its inode.
-    pub inode: u64,
-    /// The device it lies on.
-    pub device: u64,
-    /// The device it stands for, if it is one.
-    pub rdev: u64,
-    /// How many names it has.
-    pub links: u64,
-}
-
-impl TargetStat {
-    #[allow(clippy::unnecessary_cast, reason = "the fields have other widths on other processors")]
-    fn of(raw: &rustix::fs::Stat) -> Self {
-        let kind = match FileType::from_raw_mode(raw.st_mode) {
-            FileType::RegularFile => TargetKind::File,
-            FileType::Directory => TargetKind::Directory,
-            FileType::Symlink => TargetKind::Symlink,
-            FileType::Fifo => TargetKind::Fifo,
-            FileType::CharacterDevice => TargetKind::CharDevice,
-            FileType::BlockDevice => TargetKind::BlockDevice,
-            FileType::Socket | FileType::Unknown => TargetKind::Other,
-        };
-        let mtime =
-            Timestamp { seconds: raw.st_mtime as i64, nanos: (raw.st_mtime_nsec as u64).min(999_999_999) as u32 };
-        Self {
-            kind,
-            size: u64::try_from(raw.st_size).unwrap_or(0),
-            blocks: u64::try_from(raw.st_blocks).unwrap_or(0),
-            mode: (raw.st_mode & 0o7777) as u16,
-            uid: raw.st_uid,
-            gid: raw.st_gid,
-            mtime,
-            inode: raw.st_ino as u64,
-            device: raw.st_dev as u64,
-            rdev: raw.st_rdev as u64,
-            links: raw.st_nlink as u64,
-        }
-    }
-}
+use crate::format::tree::is_valid_name;
+use crate::source::{FileKind, Stat};
 
 /// An open directory at or below the target of a restore.
 ///
@@ -160,6 +85,13 @@ impl TargetDir {
         self.fd.as_fd()
     }
 
+    /// Returns how many bytes the file system has that the folder lies in, used and free; `None` if it does not say.
+    pub fn disk_bytes(&self) -> Option<u64> {
+        let system = rustix::fs::fstatvfs(&self.fd).ok()?;
+        let bytes = system.f_blocks.saturating_mul(system.f_frsize);
+        (bytes > 0).then_some(bytes)
+    }
+
     /// Returns the folder's own times, for [`set_times`](Self::set_times).
     ///
     /// # Errors
@@ -194,7 +126,7 @@ impl TargetDir {
             let mut nothing: [u8; 0] = [];
             let has_acl = rustix::fs::fgetxattr(&self.fd, "system.posix_acl_default", &mut nothing).is_ok();
             let stat = rustix::fs::fstat(file).ok().filter(|_| !has_acl)?;
-            Some(Fresh::of(&TargetStat::of(&stat)))
+            Some(Fresh::of(&Stat::of(&stat)))
         })
     }
 
@@ -253,7 +185,7 @@ impl TargetDir {
 
     fn what_is_in_the_way(&self, name: &[u8]) -> &'static str {
         match self.stat(name) {
-            Ok(Some(TargetStat { kind: TargetKind::Symlink, .. })) => {
+            Ok(Some(Stat { kind: FileKind::Symlink, .. })) => {
                 "a symbolic link is where a folder is to be; it was not followed: remove it, or choose an empty target"
             }
             _ => "a file is where a folder is to be: remove it, or choose an empty target",
@@ -264,10 +196,10 @@ impl TargetDir {
     ///
     /// # Errors
     /// [`Error::File`] for what the system refuses.
-    pub fn stat(&self, name: &[u8]) -> Result<Option<TargetStat>, Error> {
+    pub fn stat(&self, name: &[u8]) -> Result<Option<Stat>, Error> {
         self.check(name)?;
         match rustix::fs::statat(&self.fd, name, AtFlags::SYMLINK_NOFOLLOW) {
-            Ok(raw) => Ok(Some(TargetStat::of(&raw))),
+            Ok(raw) => Ok(Some(Stat::of(&raw))),
             Err(Errno::NOENT) => Ok(None),
             Err(error) => Err(self.error(name, "looking at it", error)),
         }

@@ -13,10 +13,10 @@ use rustix::fs::{AtFlags, Gid, Mode, OFlags, Timespec, Timestamps, UTIME_OMIT, U
 use rustix::io::Errno;
 
 use super::TargetDir;
-use super::dir::TargetStat;
 use super::owners::{LocalOwners, OwnerNumbers};
 use crate::error::Error;
 use crate::format::tree::{Metadata, Timestamp, Tree};
+use crate::source::Stat;
 
 /// Something about an entry that is not as it was; the entry itself is restored.
 #[derive(Debug)]
@@ -42,8 +42,8 @@ pub(super) struct Fresh {
 }
 
 impl Fresh {
-    pub(super) fn of(stat: &TargetStat) -> Self {
-        Self { uid: stat.uid, gid: stat.gid, mode: stat.mode }
+    pub(super) fn of(stat: &Stat) -> Self {
+        Self { uid: stat.metadata.uid, gid: stat.metadata.gid, mode: stat.metadata.mode }
     }
 }
 

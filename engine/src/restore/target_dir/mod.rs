@@ -14,7 +14,7 @@ mod root;
 #[cfg(test)]
 mod tests;
 
-pub use dir::{TargetDir, TargetKind, TargetStat};
+pub use dir::TargetDir;
 pub use metadata::Applier;
 pub use owners::LocalOwners;
 

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use super::*;
 use crate::error::Error;
 use crate::format::tree::{Metadata, OwnerName, Timestamp, Tree, Xattr};
+use crate::source::FileKind;
 
 fn is_root() -> bool {
     rustix::process::geteuid().is_root()
@@ -148,7 +149,7 @@ fn a_symbolic_link_in_the_way_is_never_followed() {
     assert!(dir.create_file(b"dangling").unwrap().is_none());
     assert!(is_unsafe(dir.open_for_read(b"file")).contains("symbolic link"));
     assert!(!dir.symlink(b"file", b"x").unwrap() && !dir.make_fifo(b"dangling").unwrap());
-    assert_eq!(dir.stat(b"file").unwrap().unwrap().kind, TargetKind::Symlink);
+    assert_eq!(dir.stat(b"file").unwrap().unwrap().kind, FileKind::Symlink);
 
     // Metadata goes to the link, a replacement takes its place, a removal removes it.
     let applier = Applier::new(true);
@@ -190,7 +191,7 @@ fn files_folders_and_links_are_made_once() {
     assert!(is_unsafe(dir.make_dir(name)).contains("a file is where a folder"));
     assert!(sub.link(b"linked", dir, name).unwrap() && !sub.link(b"linked", dir, name).unwrap());
     let (first, second) = (dir.stat(name).unwrap().unwrap(), sub.stat(b"linked").unwrap().unwrap());
-    assert_eq!((first.inode, first.links, first.size), (second.inode, 2, 4));
+    assert_eq!((first.metadata.inode, first.links, first.size), (second.metadata.inode, 2, 4));
     sub.remove_non_dir(b"linked").unwrap();
 
     assert!(dir.symlink(b"link", b"\xffwhere/ever").unwrap());
@@ -245,7 +246,7 @@ fn metadata_is_applied_to_every_kind() {
             assert!(applier.other(dir, b"null", &meta(0o666), &owners, false).unwrap().is_empty());
             assert_applied(&place.path("null"), &meta(0o666));
             let stat = dir.stat(b"null").unwrap().unwrap();
-            assert_eq!((stat.kind, stat.rdev), (TargetKind::CharDevice, rustix::fs::makedev(1, 3)));
+            assert_eq!((stat.kind, stat.rdev), (FileKind::CharDevice, rustix::fs::makedev(1, 3)));
         }
     }
 }
