@@ -53,12 +53,14 @@ pub fn run(folder: &Path) -> Outcome {
     }
     let looked = |path: &Path| Ok(fs::symlink_metadata(path)?.len());
     let read = |path: &Path| BUFFER.with_borrow_mut(|buffer| read(path, buffer));
-    let works: [(&str, &(dyn Fn(&Path) -> io::Result<u64> + Sync)); 2] = [("look at", &looked), ("read", &read)];
-    for (work, visit) in works {
-        let begun = Instant::now();
-        let sum = walk(folder, &visit)?;
-        let seconds = begun.elapsed().as_secs_f64();
-        writeln!(io::stdout(), "{work} {} files, {} bytes: {seconds:.3} s", sum.files, sum.bytes)?;
-    }
+    time("look at", folder, &looked)?;
+    time("read", folder, &read)
+}
+
+fn time(work: &str, folder: &Path, visit: &(impl Fn(&Path) -> io::Result<u64> + Sync)) -> Outcome {
+    let begun = Instant::now();
+    let sum = walk(folder, visit)?;
+    let seconds = begun.elapsed().as_secs_f64();
+    writeln!(io::stdout(), "{work} {} files, {} bytes: {seconds:.3} s", sum.files, sum.bytes)?;
     Ok(())
 }
