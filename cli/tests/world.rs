@@ -150,8 +150,9 @@ impl Ended {
 
 /// Starts a backup that holds the repository until its standard input is closed, and waits until it does.
 pub fn hold(world: &World) -> Child {
-    let mut child =
-        world.daykeep_with_signals("--default-signal=INT", &["backup", "--stdin", "--json"]).spawn_with_input();
+    let mut child = world
+        .daykeep_with_signals("--default-signal=INT,TERM,HUP", &["backup", "--stdin", "--json"])
+        .spawn_with_input();
     wait_for_line(child.stdout.as_mut().unwrap());
     child
 }
