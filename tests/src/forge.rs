@@ -146,7 +146,8 @@ pub fn tree_writer() -> Writer {
 pub fn entry(out: &mut Writer, name: &[u8], kind: u8) {
     out.bytes(name);
     out.u8(kind);
-    out.varint(0o644);
+    // Who is not root must be able to look into a restored folder.
+    out.varint(if kind & 0x0f == 2 { 0o755 } else { 0o644 });
     out.varint(0);
     out.varint(0);
     for _ in 0..2 {
