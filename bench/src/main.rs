@@ -10,6 +10,7 @@
 
 mod curve;
 mod data;
+mod deltas;
 mod floor;
 mod scale;
 
@@ -26,6 +27,10 @@ fn main() -> ExitCode {
     let number = |text: &str| text.replace('_', "").parse::<u64>();
     let outcome: Outcome = match words.as_slice() {
         ["curve", folder] => curve::run(Path::new(folder)),
+        ["deltas", block, depth, bases, level, files @ ..] if !files.is_empty() => {
+            let numbers: Result<Vec<u64>, _> = [block, depth, bases, level].into_iter().map(|text| number(text)).collect();
+            numbers.map_err(Into::into).and_then(|numbers| deltas::run(&numbers, files))
+        }
         ["floor", folder] => floor::run(Path::new(folder)),
         ["scale", gigabytes] => number(gigabytes).map_err(Into::into).and_then(scale::run),
         ["small", folder] => data::small_files(Path::new(folder), 200_000),

@@ -30,6 +30,7 @@ mod chunks;
 mod codec;
 mod compress;
 mod crypt;
+mod delta;
 mod error;
 mod format;
 mod hash;
@@ -81,6 +82,9 @@ pub mod internals {
     }
     pub mod crypt {
         pub use crate::crypt::*;
+    }
+    pub mod delta {
+        pub use crate::delta::*;
     }
     pub mod format {
         pub use crate::format::*;

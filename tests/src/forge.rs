@@ -9,7 +9,9 @@ use daykeep_engine::internals::crypt::{Keys, MasterKey, SlotSecret, make_slot};
 use daykeep_engine::internals::format::codec::Writer;
 use daykeep_engine::internals::format::config::{ChunkerParams, Config};
 use daykeep_engine::internals::format::content::{Content, Part};
-use daykeep_engine::internals::format::index::{ChunkKind, ChunkRecord, Encoding, FrameTable, Index, PackRecord};
+use daykeep_engine::internals::format::index::{
+    ChunkKind, ChunkRecord, DeltaRecord, Encoding, FrameTable, Index, PackRecord,
+};
 use daykeep_engine::internals::hash;
 use daykeep_engine::internals::pack::{Frame, PackBuilder};
 use daykeep_engine::{MemoryStore, ObjectId, ObjectKind, ObjectName, RepositoryId, SnapshotRecord, Store, Timestamp};
@@ -22,7 +24,7 @@ pub struct Forge {
     pub store: Arc<dyn Store>,
     /// What seals it.
     pub codec: Codec,
-    chunks: Vec<(ChunkId, ChunkKind, Vec<u8>)>,
+    chunks: Vec<(ChunkRecord<ChunkId>, Vec<u8>)>,
     objects: u8,
 }
 
@@ -60,10 +62,23 @@ impl Forge {
     /// Adds a chunk, of at most 1 MiB, and returns its id.
     pub fn chunk(&mut self, kind: ChunkKind, bytes: &[u8]) -> ShortId {
         let id = hash::chunk_id(self.codec.keys.ids(kind), bytes);
-        if !self.chunks.iter().any(|(known, ..)| *known == id) {
-            self.chunks.push((id, kind, bytes.to_vec()));
-        }
+        self.add(ChunkRecord { id, kind, bytes: bytes.len() as u32, delta: None }, bytes);
         id.short()
+    }
+
+    /// Adds a data chunk with the id of `target` that is stored as `delta`, whatever that makes, and returns its part.
+    pub fn delta(&mut self, target: &[u8], delta: &[u8], record: DeltaRecord) -> Part {
+        let kind = ChunkKind::Data;
+        let id = hash::chunk_id(self.codec.keys.ids(kind), target);
+        let part = Part::Chunk { id: id.short(), bytes: u64::from(record.bytes) };
+        self.add(ChunkRecord { id, kind, bytes: delta.len() as u32, delta: Some(Box::new(record)) }, delta);
+        part
+    }
+
+    fn add(&mut self, chunk: ChunkRecord<ChunkId>, bytes: &[u8]) {
+        if !self.chunks.iter().any(|(known, _)| known.id == chunk.id) {
+            self.chunks.push((chunk, bytes.to_vec()));
+        }
     }
 
     /// Adds a chunk and returns a part that stands for it.
@@ -98,8 +113,8 @@ impl Forge {
             let id = self.name(ObjectKind::Pack).id;
             let mut builder = PackBuilder::new(&self.codec, id, 2 << 20, Vec::new());
             while let Some((first, after)) = rest.split_first() {
-                let chunk = [(first.0, first.1, first.2.len() as u32)];
-                let frame = Frame { encoding: Encoding::Raw, body: &first.2, chunks: &chunk };
+                let chunks = std::slice::from_ref(&first.0);
+                let frame = Frame { encoding: Encoding::Raw, body: &first.1, chunks };
                 if !builder.fits(&frame) {
                     break;
                 }

@@ -6,13 +6,14 @@ use rayon::prelude::*;
 
 use crate::backup::engine::Engine;
 use crate::backup::file::{Source, Stream, StreamError};
+use crate::backup::resemble::{Resemblance, Seen};
 use crate::base::Event;
 use crate::base::limits::MIB;
 use crate::chunk::cut_all;
 use crate::chunks::{Scratch, Sort};
 use crate::error::Result;
 use crate::format::content::Part;
-use crate::format::tree::Class;
+use crate::tree::Outline;
 
 /// The bytes that one task takes: large chunks are a task each, pages go in neighbourly runs.
 const RUN_BYTES: usize = 256 * 1024;
@@ -27,6 +28,21 @@ impl Batches {
     /// Two batches that take `memory_bytes` together, once they are used.
     pub fn new(memory_bytes: usize) -> Self {
         Self { bytes: (memory_bytes / 2).max(4 * MIB), buffers: Default::default() }
+    }
+}
+
+/// What became of a chunk of a batch.
+enum Looked {
+    Stored(Part),
+    Compared(Seen),
+}
+
+impl Looked {
+    const fn part(&self) -> Part {
+        match self {
+            Self::Stored(part) => *part,
+            Self::Compared(seen) => seen.part,
+        }
     }
 }
 
@@ -59,9 +75,11 @@ impl Engine<'_> {
             let taken = ends.last().copied().unwrap_or(0);
             let carried = filled - taken;
             next[..carried].copy_from_slice(&current[taken..filled]);
-            let class = stream.class;
-            let (parts, read) = rayon::join(
-                || self.put_all(&current[..filled], &ends, class),
+            let sort = Sort::Data(stream.class);
+            let at = stream.bytes;
+            let compared = stream.resemblance.as_deref().map(|resemblance| (resemblance, stream.builder.last()));
+            let (looked, read) = rayon::join(
+                || self.put_all(&current[..filled], &ends, sort, at, compared),
                 || -> io::Result<_> {
                     if is_end {
                         return Ok((0, Vec::new()));
@@ -70,8 +88,14 @@ impl Engine<'_> {
                     Ok((filled, cut(&next[..filled])))
                 },
             );
-            for part in parts?.into_iter().flatten() {
-                stream.builder.push(&self.writer, scratch, part)?;
+            let mut start = 0;
+            for (looked, end) in looked?.into_iter().flatten().zip(&ends) {
+                if let (Looked::Compared(seen), Some(resemblance)) = (&looked, &mut stream.resemblance) {
+                    let at = at + start as u64;
+                    self.note((resemblance, stream.builder.last()), sort, at, seen, &current[start..*end])?;
+                }
+                start = *end;
+                stream.builder.push(&self.writer, scratch, looked.part())?;
             }
             stream.bytes += taken as u64;
             if is_end {
@@ -82,8 +106,15 @@ impl Engine<'_> {
         }
     }
 
-    /// Stores the chunks of a batch and returns their parts in order.
-    fn put_all(&self, batch: &[u8], ends: &[usize], class: Class) -> Result<Vec<Vec<Part>>> {
+    /// Stores the chunks of a batch, or compares them with the last version, and returns their parts in order.
+    fn put_all(
+        &self,
+        batch: &[u8],
+        ends: &[usize],
+        sort: Sort,
+        at: u64,
+        compared: Option<(&Resemblance, &Outline)>,
+    ) -> Result<Vec<Vec<Looked>>> {
         let Some(&taken) = ends.last() else {
             return Ok(Vec::new());
         };
@@ -95,13 +126,23 @@ impl Engine<'_> {
                 let mut start = if index == 0 { 0 } else { ends[index * per_run - 1] };
                 let run_start = start;
                 let mut scratch = self.writer.lend()?;
-                let mut put = |&end: &usize| {
-                    let stored = self.writer.put(&mut scratch, Sort::Data(class), &batch[start..end])?;
-                    let bytes = (end - start) as u64;
+                let first = compared.map_or(0, |(resemblance, _)| resemblance.len()) + index * per_run;
+                let mut put = |(index, &end): (usize, &usize)| {
+                    let chunk = &batch[start..end];
+                    let looked = match compared {
+                        Some(compared) => {
+                            let place = (first + index, at + start as u64);
+                            Looked::Compared(self.look(compared, &mut scratch, sort, place, chunk)?)
+                        }
+                        None => {
+                            let id = self.writer.put(&mut scratch, sort, chunk)?.id;
+                            Looked::Stored(Part::Chunk { id, bytes: chunk.len() as u64 })
+                        }
+                    };
                     start = end;
-                    Ok(Part::Chunk { id: stored.id, bytes })
+                    Ok(looked)
                 };
-                let parts: Result<Vec<Part>> = ends_of_run.iter().map(&mut put).collect();
+                let parts: Result<Vec<Looked>> = ends_of_run.iter().enumerate().map(&mut put).collect();
                 self.writer.give_back(scratch);
                 self.send(&Event::Progress { files: 0, bytes: (start - run_start) as u64 });
                 parts

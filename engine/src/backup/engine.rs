@@ -4,8 +4,8 @@ use std::collections::{BTreeSet, HashMap};
 use std::ffi::CStr;
 use std::io;
 use std::path::PathBuf;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 
 use rayon::prelude::*;
 
@@ -14,6 +14,7 @@ use crate::backup::options::{BackupOptions, Warning};
 pub(super) use crate::base::DirPath;
 use crate::base::limits::TREE_DEPTH_MAX;
 use crate::base::{Event, FileState, ShortId, lock};
+use crate::catalog::SketchStore;
 use crate::chunks::{ChunkReader, ChunkWriter};
 use crate::error::{Error, Result};
 use crate::format::content::Content;
@@ -22,7 +23,7 @@ use crate::format::snapshot::Counts;
 use crate::format::tree::{Class, Entry, Node, OwnerName, Timestamp, Tree};
 use crate::repo::Repository;
 use crate::source::{Dir, FileKind, Owners, Stat, is_cache_dir};
-use crate::tree::{self, PieceWalk};
+use crate::tree::{self, Outline, PieceWalk};
 
 /// What is counted while many threads work.
 #[derive(Default)]
@@ -69,7 +70,9 @@ pub(super) struct Engine<'a> {
     pub repo: &'a Repository,
     pub options: &'a BackupOptions,
     pub writer: ChunkWriter,
-    pub reader: ChunkReader,
+    pub reader: Arc<ChunkReader>,
+    /// Where the looks of large files' chunks are kept; `None` without a cache.
+    pub sketches: Option<SketchStore>,
     pub owners: Owners,
     /// Content of inodes with more than one link: each is read once.
     pub links: Mutex<HashMap<(u64, u64), (Content, Class)>>,
@@ -183,7 +186,7 @@ impl Engine<'_> {
         {
             return Ok(Some(parent.clone()));
         }
-        match self.store_tree(outcomes.iter().filter_map(|(previous, outcome)| outcome.entry(*previous))) {
+        match self.store_tree(outcomes.iter().filter_map(|(previous, outcome)| outcome.entry(*previous)), parent) {
             Err(Error::LimitExceeded { reason, .. }) => {
                 self.warn(path.join(b""), format!("left out with all that is in it: {reason}"));
                 Ok(None)
@@ -193,7 +196,11 @@ impl Engine<'_> {
     }
 
     /// Stores a directory's entries, which are sorted by name.
-    pub fn store_tree<'e>(&self, entries: impl Iterator<Item = &'e Entry> + Clone) -> Result<Content> {
+    pub fn store_tree<'e>(
+        &self,
+        entries: impl Iterator<Item = &'e Entry> + Clone,
+        last: Option<&Content>,
+    ) -> Result<Content> {
         type Name = Option<std::sync::Arc<[u8]>>;
         let owners = |id: fn(&Entry) -> u32, name: &dyn Fn(u32) -> Name| -> Vec<OwnerName> {
             let ids: BTreeSet<u32> = entries.clone().map(id).collect();
@@ -203,7 +210,9 @@ impl Engine<'_> {
         let users = owners(|entry| entry.metadata.uid, &|id| self.owners.user(id));
         let groups = owners(|entry| entry.metadata.gid, &|id| self.owners.group(id));
         let mut scratch = self.writer.lend()?;
-        let content = tree::store(&self.writer, &mut scratch, &self.repo.chunker, (&users, &groups), entries);
+        let last = last.map_or_else(Outline::default, |last| Outline::of(&self.reader, last, usize::MAX));
+        let owners = (users.as_slice(), groups.as_slice());
+        let content = tree::store(&self.writer, &mut scratch, &self.repo.chunker, owners, entries, last);
         self.writer.give_back(scratch);
         content
     }
@@ -225,7 +234,7 @@ impl Engine<'_> {
                 return Ok(Outcome::LeftOut);
             }
             self.check_cancel()?;
-            let entry = self.file(dir, name, path, None)?;
+            let entry = self.file(dir, name, path, None, None)?;
             return Ok(self.outcome(entry, name, path, None));
         }
         let stat = match dir.stat(name) {
@@ -250,7 +259,7 @@ impl Engine<'_> {
         }
         self.check_cancel()?;
         let entry = match stat.kind {
-            FileKind::File => self.file(dir, name, path, Some(&stat))?,
+            FileKind::File => self.file(dir, name, path, Some(&stat), previous)?,
             _ => self.special(dir, name, path, &stat),
         };
         Ok(self.outcome(entry, name, path, previous))
@@ -346,7 +355,7 @@ impl Engine<'_> {
             || (self.options.exclude_caches && is_cache_dir(&child));
         let content = if is_left_empty {
             self.tally.directories.fetch_add(1, Ordering::Relaxed);
-            self.store_tree(std::iter::empty())?
+            self.store_tree(std::iter::empty(), None)?
         } else {
             let previous = previous.and_then(|entry| match &entry.node {
                 Node::Directory { content } => Some(content),

@@ -3,11 +3,14 @@
 use std::ffi::CStr;
 use std::fs::File;
 use std::io::{self, Read};
+use std::os::unix::ffi::OsStringExt;
 use std::os::unix::fs::FileExt;
+use std::path::PathBuf;
 
 use rayon::prelude::*;
 
 use crate::backup::engine::{DirPath, Engine};
+use crate::backup::resemble::Resemblance;
 use crate::base::Event;
 use crate::base::limits::MIB;
 use crate::chunk::{Cutter, SNIFF_BYTES, sniff};
@@ -22,6 +25,8 @@ use crate::tree::ContentBuilder;
 const READ_BYTES: usize = 2 * MIB;
 /// A stream with this much left is worth all cores, if they are free.
 const BATCH_BYTES_MIN: u64 = 8 * MIB as u64;
+/// Files shorter than this are not compared with their last version.
+const COMPARED_BYTES_MIN: u64 = 4096;
 /// How much each core reads at a time.
 const PREAD_BYTES: usize = MIB;
 
@@ -135,11 +140,21 @@ pub(super) struct Stream {
     pub cutter: Option<Cutter>,
     pub class: Class,
     pub bytes: u64,
+    /// What the stream is, for comparing it with its last version: its name and that version's content.
+    pub last: Option<(Vec<u8>, Option<Content>)>,
+    pub resemblance: Option<Box<Resemblance>>,
 }
 
 impl Engine<'_> {
     /// Backs up a regular file; `None` if it cannot be read. `stat` is what it was before, if that was looked at.
-    pub fn file(&self, dir: &Dir, name: &CStr, path: &DirPath<'_>, stat: Option<&Stat>) -> Result<Option<Entry>> {
+    pub fn file(
+        &self,
+        dir: &Dir,
+        name: &CStr,
+        path: &DirPath<'_>,
+        stat: Option<&Stat>,
+        previous: Option<&Entry>,
+    ) -> Result<Option<Entry>> {
         let full_path = || path.join(name.to_bytes());
         let opened = dir.open_file(name).and_then(|(file, before)| Ok((file_xattrs(&file)?, file, before)));
         let (xattrs, file, before) = match opened {
@@ -154,7 +169,7 @@ impl Engine<'_> {
         }
         let (content, class) = match self.linked(&before) {
             Some(known) => known,
-            None => match self.file_content(&file, &before)? {
+            None => match self.file_content(&file, &before, full_path, previous)? {
                 Ok(read) => read,
                 Err(error) => {
                     self.warn_io(full_path(), "read it", &error);
@@ -175,9 +190,21 @@ impl Engine<'_> {
     }
 
     /// Stores a file's bytes. The inner error is the file's, the outer the repository's.
-    fn file_content(&self, file: &File, stat: &Stat) -> Result<io::Result<(Content, Class)>> {
+    fn file_content(
+        &self,
+        file: &File,
+        stat: &Stat,
+        path: impl FnOnce() -> PathBuf,
+        previous: Option<&Entry>,
+    ) -> Result<io::Result<(Content, Class)>> {
         let mut scratch = self.writer.lend()?;
-        let outcome = self.read_extents(file, stat, &mut scratch);
+        let mut stream = Stream::default();
+        // Of a file that fits into one chunk there is nothing to compare.
+        if stat.size >= COMPARED_BYTES_MIN {
+            let content = previous.and_then(|entry| entry.node.content()).cloned();
+            stream.last = Some((path().into_os_string().into_vec(), content));
+        }
+        let outcome = self.read_extents(file, stat, stream, &mut scratch);
         // What the worker has gathered is in the scratch, so it goes back whatever happened.
         self.writer.give_back(scratch);
         match outcome {
@@ -187,8 +214,13 @@ impl Engine<'_> {
         }
     }
 
-    fn read_extents(&self, file: &File, stat: &Stat, scratch: &mut Scratch) -> Result<(Content, Class), StreamError> {
-        let mut stream = Stream::default();
+    fn read_extents(
+        &self,
+        file: &File,
+        stat: &Stat,
+        mut stream: Stream,
+        scratch: &mut Scratch,
+    ) -> Result<(Content, Class), StreamError> {
         if !may_be_sparse(stat) {
             self.stream(&mut FileSource { file, at: 0, end: stat.size }, &mut stream, scratch)?;
         } else {
@@ -198,10 +230,18 @@ impl Engine<'_> {
                 self.stream(&mut FileSource { file, at: extent.offset, end }, &mut stream, scratch)?;
                 if stream.bytes < end {
                     // Cut short meanwhile; what follows is gone.
-                    return Ok((stream.builder.finish(&self.writer, scratch)?, stream.class));
+                    return Ok(self.finish_stream(stream, scratch)?);
                 }
             }
             self.hole(stat.size - stream.bytes, &mut stream, scratch)?;
+        }
+        Ok(self.finish_stream(stream, scratch)?)
+    }
+
+    /// Ends a stream.
+    pub fn finish_stream(&self, stream: Stream, scratch: &mut Scratch) -> Result<(Content, Class)> {
+        if let Some(resemblance) = stream.resemblance {
+            self.finish_resemblance(resemblance, Sort::Data(stream.class))?;
         }
         Ok((stream.builder.finish(&self.writer, scratch)?, stream.class))
     }
@@ -267,9 +307,19 @@ impl Engine<'_> {
                     break;
                 }
                 self.check_cancel()?;
-                let stored = self.writer.put(scratch, Sort::Data(stream.class), &rest[..len])?;
+                let sort = Sort::Data(stream.class);
                 let bytes = len as u64;
-                stream.builder.push(&self.writer, scratch, Part::Chunk { id: stored.id, bytes })?;
+                let part = match &mut stream.resemblance {
+                    Some(resemblance) => {
+                        let (outline, at) = (stream.builder.last(), stream.bytes);
+                        let place = (resemblance.len(), at);
+                        let seen = self.look((resemblance, outline), scratch, sort, place, &rest[..len])?;
+                        self.note((resemblance, outline), sort, at, &seen, &rest[..len])?;
+                        seen.part
+                    }
+                    None => Part::Chunk { id: self.writer.put(scratch, sort, &rest[..len])?.id, bytes },
+                };
+                stream.builder.push(&self.writer, scratch, part)?;
                 stream.bytes += bytes;
                 self.send(&Event::Progress { files: 0, bytes });
                 at += len;
@@ -287,6 +337,12 @@ impl Engine<'_> {
         *stream.cutter.get_or_insert_with(|| {
             let sniffed = sniff(&head[..head.len().min(SNIFF_BYTES)]);
             stream.class = sniffed.class;
+            if let Some((name, content)) = stream.last.take() {
+                if let Some((resemblance, outline)) = self.resemblance(name, content.as_ref(), sniffed.class) {
+                    stream.resemblance = Some(resemblance);
+                    stream.builder = ContentBuilder::after(outline);
+                }
+            }
             self.repo.chunker.cutter(sniffed)
         })
     }

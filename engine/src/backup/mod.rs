@@ -5,6 +5,7 @@ mod engine;
 mod estimate;
 mod file;
 mod options;
+mod resemble;
 mod roots;
 mod run;
 

@@ -57,11 +57,11 @@ impl Engine<'_> {
 
     /// Makes the tree of a folder of which only some entries are backed up.
     fn above(&self, node: &Root, path: &Path, parent: Option<&Content>) -> Result<Content> {
-        let parent = self.parent_tree(parent);
+        let parent_tree = self.parent_tree(parent);
         let mut entries = Vec::new();
         for (name, child) in &node.children {
             let child_path = path.join(OsStr::from_bytes(name));
-            let previous = parent.as_ref().and_then(|tree| find(&tree.entries, name));
+            let previous = parent_tree.as_ref().and_then(|tree| find(&tree.entries, name));
             if child.is_named {
                 match self.named(&child_path, name, previous) {
                     Ok(entry) => entries.extend(entry?),
@@ -82,7 +82,7 @@ impl Engine<'_> {
                 }
             }
         }
-        if entries.is_empty() { Ok(Content::default()) } else { self.store_tree(entries.iter()) }
+        if entries.is_empty() { Ok(Content::default()) } else { self.store_tree(entries.iter(), parent) }
     }
 
     /// Backs up a path that the user named. It may be a link: what it leads to is meant.

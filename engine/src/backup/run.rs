@@ -13,6 +13,7 @@ use crate::backup::file::{ReadSource, Stream, StreamError};
 use crate::backup::options::{BackupOptions, BackupReport, NamedReader};
 use crate::backup::roots::{Root, absolute};
 use crate::base::{Event, FileState, lock};
+use crate::catalog::SketchStore;
 use crate::chunks::{ChunkWriter, WriterOptions};
 use crate::error::{Error, Result};
 use crate::format::content::Content;
@@ -97,11 +98,13 @@ impl Repository {
             dry_run: options.dry_run,
         };
         let (codec, catalog) = (Arc::clone(&self.codec), Arc::clone(&self.catalog));
+        let reader = Arc::new(self.reader());
         let engine = Engine {
             repo: self,
             options,
-            writer: ChunkWriter::new(codec, catalog, Arc::clone(&self.store), writer_options)?,
-            reader: self.reader(),
+            writer: ChunkWriter::new(codec, catalog, Arc::clone(&self.store), Arc::clone(&reader), writer_options)?,
+            reader,
+            sketches: self.cache_dir.as_deref().map(SketchStore::new),
             owners: Owners::default(),
             links: Mutex::default(),
             batches: Mutex::new(Batches::new(self.memory_bytes / 16 * 3)),
@@ -253,12 +256,12 @@ impl Engine<'_> {
         let mut stream = Stream::default();
         let mut scratch = self.writer.lend()?;
         let streamed = self.stream(&mut ReadSource(reader), &mut stream, &mut scratch);
-        let content = streamed.and_then(|()| Ok(stream.builder.finish(&self.writer, &mut scratch)?));
+        let content = streamed.and_then(|()| Ok(self.finish_stream(stream, &mut scratch)?));
         self.writer.give_back(scratch);
         match content {
-            Ok(content) => {
+            Ok((content, class)) => {
                 self.count_stream(path, content.bytes());
-                let node = Node::File { content, class: stream.class };
+                let node = Node::File { content, class };
                 Ok(Some(Entry { name: name.to_vec(), metadata: plain_metadata(0o600), node }))
             }
             Err(StreamError::Engine(error)) => Err(error),
@@ -296,6 +299,6 @@ impl Engine<'_> {
             entries.push(Entry { name, metadata: plain_metadata(0o700), node: Node::Directory { content } });
         }
         entries.sort_unstable_by(|a, b| a.name.cmp(&b.name));
-        if entries.is_empty() { Ok(Content::default()) } else { self.store_tree(entries.iter()) }
+        if entries.is_empty() { Ok(Content::default()) } else { self.store_tree(entries.iter(), None) }
     }
 }

@@ -2,10 +2,10 @@
 //! change of [`FORMAT`](super::file::FORMAT).
 
 use crate::base::{ObjectId, RepositoryId};
-use crate::format::index::{ChunkKind, ChunkLocation, Encoding, FrameLocation};
+use crate::format::index::{ChunkKind, ChunkLocation, Encoding, FrameLocation, Reach};
 
 /// The length of an entry.
-pub(super) const ENTRY_BYTES: usize = 26;
+pub(super) const ENTRY_BYTES: usize = 32;
 /// The length of the record that says whose catalog this is.
 pub(super) const META_BYTES: usize = 4 + RepositoryId::LEN;
 
@@ -19,8 +19,11 @@ pub(super) fn encode(pack: u32, location: &ChunkLocation) -> [u8; ENTRY_BYTES] {
     entry[12..16].copy_from_slice(&frame.plain_bytes.to_le_bytes());
     entry[16..20].copy_from_slice(&location.offset.to_le_bytes());
     entry[20..24].copy_from_slice(&location.bytes.to_le_bytes());
-    entry[24] = frame.encoding.code();
-    entry[25] = location.kind.code();
+    entry[24..28].copy_from_slice(&location.stored_bytes.to_le_bytes());
+    entry[28] = frame.encoding.code();
+    entry[29] = location.kind.code();
+    entry[30] = location.reach.depth;
+    entry[31] = location.reach.closure;
     entry
 }
 
@@ -36,9 +39,16 @@ pub(super) fn decode(entry: &[u8; ENTRY_BYTES], packs: &[ObjectId]) -> Option<Ch
         offset: number(4),
         sealed_bytes: number(8),
         plain_bytes: number(12),
-        encoding: Encoding::from_code(entry[24])?,
+        encoding: Encoding::from_code(entry[28])?,
     };
-    Some(ChunkLocation { frame, offset: number(16), bytes: number(20), kind: ChunkKind::from_code(entry[25])? })
+    Some(ChunkLocation {
+        frame,
+        offset: number(16),
+        stored_bytes: number(24),
+        bytes: number(20),
+        kind: ChunkKind::from_code(entry[29])?,
+        reach: Reach { depth: entry[30], closure: entry[31] },
+    })
 }
 
 /// Encodes whose catalog it is and how its records are laid out.
@@ -60,11 +70,13 @@ mod tests {
         let packs = [ObjectId::from_bytes([7; 32]), ObjectId::from_bytes([9; 32])];
         let frame =
             FrameLocation { pack: packs[1], offset: 1, sealed_bytes: 2, plain_bytes: 3, encoding: Encoding::Zstd };
-        let location = ChunkLocation { frame, offset: u32::MAX, bytes: 5, kind: ChunkKind::List };
+        let reach = Reach { depth: 6, closure: 7 };
+        let kind = ChunkKind::List;
+        let location = ChunkLocation { frame, offset: u32::MAX, stored_bytes: 4, bytes: 5, kind, reach };
         let entry = encode(1, &location);
         assert_eq!(decode(&entry, &packs).unwrap(), location);
         assert_eq!(decode(&entry, &packs[..1]), None, "the pack is unknown");
-        for at in [24, 25] {
+        for at in [28, 29] {
             let mut unknown = entry;
             unknown[at] = 200;
             assert_eq!(decode(&unknown, &packs), None, "the code at {at} is unknown");

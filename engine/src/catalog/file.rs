@@ -17,14 +17,15 @@ use redb::{
     TableDefinition, WriteTransaction,
 };
 
+use super::CatalogEntry;
 use super::entry::{self, ENTRY_BYTES, META_BYTES};
 use crate::base::guard::{Trouble, drop_guarded, guarded};
 use crate::base::{ObjectId, RepositoryId, ShortId};
 use crate::error::{StoreError, StoreErrorKind};
-use crate::format::index::ChunkLocation;
+use crate::format::index::{BasePrefix, ChunkLocation};
 
 /// Raised whenever a record changes; catalogs of other numbers are begun anew.
-pub(super) const FORMAT: u32 = 1;
+pub(super) const FORMAT: u32 = 2;
 
 const META: TableDefinition<&str, &[u8; META_BYTES]> = TableDefinition::new("meta");
 const META_KEY: &str = "catalog";
@@ -33,6 +34,8 @@ const INDEXES: TableDefinition<&[u8; ObjectId::LEN], u64> = TableDefinition::new
 /// The packs by their number. One that two index objects list may have two numbers.
 const PACKS: TableDefinition<u32, &[u8; ObjectId::LEN]> = TableDefinition::new("packs");
 const CHUNKS: TableDefinition<&[u8; ShortId::LEN], &[u8; ENTRY_BYTES]> = TableDefinition::new("chunks");
+/// The bases of delta chunks, one prefix after the other.
+const BASES: TableDefinition<&[u8; ShortId::LEN], &[u8]> = TableDefinition::new("bases");
 
 /// An open catalog file.
 pub(super) struct CatalogFile {
@@ -52,7 +55,8 @@ pub(super) struct CatalogFile {
 /// What look-ups use, as of the last commit.
 #[derive(Default)]
 struct View {
-    chunks: Option<ReadOnlyTable<&'static [u8; ShortId::LEN], &'static [u8; ENTRY_BYTES]>>,
+    chunks: Option<Chunks>,
+    bases: Option<ReadOnlyTable<&'static [u8; ShortId::LEN], &'static [u8]>>,
     packs: Vec<ObjectId>,
     len: u64,
 }
@@ -102,6 +106,7 @@ impl CatalogFile {
             transaction.open_table(INDEXES)?;
             transaction.open_table(PACKS)?;
             transaction.open_table(CHUNKS)?;
+            transaction.open_table(BASES)?;
             Ok(())
         })?;
         file.load(repository)?;
@@ -158,11 +163,13 @@ impl CatalogFile {
         // Whatever follows: their numbers are taken.
         self.view.write().unwrap_or_else(PoisonError::into_inner).packs.extend(new_packs);
         self.call(|database| {
-            let chunks = database.begin_read()?.open_table(CHUNKS)?;
+            let transaction = database.begin_read()?;
+            let chunks = transaction.open_table(CHUNKS)?;
+            let bases = transaction.open_table(BASES)?;
             let len = chunks.len()?;
             let mut view = self.view.write().unwrap_or_else(PoisonError::into_inner);
             view.len = len;
-            let before = view.chunks.replace(chunks);
+            let before = (view.chunks.replace(chunks), view.bases.replace(bases));
             drop(view);
             drop(before);
             Ok(())
@@ -204,7 +211,7 @@ impl CatalogFile {
     }
 
     /// Adds entries, which are sorted already.
-    pub(super) fn add(&self, index: &ObjectId, entries: &[(ShortId, ChunkLocation)]) -> Result<(), Trouble> {
+    pub(super) fn add(&self, index: &ObjectId, entries: &[CatalogEntry]) -> Result<(), Trouble> {
         let _adding = self.adding.lock().unwrap_or_else(PoisonError::into_inner);
         let first = self.view.read().unwrap_or_else(PoisonError::into_inner).packs.len();
         let mut numbers = HashMap::new();
@@ -212,7 +219,7 @@ impl CatalogFile {
         self.change(|transaction| {
             {
                 let mut chunks = transaction.open_table(CHUNKS)?;
-                for (id, location) in entries {
+                for CatalogEntry { id, location, .. } in entries {
                     let pack = location.frame.pack;
                     let number = *numbers.entry(pack).or_insert_with(|| {
                         new_packs.push(pack);
@@ -221,6 +228,12 @@ impl CatalogFile {
                     let too_many = |_| redb::Error::Corrupted("it has more packs than there can be".to_owned());
                     let number = u32::try_from(number).map_err(too_many)?;
                     chunks.insert(id.as_bytes(), &entry::encode(number, location))?;
+                }
+            }
+            {
+                let mut bases = transaction.open_table(BASES)?;
+                for entry in entries.iter().filter(|entry| !entry.bases.is_empty()) {
+                    bases.insert(entry.id.as_bytes(), entry.bases.as_flattened())?;
                 }
             }
             {
@@ -233,6 +246,51 @@ impl CatalogFile {
             Ok(())
         })?;
         self.renew_view(new_packs)
+    }
+
+    /// Takes out deltas of which a base is not in, and those that stand on them.
+    pub(super) fn remove_unfounded(&self) -> Result<u64, Trouble> {
+        let mut removed = 0;
+        loop {
+            let unfounded = self.unfounded()?;
+            if unfounded.is_empty() {
+                return Ok(removed);
+            }
+            removed += unfounded.len() as u64;
+            let _adding = self.adding.lock().unwrap_or_else(PoisonError::into_inner);
+            self.change(|transaction| {
+                {
+                    let mut chunks = transaction.open_table(CHUNKS)?;
+                    for id in &unfounded {
+                        chunks.remove(id)?;
+                    }
+                }
+                let mut bases = transaction.open_table(BASES)?;
+                for id in &unfounded {
+                    bases.remove(id)?;
+                }
+                Ok(())
+            })?;
+            self.renew_view(Vec::new())?;
+        }
+    }
+
+    fn unfounded(&self) -> Result<Vec<[u8; ShortId::LEN]>, Trouble> {
+        self.call(|database| {
+            let transaction = database.begin_read()?;
+            let (chunks, bases) = (transaction.open_table(CHUNKS)?, transaction.open_table(BASES)?);
+            let mut unfounded = Vec::new();
+            for record in bases.iter()? {
+                let (id, prefixes) = record?;
+                for prefix in prefixes.value().as_chunks().0 {
+                    if first_with(&chunks, prefix)?.is_none() {
+                        unfounded.push(*id.value());
+                        break;
+                    }
+                }
+            }
+            Ok(unfounded)
+        })
     }
 
     /// Returns whether the file has no name, so that nobody else can open it.
@@ -254,10 +312,46 @@ impl CatalogFile {
         })
     }
 
+    /// Returns a chunk whose id begins with `prefix`.
+    pub(super) fn find_base(&self, prefix: &BasePrefix) -> Result<Option<(ShortId, ChunkLocation)>, Trouble> {
+        let view = self.view.read().unwrap_or_else(PoisonError::into_inner);
+        let Some(chunks) = &view.chunks else { return Ok(None) };
+        self.call(|_| {
+            let Some((id, record)) = first_with(chunks, prefix)? else { return Ok(None) };
+            let unknown = || redb::Error::Corrupted("an entry names no pack of the catalog".to_owned());
+            let location = entry::decode(&record, &view.packs).ok_or_else(unknown)?;
+            Ok(Some((ShortId::from_bytes(id), location)))
+        })
+    }
+
+    /// Returns the bases of a delta chunk; none for any other.
+    pub(super) fn bases(&self, id: &ShortId) -> Result<Vec<BasePrefix>, Trouble> {
+        let view = self.view.read().unwrap_or_else(PoisonError::into_inner);
+        let Some(bases) = &view.bases else { return Ok(Vec::new()) };
+        self.call(|_| {
+            let found = bases.get(id.as_bytes())?;
+            Ok(found.map_or_else(Vec::new, |found| found.value().as_chunks().0.to_vec()))
+        })
+    }
+
     /// Words `trouble` with this catalog.
     pub(super) fn error(&self, doing: &str, trouble: Trouble) -> StoreError {
         error(&self.label, doing, trouble)
     }
+}
+
+type Chunks = ReadOnlyTable<&'static [u8; ShortId::LEN], &'static [u8; ENTRY_BYTES]>;
+
+/// Returns the first entry whose id begins with `prefix`.
+fn first_with(
+    chunks: &Chunks,
+    prefix: &BasePrefix,
+) -> Result<Option<([u8; ShortId::LEN], [u8; ENTRY_BYTES])>, redb::Error> {
+    let (mut first, mut last) = ([0; ShortId::LEN], [0xff; ShortId::LEN]);
+    first[..prefix.len()].copy_from_slice(prefix);
+    last[..prefix.len()].copy_from_slice(prefix);
+    let found = chunks.range::<&[u8; ShortId::LEN]>(&first..=&last)?.next().transpose()?;
+    Ok(found.map(|(id, record)| (*id.value(), *record.value())))
 }
 
 impl Drop for CatalogFile {

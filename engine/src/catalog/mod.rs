@@ -10,14 +10,28 @@ use std::sync::{PoisonError, RwLock, RwLockReadGuard};
 use crate::base::guard::Trouble;
 use crate::base::{ObjectId, RepositoryId, ShortId};
 use crate::error::StoreError;
-use crate::format::index::ChunkLocation;
+use crate::format::index::{BasePrefix, ChunkLocation};
 
 mod entry;
 mod file;
+mod sketches;
 #[cfg(test)]
 mod tests;
 
+pub use sketches::SketchStore;
+
 use file::CatalogFile;
+
+/// What an index object says of one chunk.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CatalogEntry {
+    /// The chunk.
+    pub id: ShortId,
+    /// Where it lies.
+    pub location: ChunkLocation,
+    /// Its bases, if it is a delta.
+    pub bases: Box<[BasePrefix]>,
+}
 
 /// Finds chunks by their ids. All calls may come from many threads at once.
 pub struct Catalog {
@@ -77,9 +91,9 @@ impl Catalog {
     ///
     /// # Errors
     /// `NoSpace` or `Io` if the file cannot be written; `Damaged` if it is hurt. None of the entries is in then.
-    pub fn add(&self, index: &ObjectId, entries: &mut [(ShortId, ChunkLocation)]) -> Result<(), StoreError> {
+    pub fn add(&self, index: &ObjectId, entries: &mut [CatalogEntry]) -> Result<(), StoreError> {
         // As numbers they compare in two instructions.
-        entries.sort_unstable_by_key(|(id, _)| u128::from_be_bytes(*id.as_bytes()));
+        entries.sort_unstable_by_key(|entry| u128::from_be_bytes(*entry.id.as_bytes()));
         let file = self.file();
         file.add(index, entries).map_err(|trouble| file.error("adding entries", trouble))
     }
@@ -96,6 +110,35 @@ impl Catalog {
     pub fn find(&self, id: &ShortId) -> Result<Option<ChunkLocation>, StoreError> {
         let file = self.file();
         file.find(id).map_err(|trouble| file.error("looking up a chunk", trouble))
+    }
+
+    /// Returns the chunk that the base of a delta names by the beginning of its id, and where it lies. Two chunks that
+    /// begin alike are next to impossible; then either is found, and the rebuilt chunk's id shows whether it was it.
+    ///
+    /// # Errors
+    /// `Damaged` or `Io` if the file cannot be read.
+    pub fn find_base(&self, prefix: &BasePrefix) -> Result<Option<(ShortId, ChunkLocation)>, StoreError> {
+        let file = self.file();
+        file.find_base(prefix).map_err(|trouble| file.error("looking up a base", trouble))
+    }
+
+    /// Returns the bases of a delta chunk, in order; none for any other chunk.
+    ///
+    /// # Errors
+    /// `Damaged` or `Io` if the file cannot be read.
+    pub fn bases(&self, id: &ShortId) -> Result<Vec<BasePrefix>, StoreError> {
+        let file = self.file();
+        file.bases(id).map_err(|trouble| file.error("looking up bases", trouble))
+    }
+
+    /// Takes out the deltas of which a base is not in, and all that stand on them: they count as missing, so that a backup
+    /// stores them again. Returns how many there were.
+    ///
+    /// # Errors
+    /// As [`add`](Self::add).
+    pub fn remove_unfounded(&self) -> Result<u64, StoreError> {
+        let file = self.file();
+        file.remove_unfounded().map_err(|trouble| file.error("taking out deltas without a base", trouble))
     }
 
     /// Returns the number of chunks.

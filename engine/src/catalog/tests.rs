@@ -5,7 +5,7 @@ use std::fs;
 use super::*;
 use crate::base::limits::MIB;
 use crate::error::StoreErrorKind;
-use crate::format::index::{ChunkKind, Encoding, FrameLocation};
+use crate::format::index::{ChunkKind, Encoding, FrameLocation, Reach};
 
 const CACHE_BYTES: usize = 4 * MIB;
 const REPOSITORY: RepositoryId = RepositoryId::from_bytes([5; 16]);
@@ -24,11 +24,19 @@ fn chunk(n: u32) -> ShortId {
 fn location(n: u32) -> ChunkLocation {
     let pack = object((n / 1000) as u8);
     let frame = FrameLocation { pack, offset: n, sealed_bytes: n + 1, plain_bytes: n + 2, encoding: Encoding::Zstd };
-    ChunkLocation { frame, offset: 3 * n, bytes: 4 * n, kind: ChunkKind::Tree }
+    let depth = u8::from(!bases(n).is_empty());
+    let reach = Reach { depth, closure: 3 * depth };
+    ChunkLocation { frame, offset: 3 * n, stored_bytes: 5 * n, bytes: 4 * n, kind: ChunkKind::Tree, reach }
 }
 
-fn entries(range: std::ops::Range<u32>) -> Vec<(ShortId, ChunkLocation)> {
-    range.map(|n| (chunk(n), location(n))).collect()
+/// Every third chunk has some.
+fn bases(n: u32) -> Vec<BasePrefix> {
+    let prefix = |n| chunk(n).as_bytes()[..8].try_into().unwrap();
+    if n % 3 == 0 { (n / 2..n / 2 + 2).map(prefix).collect() } else { Vec::new() }
+}
+
+fn entries(range: std::ops::Range<u32>) -> Vec<CatalogEntry> {
+    range.map(|n| CatalogEntry { id: chunk(n), location: location(n), bases: bases(n).into() }).collect()
 }
 
 fn open(dir: &Path) -> Catalog {
@@ -40,8 +48,12 @@ fn assert_has(catalog: &Catalog, range: std::ops::Range<u32>) {
     assert_eq!(catalog.is_empty(), range.is_empty());
     for n in range.clone() {
         assert_eq!(catalog.find(&chunk(n)).unwrap(), Some(location(n)));
+        assert_eq!(catalog.bases(&chunk(n)).unwrap(), bases(n));
+        let prefix = chunk(n).as_bytes()[..8].try_into().unwrap();
+        assert_eq!(catalog.find_base(&prefix).unwrap(), Some((chunk(n), location(n))));
     }
     assert_eq!(catalog.find(&chunk(range.end)).unwrap(), None);
+    assert_eq!(catalog.find_base(&chunk(range.end).as_bytes()[..8].try_into().unwrap()).unwrap(), None);
 }
 
 #[test]

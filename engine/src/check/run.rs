@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use rayon::prelude::*;
 
-use crate::base::limits::{PACK_BYTES_MAX, TREE_DEPTH_MAX};
+use crate::base::limits::{DELTA_DEPTH_MAX, PACK_BYTES_MAX, TREE_DEPTH_MAX};
 use crate::base::{ChunkId, Event, ObjectId, ObjectKind, ObjectName, ShortId, lock};
 use crate::catalog::Catalog;
 use crate::check::options::{CheckOptions, CheckReport};
@@ -61,13 +61,14 @@ impl Repository {
             Arc::clone(&self.store),
             self.memory_bytes / 8,
         );
+        let hurt = self.unfounded(&reader, &listed, &mut report)?;
         let mut check = Check {
             repo: self,
             options,
             reader,
             seen: Mutex::default(),
             pieces: PieceWalk::default(),
-            hurt: HashMap::new(),
+            hurt,
             trees: AtomicU64::new(0),
             bytes_read: AtomicU64::new(0),
             errors: Mutex::default(),
@@ -81,7 +82,7 @@ impl Repository {
             // Packs come first, so that the walk can name the files that need what is hurt in them.
             if options.read_data {
                 let packs: Vec<_> = listed.iter().collect();
-                let hurt = Mutex::default();
+                let hurt = Mutex::new(std::mem::take(&mut check.hurt));
                 packs.par_iter().try_for_each(|(id, record)| check.pack(**id, record.as_ref(), &hurt))?;
                 check.hurt = hurt.into_inner().unwrap_or_else(PoisonError::into_inner);
             }
@@ -168,6 +169,48 @@ impl Repository {
         report.chunks = catalog.chunks()?;
         Ok(packs)
     }
+
+    /// Reports deltas of which a base is not listed, and returns them and all that stand on them, each with its pack.
+    fn unfounded(
+        &self,
+        reader: &ChunkReader,
+        listed: &HashMap<ObjectId, Option<PackRecord>>,
+        report: &mut CheckReport,
+    ) -> Result<HashMap<ShortId, ObjectId>> {
+        let mut hurt = HashMap::new();
+        for depth in 1..=DELTA_DEPTH_MAX {
+            for record in listed.values().flatten() {
+                for chunk in &record.table.chunks {
+                    let Some(delta) = chunk.delta.as_ref().filter(|delta| delta.reach.depth == depth) else { continue };
+                    for base in &delta.bases {
+                        let is_founded = match reader.locate_base(base)? {
+                            Some((_, location)) if location.reach.depth >= depth || location.kind != chunk.kind => {
+                                report.errors.push(format!(
+                                    "packs/{}: chunk {} names a base that cannot be its base",
+                                    record.id, chunk.id
+                                ));
+                                false
+                            }
+                            Some((id, _)) => !hurt.contains_key(&id),
+                            None => {
+                                report.errors.push(format!(
+                                    "packs/{}: chunk {} stands on a chunk that is missing; the files that need it are \
+                                     named below",
+                                    record.id, chunk.id
+                                ));
+                                false
+                            }
+                        };
+                        if !is_founded {
+                            hurt.insert(chunk.id, record.id);
+                            break;
+                        }
+                    }
+                }
+            }
+        }
+        Ok(hurt)
+    }
 }
 
 impl Check<'_> {
@@ -252,7 +295,7 @@ impl Check<'_> {
         let outcome = outcome.and_then(|footer| {
             let short = crate::chunks::shorten(&footer.table);
             if record.is_none_or(|record| record.table == short) {
-                return Ok(());
+                return self.deltas(&name, record, hurt);
             }
             Err(Error::damaged_object(&name, "its footer and the index list other chunks"))
         });
@@ -266,6 +309,32 @@ impl Check<'_> {
             }
         }
         Ok(())
+    }
+
+    /// Rebuilds every delta in a pack that is whole itself.
+    fn deltas(
+        &self,
+        pack: &ObjectName,
+        record: Option<&PackRecord>,
+        hurt: &Mutex<HashMap<ShortId, ObjectId>>,
+    ) -> Result<()> {
+        let mut outcome = Ok(());
+        let mut bytes = Vec::new();
+        for chunk in record.iter().flat_map(|record| &record.table.chunks).filter(|chunk| chunk.delta.is_some()) {
+            self.check_cancel()?;
+            bytes.clear();
+            if lock(hurt).contains_key(&chunk.id) {
+                continue;
+            }
+            if let Err(error) = self.reader.read(&chunk.id, chunk.kind, &mut bytes) {
+                lock(hurt).insert(chunk.id, pack.id);
+                // Where a base is at fault, its own pack is reported.
+                if matches!(&error, Error::Damaged { object, .. } if *object == pack.to_string()) {
+                    outcome = Err(error);
+                }
+            }
+        }
+        outcome
     }
 
     fn send(&self, bytes: u64) {

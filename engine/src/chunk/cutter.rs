@@ -47,6 +47,11 @@ impl Chunker {
         Self { params, gear, gear_shifted }
     }
 
+    /// Returns the gear table.
+    pub const fn gear(&self) -> &[u64; 256] {
+        &self.gear
+    }
+
     /// Returns how a file is cut that begins like `sniffed`.
     pub const fn cutter(&self, sniffed: Sniffed) -> Cutter {
         match sniffed.class {

@@ -8,12 +8,12 @@ use std::time::{Duration, Instant};
 
 use crate::base::limits::{INDEX_FLUSH_BYTES, INDEX_FLUSH_CHUNKS, INDEX_FLUSH_SECONDS};
 use crate::base::{ChunkId, ObjectId, ObjectKind, ObjectName, ShortId, lock};
-use crate::catalog::Catalog;
+use crate::catalog::{Catalog, CatalogEntry};
 use crate::chunks::claims::Claims;
 use crate::codec::Codec;
 use crate::crypt;
 use crate::error::{Error, Result, StoreError, StoreErrorKind};
-use crate::format::index::{ChunkLocation, ChunkRecord, FrameTable, Index, PackRecord};
+use crate::format::index::{ChunkRecord, FrameTable, Index, PackRecord};
 use crate::pack::SealedPack;
 use crate::store::Store;
 
@@ -298,7 +298,7 @@ impl Worker {
             let mut entries = entries_of(&index);
             drop(index);
             self.catalog.add(&id, &mut entries)?;
-            entries.iter().for_each(|(id, _)| claims.release(id));
+            entries.iter().for_each(|entry| claims.release(&entry.id));
         }
         self.pending_bytes = 0;
         self.pending_chunks = 0;
@@ -307,10 +307,13 @@ impl Worker {
 }
 
 /// Returns the catalog entries of an index object.
-pub fn entries_of(index: &Index) -> Vec<(ShortId, ChunkLocation)> {
+pub fn entries_of(index: &Index) -> Vec<CatalogEntry> {
     let mut entries = Vec::with_capacity(index.packs.iter().map(|pack| pack.table.chunks.len()).sum());
     for pack in &index.packs {
-        pack.table.locate(pack.id, |chunk, location| entries.push((chunk.id, location)));
+        pack.table.locate(pack.id, |chunk, location| {
+            let bases = chunk.delta.as_ref().map_or_else(Box::default, |delta| delta.bases.as_slice().into());
+            entries.push(CatalogEntry { id: chunk.id, location, bases });
+        });
     }
     entries
 }

@@ -2,15 +2,15 @@
 
 use crate::base::ChunkId;
 use crate::base::limits::{FRAME_BYTES_TARGET, FRAME_CHUNKS_MAX};
-use crate::format::index::ChunkKind;
+use crate::format::index::ChunkRecord;
 
-/// The plaintext of a frame that is being gathered.
+/// A frame that is being gathered.
 #[derive(Default)]
 pub struct FrameBuffer {
-    /// The chunks' bytes, one after the other.
+    /// The chunks' bytes, or their deltas, one after the other.
     pub plain: Vec<u8>,
-    /// The chunks: id, kind and bytes.
-    pub chunks: Vec<(ChunkId, ChunkKind, u32)>,
+    /// The chunks.
+    pub chunks: Vec<ChunkRecord<ChunkId>>,
 }
 
 impl FrameBuffer {
@@ -20,10 +20,11 @@ impl FrameBuffer {
             && (self.plain.len() + bytes > FRAME_BYTES_TARGET || self.chunks.len() >= FRAME_CHUNKS_MAX)
     }
 
-    /// Adds a chunk.
-    pub fn push(&mut self, id: ChunkId, kind: ChunkKind, bytes: &[u8]) {
+    /// Adds a chunk, whose bytes in the frame are `bytes`.
+    pub fn push(&mut self, chunk: ChunkRecord<ChunkId>, bytes: &[u8]) {
+        debug_assert!(chunk.bytes as usize == bytes.len(), "the record says how many bytes there are");
         self.plain.extend_from_slice(bytes);
-        self.chunks.push((id, kind, bytes.len() as u32));
+        self.chunks.push(chunk);
     }
 
     /// Empties it; the memory stays.

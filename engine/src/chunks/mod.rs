@@ -3,10 +3,12 @@
 mod cache;
 mod claims;
 mod commit;
+mod deltas;
 mod frames;
 mod reader;
 mod writer;
 
 pub use commit::{entries_of, shorten};
+pub use deltas::Taken;
 pub use reader::ChunkReader;
 pub use writer::{ChunkWriter, Scratch, Sort, WriterOptions};

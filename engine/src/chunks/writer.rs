@@ -8,11 +8,12 @@ use crate::base::{ChunkId, ObjectId, ShortId, lock};
 use crate::catalog::Catalog;
 use crate::chunks::commit::{CommitCounts, Committer};
 use crate::chunks::frames::FrameBuffer;
+use crate::chunks::reader::ChunkReader;
 use crate::codec::Codec;
 use crate::compress::{Compressor, looks_compressed_inside, looks_incompressible};
 use crate::crypt;
 use crate::error::{Error, Result, StoreError, StoreErrorKind};
-use crate::format::index::{ChunkKind, Encoding};
+use crate::format::index::{ChunkKind, ChunkRecord, DeltaRecord, Encoding};
 use crate::format::tree::Class;
 use crate::hash;
 use crate::pack::{Frame, PackBuilder};
@@ -46,6 +47,8 @@ pub struct Scratch {
     data: FrameBuffer,
     media: FrameBuffer,
     meta: FrameBuffer,
+    /// Deltas of data; those of trees and lists stand among `meta`'s chunks.
+    deltas: FrameBuffer,
     /// Where the worker may read files into; the writer does not touch it.
     pub buffer: Vec<u8>,
 }
@@ -62,7 +65,7 @@ pub enum Sort {
 }
 
 impl Sort {
-    const fn kind(self) -> ChunkKind {
+    pub(super) const fn kind(self) -> ChunkKind {
         match self {
             Self::Data(_) => ChunkKind::Data,
             Self::Tree => ChunkKind::Tree,
@@ -84,6 +87,7 @@ pub struct Stored {
 pub struct ChunkWriter {
     codec: Arc<Codec>,
     catalog: Arc<Catalog>,
+    pub(super) reader: Arc<ChunkReader>,
     committer: Committer,
     level: i32,
     pack_bytes: usize,
@@ -102,6 +106,7 @@ impl ChunkWriter {
         codec: Arc<Codec>,
         catalog: Arc<Catalog>,
         store: Arc<dyn Store>,
+        reader: Arc<ChunkReader>,
         options: WriterOptions,
     ) -> Result<Self> {
         let slots = options.threads.clamp(1, DATA_SLOTS_MAX);
@@ -111,6 +116,7 @@ impl ChunkWriter {
         Ok(Self {
             codec,
             catalog,
+            reader,
             committer,
             level: options.level,
             pack_bytes,
@@ -132,7 +138,8 @@ impl ChunkWriter {
         let compressor = Compressor::new(self.level).map_err(|error| no_memory("zstd", &error))?;
         let empty = FrameBuffer::default;
         let (compressed, buffer) = (Vec::new(), Vec::new());
-        Ok(Scratch { compressor, compressed, data: empty(), media: empty(), meta: empty(), buffer })
+        let (data, media, meta, deltas) = (empty(), empty(), empty(), empty());
+        Ok(Scratch { compressor, compressed, data, media, meta, deltas, buffer })
     }
 
     /// Takes back what [`lend`](Self::lend) gave.
@@ -146,30 +153,102 @@ impl ChunkWriter {
     /// # Errors
     /// `Cancelled` if the committer failed; [`finish`](Self::finish) says why.
     pub fn put(&self, scratch: &mut Scratch, sort: Sort, bytes: &[u8]) -> Result<Stored> {
-        let kind = sort.kind();
-        let whole_id = hash::chunk_id(self.codec.keys.ids(kind), bytes);
+        let whole_id = self.id(sort, bytes);
         let id = whole_id.short();
+        let is_new = self.claim(id, bytes.len())?;
+        if is_new {
+            self.put_claimed(scratch, sort, whole_id, bytes)?;
+        }
+        Ok(Stored { id, is_new })
+    }
+
+    /// Returns the id that a chunk has.
+    pub fn id(&self, sort: Sort, bytes: &[u8]) -> ChunkId {
+        hash::chunk_id(self.codec.keys.ids(sort.kind()), bytes)
+    }
+
+    /// Returns whether a chunk of `bytes` bytes is new; then the caller has to store it.
+    ///
+    /// # Errors
+    /// The catalog's own.
+    pub fn claim(&self, id: ShortId, bytes: usize) -> Result<bool> {
         if !self.committer.claims().claim(id) {
-            return Ok(Stored { id, is_new: false });
+            return Ok(false);
         }
         // The claim comes first: a chunk leaves the claims only after it has come into the catalog.
         if !self.catalog.is_empty() && self.catalog.find(&id)?.is_some() {
             self.committer.claims().release(&id);
-            return Ok(Stored { id, is_new: false });
+            return Ok(false);
         }
-        self.bytes_new.fetch_add(bytes.len() as u64, Ordering::Relaxed);
+        self.bytes_new.fetch_add(bytes as u64, Ordering::Relaxed);
+        Ok(true)
+    }
+
+    /// Stores a chunk that was claimed, as it is.
+    ///
+    /// # Errors
+    /// As [`put`](Self::put).
+    pub fn put_claimed(&self, scratch: &mut Scratch, sort: Sort, id: ChunkId, bytes: &[u8]) -> Result<()> {
+        let kind = sort.kind();
+        let chunk = ChunkRecord { id, kind, bytes: bytes.len() as u32, delta: None };
         if bytes.len() >= RAW_FRAME_BYTES_MIN && is_kept_raw(sort, bytes) {
-            let chunks = [(whole_id, kind, bytes.len() as u32)];
-            self.append(kind, &Frame { encoding: Encoding::Raw, body: bytes, chunks: &chunks })?;
+            self.append(kind, &Frame { encoding: Encoding::Raw, body: bytes, chunks: &[chunk] })
         } else if bytes.len() >= OWN_FRAME_BYTES_MIN {
-            self.append_compressed(scratch, kind, bytes, &[(whole_id, kind, bytes.len() as u32)])?;
+            self.append_compressed(scratch, kind, bytes, &[chunk])
         } else {
             if gathered(scratch, sort).is_full_for(bytes.len()) {
                 self.flush(scratch, sort)?;
             }
-            gathered(scratch, sort).push(whole_id, kind, bytes);
+            gathered(scratch, sort).push(chunk, bytes);
+            Ok(())
         }
-        Ok(Stored { id, is_new: true })
+    }
+
+    /// Returns how many bytes a chunk takes without any base.
+    pub(super) fn alone_bytes(&self, scratch: &mut Scratch, bytes: &[u8]) -> Result<usize> {
+        let Scratch { compressor, compressed, .. } = scratch;
+        let pays = compressor.compress(bytes, compressed).map_err(|error| no_memory("zstd", &error))?;
+        Ok(if pays { compressed.len() } else { bytes.len() })
+    }
+
+    /// Stores a chunk that was taken as `delta`, which makes it.
+    pub(super) fn put_delta(
+        &self,
+        scratch: &mut Scratch,
+        sort: Sort,
+        id: ChunkId,
+        record: DeltaRecord,
+        delta: &[u8],
+    ) -> Result<()> {
+        let chunk =
+            ChunkRecord { id, kind: sort.kind(), bytes: delta.len() as u32, delta: Some(Box::new(record)) };
+        match sort {
+            Sort::Data(_) => {
+                if scratch.deltas.is_full_for(delta.len()) {
+                    self.flush_deltas(scratch)?;
+                }
+                scratch.deltas.push(chunk, delta);
+            }
+            Sort::Tree | Sort::List => {
+                if scratch.meta.is_full_for(delta.len()) {
+                    self.flush(scratch, sort)?;
+                }
+                scratch.meta.push(chunk, delta);
+            }
+        }
+        Ok(())
+    }
+
+    /// Appends the gathered deltas of data as one frame. They are compressed already.
+    fn flush_deltas(&self, scratch: &mut Scratch) -> Result<()> {
+        let deltas = &mut scratch.deltas;
+        if deltas.chunks.is_empty() {
+            return Ok(());
+        }
+        let frame = Frame { encoding: Encoding::Raw, body: &deltas.plain, chunks: &deltas.chunks };
+        let outcome = self.append(ChunkKind::Data, &frame);
+        deltas.clear();
+        outcome
     }
 
     /// Compresses what was gathered and appends it as one frame.
@@ -188,7 +267,7 @@ impl ChunkWriter {
         scratch: &mut Scratch,
         kind: ChunkKind,
         plain: &[u8],
-        chunks: &[(ChunkId, ChunkKind, u32)],
+        chunks: &[ChunkRecord<ChunkId>],
     ) -> Result<()> {
         let Scratch { compressor, compressed, .. } = scratch;
         let pays = compressor.compress(plain, compressed).map_err(|error| no_memory("zstd", &error))?;
@@ -240,6 +319,7 @@ impl ChunkWriter {
             for sort in [Sort::Data(Class::General), Sort::Data(Class::Media), Sort::Tree] {
                 self.flush(scratch, sort)?;
             }
+            self.flush_deltas(scratch)?;
         }
         for slot in self.data_slots.iter().chain([&self.meta_slot]) {
             if let Some(pack) = lock(slot).take() {
@@ -271,7 +351,7 @@ fn gathered(scratch: &mut Scratch, sort: Sort) -> &mut FrameBuffer {
     }
 }
 
-fn no_memory(object: &str, error: &std::io::Error) -> Error {
+pub(super) fn no_memory(object: &str, error: &std::io::Error) -> Error {
     StoreError::new(StoreErrorKind::Io, object, format!("{error}; close other programs and run the command again"))
         .into()
 }

@@ -1,7 +1,8 @@
 //! What lies where: the records that a pack's footer and the index objects share, and the index object itself.
 
 use crate::base::limits::{
-    BASES_MAX, CHUNK_BYTES_MAX, FRAME_BYTES_MAX, FRAME_CHUNKS_MAX, INDEX_FLUSH_CHUNKS, PACK_BYTES_MAX,
+    BASES_MAX, CHUNK_BYTES_MAX, DELTA_CLOSURE_MAX, DELTA_DEPTH_MAX, FRAME_BYTES_MAX, FRAME_CHUNKS_MAX,
+    INDEX_FLUSH_CHUNKS, PACK_BYTES_MAX,
 };
 use crate::base::{ChunkId, ObjectId, ShortId};
 use crate::error::FormatError;
@@ -85,10 +86,23 @@ pub struct ChunkLocation {
     pub frame: FrameLocation,
     /// At which byte of the frame's plaintext.
     pub offset: u32,
-    /// How many bytes there.
+    /// How many bytes there: those of the chunk, or of the delta that makes it.
+    pub stored_bytes: u32,
+    /// The chunk's length.
     pub bytes: u32,
     /// What it holds.
     pub kind: ChunkKind,
+    /// How it is rebuilt.
+    pub reach: Reach,
+}
+
+/// What a chunk needs to be rebuilt.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Reach {
+    /// How many deltas lie on the longest way down to whole chunks; 0 for a whole chunk.
+    pub depth: u8,
+    /// How many other chunks are needed, at most.
+    pub closure: u8,
 }
 
 /// The id of a chunk as a record holds it: whole in a footer, short in an index object.
@@ -129,11 +143,13 @@ impl RecordId for ShortId {
 /// The first 8 bytes of a base's id; the target's own id proves that the right base was found.
 pub type BasePrefix = [u8; 8];
 
-/// How a delta chunk is rebuilt. Reserved: this version writes none and reads none.
+/// How a delta chunk is rebuilt.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DeltaRecord {
     /// The chunk's length once rebuilt.
     pub bytes: u32,
+    /// What it takes; a reader that trusts no one counts for itself.
+    pub reach: Reach,
     /// Its bases, 1 to 4, in the order in which they form the zstd prefix.
     pub bases: Vec<BasePrefix>,
 }
@@ -197,6 +213,8 @@ impl<I: RecordId> FrameTable<I> {
             out.varint(u64::from(chunk.bytes));
             if let Some(delta) = &chunk.delta {
                 out.varint(u64::from(delta.bytes));
+                out.u8(delta.reach.depth);
+                out.u8(delta.reach.closure);
                 out.varint(delta.bases.len() as u64);
                 delta.bases.iter().for_each(|base| out.raw(base));
             }
@@ -276,7 +294,10 @@ impl<I: RecordId> FrameTable<I> {
             };
             let mut in_frame = 0;
             for chunk in chunks.by_ref().take(frame.chunks as usize) {
-                visit(chunk, ChunkLocation { frame: location, offset: in_frame, bytes: chunk.bytes, kind: chunk.kind });
+                let (bytes, reach) =
+                    chunk.delta.as_ref().map_or((chunk.bytes, Reach::default()), |delta| (delta.bytes, delta.reach));
+                let (offset, stored_bytes, kind) = (in_frame, chunk.bytes, chunk.kind);
+                visit(chunk, ChunkLocation { frame: location, offset, stored_bytes, bytes, kind, reach });
                 in_frame += chunk.bytes;
             }
             offset += frame.sealed_bytes;
@@ -300,12 +321,20 @@ fn read_chunk<I>(input: &mut Reader<'_>, unset: I) -> Result<ChunkRecord<I>, For
     let mut delta = None;
     if code & IS_DELTA != 0 {
         let bytes = input.varint_u32(CHUNK_BYTES_MAX as u32, "a chunk of at most 1 MiB")?;
+        let reach = Reach { depth: input.u8()?, closure: input.u8()? };
         let count = input.length(BASES_MAX, "at most four bases")?;
         if bytes == 0 || count == 0 {
             return Err(start.error("a delta of something, with a base", format!("{bytes} bytes, {count} bases")));
         }
+        // Each delta on the way down needs one more chunk at least, and each base is one.
+        if !(1..=DELTA_DEPTH_MAX).contains(&reach.depth)
+            || !(reach.depth.max(count as u8)..=DELTA_CLOSURE_MAX).contains(&reach.closure)
+        {
+            let found = format!("depth {}, {} chunks, {count} bases", reach.depth, reach.closure);
+            return Err(start.error("a delta within 8 levels that needs at most 31 chunks", found));
+        }
         let bases = (0..count).map(|_| input.array()).collect::<Result<_, _>>()?;
-        delta = Some(Box::new(DeltaRecord { bytes, bases }));
+        delta = Some(Box::new(DeltaRecord { bytes, reach, bases }));
     }
     Ok(ChunkRecord { id: unset, kind, bytes, delta })
 }

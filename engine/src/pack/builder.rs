@@ -6,7 +6,7 @@ use crate::codec::Codec;
 use crate::crypt::{BadSeal, ObjectKey};
 use crate::error::{Error, Result};
 use crate::format::header::{HEADER_BYTES, TAG_BYTES};
-use crate::format::index::{ChunkKind, ChunkRecord, Encoding, FrameRecord, FrameTable};
+use crate::format::index::{BasePrefix, ChunkRecord, Encoding, FrameRecord, FrameTable};
 use crate::format::pack::{Footer, TRAILER_BYTES, Trailer, padme};
 
 /// A frame before sealing.
@@ -15,16 +15,20 @@ pub struct Frame<'a> {
     pub encoding: Encoding,
     /// The encoded bytes.
     pub body: &'a [u8],
-    /// The chunks whose plaintexts, one after the other, the frame holds: id, kind and bytes.
-    pub chunks: &'a [(ChunkId, ChunkKind, u32)],
+    /// The chunks whose plaintexts or deltas, one after the other, the frame holds.
+    pub chunks: &'a [ChunkRecord<ChunkId>],
 }
 
 /// Bytes that a footer takes at most beyond its chunks: counts, padding length, tag and the trailer.
 const FOOTER_OVERHEAD: usize = 64 + 2 * TAG_BYTES + TRAILER_BYTES;
 
-/// Returns how many bytes of a pack `chunks` chunks in one frame take at most beyond the frame's body.
-pub const fn frame_overhead(chunks: usize) -> usize {
-    TAG_BYTES + 1 + 3 + 4 + chunks * (ChunkId::LEN + 1 + 3)
+/// Returns how many bytes of a pack the chunks of one frame take at most beyond the frame's body.
+fn frame_overhead(chunks: &[ChunkRecord<ChunkId>]) -> usize {
+    let delta = |chunk: &ChunkRecord<ChunkId>| {
+        chunk.delta.as_ref().map_or(0, |delta| 3 + 2 + 1 + delta.bases.len() * size_of::<BasePrefix>())
+    };
+    let deltas: usize = chunks.iter().map(delta).sum();
+    TAG_BYTES + 1 + 3 + 4 + chunks.len() * (ChunkId::LEN + 1 + 3) + deltas
 }
 
 /// A pack that is being filled.
@@ -76,7 +80,7 @@ impl PackBuilder {
 
     /// Returns whether `frame` fits.
     pub fn fits(&self, frame: &Frame<'_>) -> bool {
-        self.used + self.overhead + frame.body.len() + frame_overhead(frame.chunks.len()) <= self.bytes_max
+        self.used + self.overhead + frame.body.len() + frame_overhead(frame.chunks) <= self.bytes_max
     }
 
     /// Seals a frame into the pack.
@@ -87,14 +91,13 @@ impl PackBuilder {
         if !self.fits(frame) {
             return Err(Error::damaged_object(&self.name, "a frame was given that does not fit"));
         }
-        let plain_bytes = frame.chunks.iter().map(|chunk| chunk.2).sum();
+        let plain_bytes = frame.chunks.iter().map(|chunk| chunk.bytes).sum();
         let sealed_bytes = (frame.body.len() + TAG_BYTES) as u32;
         self.seal(frame.body, &[])?;
         let chunks = frame.chunks.len() as u32;
         self.table.frames.push(FrameRecord { encoding: frame.encoding, sealed_bytes, plain_bytes, chunks });
-        let records = frame.chunks.iter().map(|&(id, kind, bytes)| ChunkRecord { id, kind, bytes, delta: None });
-        self.table.chunks.extend(records);
-        self.overhead += frame_overhead(frame.chunks.len()) - TAG_BYTES;
+        self.table.chunks.extend_from_slice(frame.chunks);
+        self.overhead += frame_overhead(frame.chunks) - TAG_BYTES;
         Ok(())
     }
 

@@ -6,6 +6,7 @@ mod location;
 mod options;
 
 use std::os::unix::fs::MetadataExt;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -42,6 +43,8 @@ pub struct Repository {
     pub(crate) memory_bytes: usize,
     /// Snapshots from before this time may refer to chunks that were lost since.
     pub(crate) doubtful_before: Timestamp,
+    /// The cache directory's folder for this repository.
+    pub(crate) cache_dir: Option<PathBuf>,
     /// Device and inode of the repository and the cache, which a backup leaves out.
     pub(crate) own_files: Vec<(u64, u64)>,
 }
@@ -212,7 +215,19 @@ impl Repository {
         let chunker = Arc::new(Chunker::new(config.chunker, codec.keys.gear()));
         let (codec, catalog) = (Arc::new(codec), Arc::new(catalog));
         let (memory_bytes, own_files) = (options.memory_bytes, Vec::new());
-        Ok(Self { store, codec, catalog, chunker, master, config, access, memory_bytes, doubtful_before, own_files })
+        Ok(Self {
+            store,
+            codec,
+            catalog,
+            chunker,
+            master,
+            config,
+            access,
+            memory_bytes,
+            doubtful_before,
+            cache_dir: folder,
+            own_files,
+        })
     }
 
     /// Returns the repository's random id, the same for its whole life.
@@ -294,16 +309,20 @@ fn load_catalog(store: &dyn Store, codec: &Codec, catalog: &Catalog) -> Result<b
         known.clear();
     }
     let is_anew = known.is_empty();
+    let mut has_gaps = is_anew;
     for id in listed {
         if known.binary_search(&id).is_err() {
             match load_index(store, codec, id) {
                 Ok(index) => catalog.add(&id, &mut chunks::entries_of(&index))?,
                 // What it lists counts as missing: a restore names the files concerned, a backup stores the chunks
                 // again, and `check` names the object. To refuse the whole repository would help nobody.
-                Err(Error::Damaged { .. }) => {}
+                Err(Error::Damaged { .. }) => has_gaps = true,
                 Err(error) => return Err(error),
             }
         }
+    }
+    if has_gaps {
+        catalog.remove_unfounded()?;
     }
     Ok(is_anew)
 }
@@ -313,13 +332,5 @@ pub(crate) fn load_index(store: &dyn Store, codec: &Codec, id: ObjectId) -> Resu
     let name = ObjectName::new(ObjectKind::Index, id);
     let object = store.get(&name, INDEX_BYTES_MAX)?;
     let payload = codec.open_object(&name, &object, INDEX_PLAIN_BYTES_MAX)?;
-    let index = Index::decode(&payload).map_err(|error| Error::damaged(name, &error))?;
-    let has_delta = index.packs.iter().any(|pack| pack.table.chunks.iter().any(|chunk| chunk.delta.is_some()));
-    if has_delta {
-        return Err(Error::damaged_object(
-            &name,
-            "lists delta chunks, which this version does not read; use a newer one",
-        ));
-    }
-    Ok(index)
+    Index::decode(&payload).map_err(|error| Error::damaged(name, &error))
 }

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Mutex;
 
-use crate::base::limits::{INLINE_REFS_MAX, LIST_LEVELS_MAX};
+use crate::base::limits::{INLINE_REFS_MAX, LIST_ENTRIES_MAX, LIST_LEVELS_MAX};
 use crate::base::{ShortId, lock};
 use crate::chunks::{ChunkReader, ChunkWriter, Scratch, Sort};
 use crate::error::{Error, Result};
@@ -11,21 +11,92 @@ use crate::format::content::{Content, Part, decode_list, encode_list};
 use crate::format::index::ChunkKind;
 
 /// A piece has at least this many parts …
-const PIECE_PARTS_MIN: usize = 32;
+const PIECE_PARTS_MIN: usize = 128;
 /// … at most this many …
-const PIECE_PARTS_MAX: usize = 512;
-/// … and ends after a chunk whose id has these bits zero: one in 128. So an insertion changes one piece or two.
-const PIECE_END_MASK: u16 = 0x7f;
+const PIECE_PARTS_MAX: usize = 2048;
+/// … and ends after a chunk whose id has these bits zero: one in 512. So an insertion changes one piece or two, which are
+/// stored as deltas; smaller pieces would cost more in records of their own than they save.
+const PIECE_END_MASK: u16 = 0x1ff;
 
-const _: () = assert!(PIECE_PARTS_MIN > INLINE_REFS_MAX);
+const _: () = assert!(PIECE_PARTS_MIN > INLINE_REFS_MAX && PIECE_PARTS_MAX <= LIST_ENTRIES_MAX);
 
 /// Collects the parts of one file or tree in order.
 #[derive(Default)]
 pub struct ContentBuilder {
-    levels: Vec<Vec<Part>>,
+    levels: Vec<Level>,
+    last: Outline,
+}
+
+#[derive(Default)]
+struct Level {
+    parts: Vec<Part>,
+    /// How many bytes of the content lie before them.
+    start: u64,
+}
+
+/// Where the chunks and the list pieces of a content lie, level by level: each with the byte at which it ends.
+#[derive(Default)]
+pub struct Outline {
+    levels: Vec<Vec<(u64, ShortId)>>,
+}
+
+impl Outline {
+    /// Reads the lists of `content`, as far as there are at most `chunks_max` chunks; what cannot be read is left out.
+    pub fn of(reader: &ChunkReader, content: &Content, chunks_max: usize) -> Self {
+        let mut outline = Self { levels: vec![Vec::new(); usize::from(content.level) + 1] };
+        // Whatever is wrong with the lists, the worst is that less of the content is found in them.
+        let _ = outline.add(reader, content.level, &content.parts, 0, chunks_max);
+        outline
+    }
+
+    fn add(&mut self, reader: &ChunkReader, level: u8, parts: &[Part], start: u64, chunks_max: usize) -> Result<()> {
+        let mut end = start;
+        for part in parts {
+            let begin = end;
+            end += part.bytes();
+            let Part::Chunk { id, bytes } = part else { continue };
+            if self.levels[0].len() >= chunks_max {
+                break;
+            }
+            self.levels[usize::from(level)].push((end, *id));
+            if level > 0 {
+                self.add(reader, level - 1, &read_piece(reader, level, id, *bytes)?, begin, chunks_max)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Returns the chunk (level 0) or list piece that holds the byte at `at`; past the end, the last.
+    pub fn find(&self, level: usize, at: u64) -> Option<ShortId> {
+        let level = self.levels.get(level)?;
+        let index = level.partition_point(|&(end, _)| end <= at);
+        level.get(index).or(level.last()).map(|&(_, id)| id)
+    }
+
+    /// Returns the chunk that begins where the byte at `at` lies, or `None` past the end.
+    pub fn chunk(&self, at: u64) -> Option<ShortId> {
+        let chunks = self.levels.first()?;
+        let index = chunks.partition_point(|&(end, _)| end <= at);
+        chunks.get(index).map(|&(_, id)| id)
+    }
+
+    /// Returns how many chunks it knows.
+    pub fn chunks(&self) -> usize {
+        self.levels.first().map_or(0, Vec::len)
+    }
 }
 
 impl ContentBuilder {
+    /// Makes a builder for the next version of a content: pieces of its list that changed little are stored as deltas.
+    pub fn after(last: Outline) -> Self {
+        Self { levels: Vec::new(), last }
+    }
+
+    /// Returns the last version's outline.
+    pub const fn last(&self) -> &Outline {
+        &self.last
+    }
+
     /// Adds a part; holes that meet become one.
     ///
     /// # Errors
@@ -35,9 +106,9 @@ impl ContentBuilder {
             return Ok(());
         }
         if self.levels.is_empty() {
-            self.levels.push(Vec::with_capacity(1));
+            self.levels.push(Level { parts: Vec::with_capacity(1), start: 0 });
         }
-        if let (Part::Hole { bytes }, Some(Part::Hole { bytes: last })) = (part, self.levels[0].last_mut()) {
+        if let (Part::Hole { bytes }, Some(Part::Hole { bytes: last })) = (part, self.levels[0].parts.last_mut()) {
             *last += bytes;
             return Ok(());
         }
@@ -46,9 +117,9 @@ impl ContentBuilder {
 
     fn push_at(&mut self, writer: &ChunkWriter, scratch: &mut Scratch, level: usize, part: Part) -> Result<()> {
         if level == self.levels.len() {
-            self.levels.push(Vec::new());
+            self.levels.push(Level::default());
         }
-        let parts = &mut self.levels[level];
+        let parts = &mut self.levels[level].parts;
         parts.push(part);
         let ends = match part {
             Part::Chunk { id, .. } => {
@@ -64,12 +135,15 @@ impl ContentBuilder {
     }
 
     fn close_piece(&mut self, writer: &ChunkWriter, scratch: &mut Scratch, level: usize) -> Result<()> {
-        let parts = std::mem::take(&mut self.levels[level]);
+        let Level { parts, start } = &mut self.levels[level];
+        let parts = std::mem::take(parts);
         if parts.is_empty() {
             return Ok(());
         }
         let bytes = parts.iter().map(Part::bytes).sum();
-        let stored = writer.put(scratch, Sort::List, &encode_list(level as u8, &parts))?;
+        let last = self.last.find(level + 1, *start);
+        *start += bytes;
+        let stored = writer.put_near(scratch, Sort::List, &encode_list(level as u8, &parts), last)?;
         self.push_at(writer, scratch, level + 1, Part::Chunk { id: stored.id, bytes })
     }
 
@@ -81,8 +155,8 @@ impl ContentBuilder {
         let mut level = 0;
         while level < self.levels.len() {
             let is_top = level + 1 == self.levels.len();
-            if is_top && self.levels[level].len() <= INLINE_REFS_MAX {
-                return Ok(Content { level: level as u8, parts: std::mem::take(&mut self.levels[level]) });
+            if is_top && self.levels[level].parts.len() <= INLINE_REFS_MAX {
+                return Ok(Content { level: level as u8, parts: std::mem::take(&mut self.levels[level].parts) });
             }
             self.close_piece(writer, scratch, level)?;
             level += 1;

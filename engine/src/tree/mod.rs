@@ -12,14 +12,15 @@ use crate::format::codec::Writer;
 use crate::format::content::{Content, Part};
 use crate::format::tree::{Entry, Node, OwnerName, Tree, write_head};
 
-pub use content::{ContentBuilder, PieceWalk, check_length, for_each_part, read_all};
+pub use content::{ContentBuilder, Outline, PieceWalk, check_length, for_each_part, read_all};
 
 /// A tree is encoded this far ahead of what is cut; at least the longest chunk.
 const AHEAD_BYTES: usize = CHUNK_BYTES_MAX;
 /// What an entry takes, more or less.
 const ENTRY_BYTES: usize = 96;
 
-/// Stores a tree and returns where its bytes are. The entries are sorted by name.
+/// Stores a tree and returns where its bytes are. The entries are sorted by name; `last` is the outline of the directory's
+/// last tree, whose chunks those of this one may resemble.
 ///
 /// They are encoded and cut little by little, since a large folder's tree in one piece would double what it takes.
 ///
@@ -31,9 +32,10 @@ pub fn store<'e>(
     chunker: &Chunker,
     (users, groups): (&[OwnerName], &[OwnerName]),
     entries: impl Iterator<Item = &'e Entry>,
+    last: Outline,
 ) -> Result<Content> {
     let cutter = chunker.cutter(sniff(&[]));
-    let mut builder = ContentBuilder::default();
+    let mut builder = ContentBuilder::after(last);
     let room = entries.size_hint().1.map_or(0, |count| count.saturating_mul(ENTRY_BYTES).min(AHEAD_BYTES));
     let mut encoded = Writer::with_capacity(room);
     write_head(&mut encoded, users, groups);
@@ -55,7 +57,8 @@ pub fn store<'e>(
         let mut at = 0;
         while at < bytes.len() && (is_end || bytes.len() - at >= cutter.max()) {
             let len = chunker.cut(&cutter, &bytes[at..]);
-            let chunk = writer.put(scratch, Sort::Tree, &bytes[at..at + len])?;
+            let near = builder.last().find(0, (stored + at) as u64);
+            let chunk = writer.put_near(scratch, Sort::Tree, &bytes[at..at + len], near)?;
             builder.push(writer, scratch, Part::Chunk { id: chunk.id, bytes: len as u64 })?;
             at += len;
         }

@@ -16,7 +16,7 @@ use crate::store::MemoryStore;
 /// A repository without anything around it.
 struct Bare {
     writer: ChunkWriter,
-    reader: ChunkReader,
+    reader: Arc<ChunkReader>,
     chunker: Chunker,
 }
 
@@ -28,14 +28,15 @@ impl Bare {
         let catalog = Arc::new(Catalog::open(None, &codec.repository, 4 << 20).unwrap());
         let store = Arc::new(MemoryStore::new());
         let options = WriterOptions { memory_bytes: 32 << 20, threads: 1, level: 1, dry_run };
-        let writer = ChunkWriter::new(Arc::clone(&codec), Arc::clone(&catalog), store.clone(), options).unwrap();
-        Self { writer, reader: ChunkReader::new(codec, catalog, store, 8 << 20), chunker }
+        let reader = Arc::new(ChunkReader::new(codec.clone(), catalog.clone(), store.clone(), 8 << 20));
+        let writer = ChunkWriter::new(codec, catalog, store, reader.clone(), options).unwrap();
+        Self { writer, reader, chunker }
     }
 
     fn store<'e>(&self, entries: impl Iterator<Item = &'e Entry>) -> Result<Content> {
         let users = [OwnerName { id: 0, name: b"root".to_vec() }];
         let mut scratch = self.writer.lend()?;
-        let content = store(&self.writer, &mut scratch, &self.chunker, (&users, &[]), entries);
+        let content = store(&self.writer, &mut scratch, &self.chunker, (&users, &[]), entries, Outline::default());
         self.writer.give_back(scratch);
         content
     }
