@@ -18,13 +18,15 @@ struct Known {
     bytes: Vec<u8>,
     depth: u8,
     closure: HashSet<Id>,
+    bases: Vec<Id>,
 }
 
-const CLOSURE_MAX: usize = 32;
 
 /// Prints, for each version, what is new and what it costs. `numbers`: block, depth, bases, level.
 pub fn run(numbers: &[u64], files: &[&str]) -> Outcome {
     let [block, depth_max, bases_max, level] = [numbers[0] as usize, numbers[1] as usize, numbers[2] as usize, numbers[3] as usize];
+    let env = |name: &str, default: usize| std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(default);
+    let (closure_max, shared_min, frame, frame_level) = (env("CLOSURE", 32), env("SHARED", 1), env("FRAME", 256) * 1024, env("FLEVEL", 1));
     let keys = Keys::new(&MasterKey::from_bytes([7; 32]));
     let gear: &[u64; 256] = &std::array::from_fn(|i| {
         let mut bytes = [0; 8];
@@ -73,21 +75,31 @@ pub fn run(numbers: &[u64], files: &[&str]) -> Outcome {
             let mut bases: Vec<Id> = Vec::new();
             let mut closure: HashSet<Id> = HashSet::new();
             let own = previous.get(*at).map(|(id, _)| *id);
-            let others = candidates.iter().filter(|(_, shared)| *shared >= 1).map(|(old, _)| previous[*old as usize].0);
-            for id in own.into_iter().chain(others) {
+            let others = candidates.iter().filter(|(_, shared)| usize::from(*shared) >= shared_min).map(|(old, _)| previous[*old as usize].0);
+            let mut tried: Vec<Id> = own.into_iter().chain(others).collect();
+            tried.reverse();
+            let mut falls = env("FALLS", 0);
+            while let Some(id) = tried.pop() {
                 if bases.len() == bases_max || bases.contains(&id) {
                     continue;
                 }
                 let base = &known[&id];
                 if usize::from(base.depth) >= depth_max {
+                    if falls > 0 {
+                        falls -= 1;
+                        tried.extend(base.bases.iter().rev());
+                    }
                     continue;
                 }
                 let mut union = closure.clone();
                 union.extend(&base.closure);
                 union.insert(id);
-                if union.len() < CLOSURE_MAX {
+                if union.len() < closure_max {
                     closure = union;
                     bases.push(id);
+                } else if falls > 0 {
+                    falls -= 1;
+                    tried.extend(base.bases.iter().rev());
                 }
             }
             let start = arena.len();
@@ -100,7 +112,7 @@ pub fn run(numbers: &[u64], files: &[&str]) -> Outcome {
         }
         let begun = Instant::now();
         let mut encoder = DeltaEncoder::new(level as i32)?;
-        let (mut deltas, mut delta_bytes, mut base_count) = (0, 0, 0);
+        let (mut deltas, mut delta_bytes, mut base_count, mut closures) = (0, 0, 0, 0);
         let mut whole: Vec<u8> = Vec::new();
         let mut wholes = 0;
         let mut delta = Vec::new();
@@ -108,7 +120,7 @@ pub fn run(numbers: &[u64], files: &[&str]) -> Outcome {
         for (((at, id, _), bases), range) in fresh.iter().zip(&chosen).zip(ranges) {
             let chunk = &bytes[at * block..((at + 1) * block).min(bytes.len())];
             let alone = zstd::bulk::compress(chunk, 1)?.len();
-            let mut entry = Known { bytes: chunk.to_vec(), depth: 0, closure: HashSet::new() };
+            let mut entry = Known { bytes: chunk.to_vec(), depth: 0, closure: HashSet::new(), bases: Vec::new() };
             if !bases.is_empty() {
                 encoder.encode(&arena[range.clone()], chunk, &mut delta)?;
             }
@@ -117,8 +129,10 @@ pub fn run(numbers: &[u64], files: &[&str]) -> Outcome {
                 decode(&arena[range], &delta, &mut back)?;
                 assert_eq!(back, chunk);
                 deltas += 1;
+                closures += closure_of(bases, &known);
                 delta_bytes += delta.len();
                 base_count += bases.len();
+                entry.bases = bases.clone();
                 entry.depth = bases.iter().map(|id| known[id].depth).max().unwrap_or(0) + 1;
                 for id in bases {
                     entry.closure.extend(&known[id].closure);
@@ -133,8 +147,8 @@ pub fn run(numbers: &[u64], files: &[&str]) -> Outcome {
         known.extend(added);
         let encoding = begun.elapsed();
         let mut whole_bytes = 0;
-        for frame in whole.chunks(256 * 1024) {
-            whole_bytes += zstd::bulk::compress(frame, 1)?.len();
+        for frame in whole.chunks(frame) {
+            whole_bytes += zstd::bulk::compress(frame, frame_level as i32)?.len();
         }
         let mut patch = 0;
         if number > 0 {
@@ -155,8 +169,8 @@ pub fn run(numbers: &[u64], files: &[&str]) -> Outcome {
         }
         writeln!(
             out,
-            "{file}: {} blocks, {} new: {deltas} deltas {:.3} MB ({:.2} bases), {wholes} whole {:.3} MB; bodies {:.3} MB; patch {:.3} MB; sketch {:.0?} join {:.0?} encode {:.0?}",
-            parts.len(), fresh.len(), delta_bytes as f64 / 1e6, base_count as f64 / f64::from(deltas.max(1)),
+            "{file}: {} blocks, {} new: {deltas} deltas {:.3} MB ({:.2} bases, closure {:.1}), {wholes} whole {:.3} MB; bodies {:.3} MB; patch {:.3} MB; sketch {:.0?} join {:.0?} encode {:.0?}",
+            parts.len(), fresh.len(), delta_bytes as f64 / 1e6, base_count as f64 / f64::from(deltas.max(1)), closures as f64 / f64::from(deltas.max(1)),
             whole_bytes as f64 / 1e6, (delta_bytes + whole_bytes) as f64 / 1e6, patch as f64 / 1e6, sketching, joining, encoding
         )?;
         previous = parts;
@@ -164,4 +178,12 @@ pub fn run(numbers: &[u64], files: &[&str]) -> Outcome {
     }
     writeln!(out, "later versions: bodies {:.3} MB, patches {:.3} MB", f64::from(sum as u32) / 1e6, sum_patch as f64 / 1e6)?;
     Ok(())
+}
+
+fn closure_of(bases: &[Id], known: &HashMap<Id, Known>) -> usize {
+    let mut all: HashSet<Id> = bases.iter().copied().collect();
+    for id in bases {
+        all.extend(&known[id].closure);
+    }
+    all.len()
 }

@@ -2,9 +2,9 @@
 
 use rayon::prelude::*;
 
-use crate::base::limits::{BASES_MAX, DELTA_CLOSURE_MAX};
+use crate::base::limits::{BASES_MAX, DELTA_DEPTH_MAX, MIB};
 use crate::base::{ChunkId, ShortId};
-use crate::chunks::reader::Base;
+use crate::chunks::graph::{Graph, Opened, Rebuilt};
 use crate::chunks::writer::{ChunkWriter, Scratch, Sort, Stored, no_memory};
 use crate::delta::{self, DeltaEncoder};
 use crate::error::{Error, Result};
@@ -27,34 +27,51 @@ pub struct Taken<'b> {
     pub bases: Vec<ShortId>,
 }
 
-/// The bases that were found for one chunk.
+/// How often, for one chunk, a base that cannot be one is replaced by those that it stands on.
+const FALLS_MAX: usize = 4;
+/// What the frames of bases, and of what these stand on, may take together while a group of chunks is encoded.
+const GRAPH_BYTES_MAX: usize = 32 * MIB;
+
+/// The bases that were chosen for one chunk, the best last, since near matches are the cheapest.
 #[derive(Default)]
 struct Bases {
-    prefix: Vec<u8>,
-    record: Vec<BasePrefix>,
-    depth: u8,
-    needs: Vec<ShortId>,
+    places: Vec<u32>,
+    needs: Vec<u32>,
 }
 
 impl Bases {
-    /// Adds a base unless the chunk would need too many others then.
-    fn add(&mut self, id: &ShortId, base: &Base) {
-        let new: Vec<ShortId> = base.needs.iter().filter(|id| !self.needs.contains(id)).copied().collect();
-        if self.needs.len() + new.len() > usize::from(DELTA_CLOSURE_MAX) {
-            return;
+    /// Chooses among `candidates`, the best first, those that a chunk can stand on together.
+    fn choose(graph: &Graph, candidates: &[u32]) -> Self {
+        let mut bases = Self::default();
+        let mut rest: Vec<u32> = candidates.iter().rev().copied().collect();
+        let mut falls = 0;
+        while let Some(place) = rest.pop() {
+            if bases.places.len() == BASES_MAX {
+                break;
+            }
+            if bases.places.contains(&place) {
+                continue;
+            }
+            if graph.depth(place) < DELTA_DEPTH_MAX && graph.add_needs(place, &mut bases.needs) {
+                bases.places.insert(0, place);
+            } else if falls < FALLS_MAX {
+                // What it stands on is an older version of it, most often.
+                falls += 1;
+                rest.extend_from_slice(graph.bases(place));
+            }
         }
-        self.needs.extend(new);
-        self.depth = self.depth.max(base.depth + 1);
-        let mut prefix = BasePrefix::default();
-        prefix.copy_from_slice(&id.as_bytes()[..size_of::<BasePrefix>()]);
-        // The best comes last, since near matches are the cheapest.
-        self.record.insert(0, prefix);
-        self.prefix.splice(..0, base.bytes.iter().copied());
+        bases
     }
 
-    fn into_record(self, bytes: usize) -> DeltaRecord {
-        let reach = Reach { depth: self.depth, closure: self.needs.len() as u8 };
-        DeltaRecord { bytes: bytes as u32, reach, bases: self.record }
+    fn record(&self, graph: &Graph, bytes: usize) -> DeltaRecord {
+        let depth = self.places.iter().map(|&place| graph.depth(place) + 1).max().unwrap_or(0);
+        let prefix = |&place: &u32| {
+            let mut prefix = BasePrefix::default();
+            prefix.copy_from_slice(&graph.id(place).as_bytes()[..size_of::<BasePrefix>()]);
+            prefix
+        };
+        let reach = Reach { depth, closure: self.needs.len() as u8 };
+        DeltaRecord { bytes: bytes as u32, reach, bases: self.places.iter().map(prefix).collect() }
     }
 }
 
@@ -68,7 +85,13 @@ impl ChunkWriter {
         let stored = Stored { id: id.short(), is_new: self.claim(id.short(), bytes.len())? };
         if stored.is_new {
             let bases = base.filter(|base| *base != stored.id).into_iter().collect();
-            self.put_some(scratch, sort, &[Taken { id, bytes, bases }])?;
+            let chunk = Taken { id, bytes, bases };
+            let mut graph = Graph::default();
+            let bases = self.choose(&mut graph, sort, &chunk)?;
+            // What cannot be read is no base.
+            let opened = self.reader.read_graph(&graph).ok();
+            let known = opened.as_ref().map(|opened| (&graph, opened));
+            self.put_chosen(scratch, sort, &[(&chunk, bases)], known)?;
         }
         Ok(stored)
     }
@@ -78,23 +101,72 @@ impl ChunkWriter {
     /// # Errors
     /// As [`put`](Self::put).
     pub fn put_taken(&self, sort: Sort, chunks: &[Taken<'_>]) -> Result<()> {
-        chunks.par_chunks(CHUNKS_PER_TASK).try_for_each(|chunks| {
-            let mut scratch = self.lend()?;
-            let outcome = self.put_some(&mut scratch, sort, chunks);
-            self.give_back(scratch);
-            outcome
-        })
+        let mut rest = chunks;
+        while !rest.is_empty() {
+            let mut graph = Graph::default();
+            let mut chosen = Vec::new();
+            while let Some((chunk, after)) = rest.split_first()
+                && (chosen.is_empty() || graph.bytes_at_most(GRAPH_BYTES_MAX))
+            {
+                chosen.push((chunk, self.choose(&mut graph, sort, chunk)?));
+                rest = after;
+            }
+            // What cannot be read is no base; all of the group is stored whole then.
+            let opened = match self.reader.read_graph(&graph) {
+                Ok(opened) => Some(opened),
+                Err(Error::Missing { .. } | Error::Damaged { .. } | Error::Store(_)) => None,
+                Err(error) => return Err(error),
+            };
+            let known = opened.as_ref().map(|opened| (&graph, opened));
+            chosen.par_chunks(CHUNKS_PER_TASK).try_for_each(|chosen| {
+                let mut scratch = self.lend()?;
+                let outcome = self.put_chosen(&mut scratch, sort, chosen, known);
+                self.give_back(scratch);
+                outcome
+            })?;
+        }
+        Ok(())
     }
 
-    fn put_some(&self, scratch: &mut Scratch, sort: Sort, chunks: &[Taken<'_>]) -> Result<()> {
-        let found: Vec<Bases> = chunks.iter().map(|chunk| self.bases(sort, chunk)).collect::<Result<_>>()?;
-        let prefixes: Vec<&[u8]> = found.iter().map(|bases| bases.prefix.as_slice()).collect();
+    /// Chooses a chunk's bases. What is not there, or hurt, is no base.
+    fn choose(&self, graph: &mut Graph, sort: Sort, chunk: &Taken<'_>) -> Result<Bases> {
+        let mut candidates = Vec::with_capacity(chunk.bases.len());
+        for id in &chunk.bases {
+            match self.reader.explore(graph, id, sort.kind()) {
+                Ok(place) => candidates.push(place),
+                Err(Error::Missing { .. } | Error::Damaged { .. } | Error::Store(_)) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(Bases::choose(graph, &candidates))
+    }
+
+    fn put_chosen(
+        &self,
+        scratch: &mut Scratch,
+        sort: Sort,
+        chosen: &[(&Taken<'_>, Bases)],
+        known: Option<(&Graph, &Opened)>,
+    ) -> Result<()> {
+        let mut rebuilt = Rebuilt::default();
+        let mut wanted: Vec<u32> = chosen.iter().flat_map(|(_, bases)| bases.places.iter().copied()).collect();
+        wanted.sort_unstable();
+        wanted.dedup();
+        let known = known
+            .filter(|(graph, opened)| self.reader.rebuild(graph, opened, &wanted, &mut rebuilt).is_ok());
         let failed = |error: std::io::Error| no_memory("zstd", &error);
+        let prefix = |bases: &Bases| -> Vec<u8> {
+            let slices = |(graph, opened)| -> Vec<&[u8]> {
+                bases.places.iter().map(|&place| rebuilt.get(graph, opened, place)).collect()
+            };
+            known.map_or_else(Vec::new, slices).concat()
+        };
+        let prefixes: Vec<Vec<u8>> = chosen.iter().map(|(_, bases)| prefix(bases)).collect();
         let mut encoder = DeltaEncoder::new(LEVEL).map_err(failed)?;
-        let (mut delta, mut back, mut choices) = (Vec::new(), Vec::new(), Vec::with_capacity(chunks.len()));
-        for (chunk, prefix) in chunks.iter().zip(prefixes) {
+        let (mut delta, mut back) = (Vec::new(), Vec::new());
+        for ((chunk, bases), prefix) in chosen.iter().zip(&prefixes) {
             if prefix.is_empty() {
-                choices.push(None);
+                self.put_claimed(scratch, sort, chunk.id, chunk.bytes)?;
                 continue;
             }
             encoder.encode(prefix, chunk.bytes, &mut delta).map_err(failed)?;
@@ -104,31 +176,14 @@ impl ChunkWriter {
             let pays = (cost < chunk.bytes.len() / 8 || cost < self.alone_bytes(scratch, chunk.bytes)?)
                 && delta::decode(prefix, &delta, &mut back).is_ok()
                 && back == chunk.bytes;
-            choices.push(pays.then(|| delta.clone()));
-        }
-        drop(encoder);
-        for ((chunk, choice), bases) in chunks.iter().zip(choices).zip(found) {
-            match choice {
-                Some(delta) => self.put_delta(scratch, sort, chunk.id, bases.into_record(chunk.bytes.len()), &delta)?,
-                None => self.put_claimed(scratch, sort, chunk.id, chunk.bytes)?,
+            match known {
+                Some((graph, _)) if pays => {
+                    let record = bases.record(graph, chunk.bytes.len());
+                    self.put_delta(scratch, sort, chunk.id, record, &delta)?;
+                }
+                _ => self.put_claimed(scratch, sort, chunk.id, chunk.bytes)?,
             }
         }
         Ok(())
-    }
-
-    /// Reads the bases that a chunk can stand on. What cannot be read is no base; the chunk is stored whole then.
-    fn bases(&self, sort: Sort, chunk: &Taken<'_>) -> Result<Bases> {
-        let mut bases = Bases::default();
-        for id in &chunk.bases {
-            if bases.record.len() == BASES_MAX {
-                break;
-            }
-            match self.reader.base(id, sort.kind()) {
-                Ok(Some(base)) => bases.add(id, &base),
-                Ok(None) | Err(Error::Missing { .. } | Error::Damaged { .. } | Error::Store(_)) => {}
-                Err(error) => return Err(error),
-            }
-        }
-        Ok(bases)
     }
 }

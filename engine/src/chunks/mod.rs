@@ -5,6 +5,7 @@ mod claims;
 mod commit;
 mod deltas;
 mod frames;
+mod graph;
 mod reader;
 mod writer;
 

@@ -2,29 +2,23 @@
 
 use std::sync::{Arc, Mutex};
 
-use crate::base::limits::{DELTA_CLOSURE_MAX, DELTA_DEPTH_MAX, FRAME_BYTES_MAX};
+use rayon::prelude::*;
+
+use crate::base::limits::{FRAME_BYTES_MAX, MIB};
 use crate::base::{ObjectKind, ObjectName, ShortId, lock};
 use crate::catalog::Catalog;
 use crate::chunks::cache::FrameCache;
+use crate::chunks::graph::{Graph, Rebuilt};
 use crate::codec::{Codec, FrameDecoder};
-use crate::delta;
 use crate::error::{Error, Result};
 use crate::format::index::{BasePrefix, ChunkKind, ChunkLocation, FrameLocation};
 use crate::hash;
 use crate::store::Store;
 
-/// A chunk, for a delta to stand on.
-pub struct Base {
-    /// Its bytes.
-    pub bytes: Arc<Vec<u8>>,
-    /// How many deltas lie below it.
-    pub depth: u8,
-    /// All chunks that it takes to have it, itself included.
-    pub needs: Vec<ShortId>,
-}
-
-/// What was read on the way to one chunk, each once.
-type Rebuilt = Vec<(ShortId, Arc<Vec<u8>>)>;
+/// What the frames of chunks and their bases may take together while they are rebuilt.
+const GRAPH_BYTES_MAX: usize = 32 * MIB;
+/// So many chunks are rebuilt at a time, so that what was made for them stays in the processor's cache.
+const CHUNKS_PER_REBUILD: usize = 64;
 
 struct Worker {
     decoder: FrameDecoder,
@@ -78,25 +72,59 @@ impl ChunkReader {
         if location.reach.depth == 0 {
             return self.read_whole(id, &location, out);
         }
-        let mut rebuilt = Rebuilt::default();
-        let bytes = self.rebuild(id, &location, 0, &mut rebuilt)?;
-        out.extend_from_slice(&bytes);
-        Ok(())
+        self.read_run(&[(*id, u64::from(location.bytes))], kind, out)
     }
 
-    /// Returns a chunk that a new delta may have as a base, or `None` if no more deltas may stand on it.
+    /// Appends the bytes of chunks that lie one after the other in a content, each with the length that it must have.
     ///
     /// # Errors
     /// As [`read`](Self::read).
-    pub fn base(&self, id: &ShortId, kind: ChunkKind) -> Result<Option<Base>> {
-        let location = self.locate(id, kind)?;
-        if location.reach.depth >= DELTA_DEPTH_MAX || location.reach.closure >= DELTA_CLOSURE_MAX {
-            return Ok(None);
+    pub fn read_run(&self, chunks: &[(ShortId, u64)], kind: ChunkKind, out: &mut Vec<u8>) -> Result<()> {
+        let locations: Vec<ChunkLocation> =
+            chunks.iter().map(|(id, _)| self.locate(id, kind)).collect::<Result<_>>()?;
+        for ((id, bytes), location) in chunks.iter().zip(&locations) {
+            if u64::from(location.bytes) != *bytes {
+                let reason = format!("has {} bytes where {bytes} are named", location.bytes);
+                return Err(Error::Damaged { object: format!("chunk {id}"), reason });
+            }
         }
-        let mut rebuilt = Rebuilt::default();
-        let bytes = self.rebuild(id, &location, 0, &mut rebuilt)?;
-        let needs = rebuilt.iter().map(|(id, _)| *id).collect();
-        Ok(Some(Base { bytes, depth: location.reach.depth, needs }))
+        if locations.iter().all(|location| location.reach.depth == 0) {
+            return chunks.iter().zip(&locations).try_for_each(|((id, _), location)| self.read_whole(id, location, out));
+        }
+        let mut done = 0;
+        while done < chunks.len() {
+            let (mut graph, mut places) = (Graph::default(), Vec::new());
+            for (id, _) in &chunks[done..] {
+                if !places.is_empty() && !graph.bytes_at_most(GRAPH_BYTES_MAX) {
+                    break;
+                }
+                places.push(self.explore(&mut graph, id, kind)?);
+            }
+            let opened = self.read_graph(&graph)?;
+            let start = out.len();
+            let bytes: u64 = chunks[done..done + places.len()].iter().map(|(_, bytes)| bytes).sum();
+            out.resize(start + bytes as usize, 0);
+            let mut tasks = Vec::new();
+            let mut free = &mut out[start..];
+            for places in places.chunks(CHUNKS_PER_REBUILD) {
+                let bytes: u64 = chunks[done..done + places.len()].iter().map(|(_, bytes)| bytes).sum();
+                let (task_out, after) = free.split_at_mut(bytes as usize);
+                (free, done) = (after, done + places.len());
+                tasks.push((places, task_out));
+            }
+            tasks.into_par_iter().try_for_each(|(places, mut out)| {
+                let mut rebuilt = Rebuilt::default();
+                self.rebuild(&graph, &opened, places, &mut rebuilt)?;
+                for &place in places {
+                    let bytes = rebuilt.get(&graph, &opened, place);
+                    let (here, after) = out.split_at_mut(bytes.len());
+                    here.copy_from_slice(bytes);
+                    out = after;
+                }
+                Ok::<(), Error>(())
+            })?;
+        }
+        Ok(())
     }
 
     /// Appends a chunk that is stored as it is.
@@ -116,50 +144,20 @@ impl ChunkReader {
         outcome
     }
 
-    /// Returns a chunk whatever it takes, from its bases if it is a delta. `depth` deltas led here. No more than the
-    /// format allows is read, whatever the records say.
-    fn rebuild(
-        &self,
-        id: &ShortId,
-        location: &ChunkLocation,
-        depth: u8,
-        rebuilt: &mut Rebuilt,
-    ) -> Result<Arc<Vec<u8>>> {
-        if let Some((_, bytes)) = rebuilt.iter().find(|(known, _)| known == id) {
-            return Ok(Arc::clone(bytes));
-        }
-        let mut bytes = Vec::new();
-        if location.reach.depth == 0 {
-            self.read_whole(id, location, &mut bytes)?;
-        } else {
-            if depth == DELTA_DEPTH_MAX {
-                return Err(self.damaged(&location.frame, &format!("chunk {id} needs more than 8 deltas, or itself")));
-            }
-            let mut prefix = Vec::new();
-            for base in self.catalog.bases(id)? {
-                let found = self.locate_base(&base)?.filter(|(_, base)| base.kind == location.kind);
-                let (base_id, base) = found.ok_or_else(|| {
-                    let digits: String = base.iter().map(|byte| format!("{byte:02x}")).collect();
-                    Error::Missing { object: format!("base {digits}… of chunk {id}") }
-                })?;
-                prefix.extend_from_slice(&self.rebuild(&base_id, &base, depth + 1, rebuilt)?);
-            }
-            let plain = self.plain(&location.frame)?;
-            bytes.resize(location.bytes as usize, 0);
-            delta::decode(&prefix, self.stored(location, &plain)?, &mut bytes)
-                .map_err(|error| self.damaged(&location.frame, &format!("the delta of chunk {id} {error}")))?;
-            self.check_id(id, location, &bytes)?;
-        }
-        if rebuilt.len() > usize::from(DELTA_CLOSURE_MAX) {
-            return Err(self.damaged(&location.frame, &format!("chunk {id} is needed by one that needs more than 31")));
-        }
-        let bytes = Arc::new(bytes);
-        rebuilt.push((*id, Arc::clone(&bytes)));
-        Ok(bytes)
+    /// Returns the bases of a delta chunk and where they lie.
+    pub(super) fn bases_of(&self, id: &ShortId, location: &ChunkLocation) -> Result<Vec<(ShortId, ChunkLocation)>> {
+        let found = self.catalog.bases(id)?.into_iter().map(|base| {
+            let found = self.locate_base(&base)?.filter(|(_, base)| base.kind == location.kind);
+            found.ok_or_else(|| {
+                let digits: String = base.iter().map(|byte| format!("{byte:02x}")).collect();
+                Error::Missing { object: format!("base {digits}… of chunk {id}") }
+            })
+        });
+        found.collect()
     }
 
     /// Returns a frame's plaintext.
-    fn plain(&self, frame: &FrameLocation) -> Result<Arc<Vec<u8>>> {
+    pub(super) fn plain(&self, frame: &FrameLocation) -> Result<Arc<Vec<u8>>> {
         if let Some(plain) = self.cache.get(frame.pack, frame.offset) {
             return Ok(plain);
         }
@@ -174,25 +172,25 @@ impl ChunkReader {
     }
 
     /// Returns the bytes of a frame that are a chunk's, or its delta's.
-    fn stored<'p>(&self, location: &ChunkLocation, plain: &'p [u8]) -> Result<&'p [u8]> {
+    pub(super) fn stored<'p>(&self, location: &ChunkLocation, plain: &'p [u8]) -> Result<&'p [u8]> {
         let from = location.offset as usize;
         let bytes = plain.get(from..from + location.stored_bytes as usize);
         bytes.ok_or_else(|| self.damaged(&location.frame, "names a chunk beyond its frame"))
     }
 
-    fn check_id(&self, id: &ShortId, location: &ChunkLocation, bytes: &[u8]) -> Result<()> {
+    pub(super) fn check_id(&self, id: &ShortId, location: &ChunkLocation, bytes: &[u8]) -> Result<()> {
         if hash::chunk_id(self.codec.keys.ids(location.kind), bytes).short() == *id {
             return Ok(());
         }
         Err(self.damaged(&location.frame, &format!("chunk {id} has other bytes than its id says")))
     }
 
-    fn damaged(&self, frame: &FrameLocation, reason: &str) -> Error {
+    pub(super) fn damaged(&self, frame: &FrameLocation, reason: &str) -> Error {
         Error::damaged_object(&ObjectName::new(ObjectKind::Pack, frame.pack), reason)
     }
 
     /// Reads, opens and decodes a frame into `plain`.
-    fn decode(&self, frame: &FrameLocation, plain: &mut [u8]) -> Result<()> {
+    pub(super) fn decode(&self, frame: &FrameLocation, plain: &mut [u8]) -> Result<()> {
         let name = ObjectName::new(ObjectKind::Pack, frame.pack);
         let mut worker = match lock(&self.workers).pop() {
             Some(worker) => worker,

@@ -12,7 +12,7 @@ use crate::base::{Event, ShortId, lock};
 use crate::error::{Error, Result};
 use crate::format::content::{Content, Part};
 use crate::format::index::ChunkKind;
-use crate::format::tree::{Entry, Node};
+use crate::format::tree::{Class, Entry, Node};
 use crate::restore::options::Overwrite;
 use crate::restore::run::{Place, Restore};
 use crate::restore::target_dir::{LocalOwners, TargetDir};
@@ -25,6 +25,8 @@ const SMALL_BYTES_MAX: u64 = 2 * MIB as u64;
 const RUN_BYTES: u64 = 512 * 1024;
 /// How many runs of a large file wait for the workers at once.
 const RUNS_MAX: usize = 256;
+/// Of a file that may be of deltas so much is read at once, on all cores: what they stand on lies here and there.
+const DELTA_RUN_BYTES: u64 = 16 * MIB as u64;
 
 /// Chunks that lie one after the other in a file.
 #[derive(Default)]
@@ -60,7 +62,7 @@ impl Restore<'_> {
         }
         let dir = place.make()?;
         match &entry.node {
-            Node::File { content, .. } => self.file(entry, content, place, &dir, owners)?,
+            Node::File { content, class } => self.file(entry, (content, *class), place, &dir, owners)?,
             _ => self.special(entry, place, &dir, owners)?,
         }
         Ok(())
@@ -81,7 +83,7 @@ impl Restore<'_> {
     fn file(
         &self,
         entry: &Entry,
-        content: &Content,
+        (content, class): (&Content, Class),
         place: &Place<'_>,
         dir: &TargetDir,
         owners: &LocalOwners,
@@ -95,7 +97,7 @@ impl Restore<'_> {
             }
         };
         if let Some(file) = dir.create_file(name)? {
-            let told = match self.write(&file, content, &path()) {
+            let told = match self.write(&file, content, class, &path()) {
                 Ok(told) => told,
                 Err(error) => {
                     // Half a file under a whole file's name would be worse than none.
@@ -111,14 +113,14 @@ impl Restore<'_> {
                 self.kept(content.bytes());
             } else {
                 let replacement = dir.create_replacement(name)?;
-                let told = self.write(replacement.file(), content, &path())?;
+                let told = self.write(replacement.file(), content, class, &path())?;
                 apply(replacement.file());
                 replacement.commit()?;
                 self.done(content.bytes(), told);
             }
         }
         if self.options.verify {
-            self.verify(&dir.open_for_read(name)?, content, &path())?;
+            self.verify(&dir.open_for_read(name)?, content, class, &path())?;
         }
         Ok(())
     }
@@ -171,17 +173,19 @@ impl Restore<'_> {
     }
 
     /// Writes a content into an empty file and returns how many bytes it sent as progress on the way.
-    fn write(&self, file: &File, content: &Content, path: &Path) -> Result<u64> {
+    fn write(&self, file: &File, content: &Content, class: Class, path: &Path) -> Result<u64> {
         let total = content.bytes();
         let failed = |source| Error::File { path: path.to_owned(), action: "write the file", source };
         let only_chunks = content.level == 0 && content.parts.iter().all(|part| matches!(part, Part::Chunk { .. }));
         if total <= SMALL_BYTES_MAX && only_chunks {
             let mut buffer = lock(&self.buffers).pop().unwrap_or_default();
             buffer.clear();
-            let read = content.parts.iter().try_for_each(|part| match part {
-                Part::Chunk { id, bytes } => self.chunk(id, *bytes, &mut buffer),
-                Part::Hole { .. } => Ok(()),
-            });
+            let chunk = |part: &Part| match part {
+                Part::Chunk { id, bytes } => Some((*id, *bytes)),
+                Part::Hole { .. } => None,
+            };
+            let chunks: Vec<_> = content.parts.iter().filter_map(chunk).collect();
+            let read = self.reader.read_run(&chunks, ChunkKind::Data, &mut buffer);
             let written = read
                 .and_then(|()| if buffer.is_empty() { Ok(()) } else { file.write_all_at(&buffer, 0).map_err(failed) });
             lock(&self.buffers).push(buffer);
@@ -190,10 +194,10 @@ impl Restore<'_> {
         // What is not written below stays a hole.
         file.set_len(total).map_err(failed)?;
         let told = AtomicU64::new(0);
-        self.in_runs(content, &|run| {
+        self.in_runs(content, class, &|run| {
             let mut buffer = lock(&self.buffers).pop().unwrap_or_default();
             buffer.clear();
-            let read = run.chunks.iter().try_for_each(|(id, bytes)| self.chunk(id, *bytes, &mut buffer));
+            let read = self.reader.read_run(&run.chunks, ChunkKind::Data, &mut buffer);
             let written = read.and_then(|()| file.write_all_at(&buffer, run.offset).map_err(failed));
             lock(&self.buffers).push(buffer);
             told.fetch_add(run.bytes, Ordering::Relaxed);
@@ -203,14 +207,10 @@ impl Restore<'_> {
         Ok(told.into_inner())
     }
 
-    fn chunk(&self, id: &ShortId, bytes: u64, buffer: &mut Vec<u8>) -> Result<()> {
-        let before = buffer.len();
-        self.reader.read(id, ChunkKind::Data, buffer)?;
-        tree::check_length(id, (buffer.len() - before) as u64, bytes)
-    }
-
     /// Calls `work` with all runs of a content, many at once.
-    fn in_runs(&self, content: &Content, work: &(dyn Fn(&Run) -> Result<()> + Sync)) -> Result<()> {
+    fn in_runs(&self, content: &Content, class: Class, work: &(dyn Fn(&Run) -> Result<()> + Sync)) -> Result<()> {
+        let (run_bytes, runs_max) =
+            if class == Class::Sqlite { (DELTA_RUN_BYTES, 1) } else { (RUN_BYTES, RUNS_MAX) };
         let work = |runs: &mut Vec<Run>| {
             let outcome = runs.par_iter().try_for_each(|run| {
                 self.check_cancel()?;
@@ -224,12 +224,12 @@ impl Restore<'_> {
         tree::for_each_part(&self.reader, content, &mut |part| {
             if let Part::Chunk { id, bytes } = part {
                 match runs.last_mut() {
-                    Some(run) if run.offset + run.bytes == at && run.bytes + bytes <= RUN_BYTES => {
+                    Some(run) if run.offset + run.bytes == at && run.bytes + bytes <= run_bytes => {
                         run.bytes += bytes;
                         run.chunks.push((id, bytes));
                     }
                     _ => {
-                        if runs.len() >= RUNS_MAX {
+                        if runs.len() >= runs_max {
                             work(&mut runs)?;
                         }
                         runs.push(Run { offset: at, bytes, chunks: vec![(id, bytes)] });
@@ -243,7 +243,7 @@ impl Restore<'_> {
     }
 
     /// Compares a file with a content and warns if they differ.
-    fn verify(&self, file: &File, content: &Content, path: &Path) -> Result<()> {
+    fn verify(&self, file: &File, content: &Content, class: Class, path: &Path) -> Result<()> {
         let failed = |source| Error::File { path: path.to_owned(), action: "read the file back", source };
         let found = file.metadata().map_err(failed)?.len();
         let wanted = content.bytes();
@@ -252,11 +252,11 @@ impl Restore<'_> {
             return Ok(());
         }
         let differs = std::sync::atomic::AtomicBool::new(false);
-        self.in_runs(content, &|run| {
+        self.in_runs(content, class, &|run| {
             let mut wanted = lock(&self.buffers).pop().unwrap_or_default();
             wanted.clear();
             let mut found = vec![0; run.bytes as usize];
-            let read = run.chunks.iter().try_for_each(|(id, bytes)| self.chunk(id, *bytes, &mut wanted));
+            let read = self.reader.read_run(&run.chunks, ChunkKind::Data, &mut wanted);
             let outcome = read.and_then(|()| file.read_exact_at(&mut found, run.offset).map_err(failed));
             if outcome.is_ok() && found != wanted {
                 differs.store(true, Ordering::Relaxed);

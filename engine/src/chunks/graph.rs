@@ -1,0 +1,241 @@
+//! Reads many chunks at once with all that they stand on: each frame is opened once, each chunk rebuilt once.
+
+use std::collections::{BinaryHeap, HashMap};
+
+use rayon::prelude::*;
+
+use crate::base::ShortId;
+use crate::base::limits::{DELTA_CLOSURE_MAX, DELTA_DEPTH_MAX};
+use crate::chunks::reader::ChunkReader;
+use crate::delta;
+use crate::error::Result;
+use crate::format::index::{ChunkKind, ChunkLocation};
+
+/// A chunk, and what it stands on.
+struct Node {
+    id: ShortId,
+    location: ChunkLocation,
+    /// Places in the graph, before this one.
+    bases: Vec<u32>,
+    /// How many deltas lie on the longest way down.
+    depth: u8,
+}
+
+/// Chunks and the bases that they stand on, bases before what stands on them.
+#[derive(Default)]
+pub struct Graph {
+    places: HashMap<ShortId, u32>,
+    nodes: Vec<Node>,
+    bytes: usize,
+}
+
+impl Graph {
+    /// Returns whether what lies in frames of everything in it is at most `bytes` bytes.
+    pub const fn bytes_at_most(&self, bytes: usize) -> bool {
+        self.bytes <= bytes
+    }
+
+    /// Returns the chunk's depth.
+    pub fn depth(&self, place: u32) -> u8 {
+        self.nodes[place as usize].depth
+    }
+
+    /// Returns the chunk's id.
+    pub fn id(&self, place: u32) -> ShortId {
+        self.nodes[place as usize].id
+    }
+
+    /// Returns what the chunk stands on.
+    pub fn bases(&self, place: u32) -> &[u32] {
+        &self.nodes[place as usize].bases
+    }
+
+    /// Returns the deltas among the chunks at `wanted` and what these stand on, bases first.
+    fn deltas_below(&self, wanted: &[u32]) -> Vec<u32> {
+        let mut open: BinaryHeap<u32> = wanted.iter().copied().collect();
+        let mut deltas = Vec::new();
+        // Whatever stands on a chunk comes after it, so once the greatest is taken, it does not come again.
+        while let Some(place) = open.pop() {
+            let node = &self.nodes[place as usize];
+            if node.depth > 0 && deltas.last() != Some(&place) {
+                deltas.push(place);
+                open.extend(&node.bases);
+            }
+        }
+        deltas.reverse();
+        deltas
+    }
+
+    /// Adds the chunk at `place` and all that it stands on to `needs`, each once, and returns whether these are within
+    /// what one chunk may need then; if not, `needs` is as it was.
+    pub fn add_needs(&self, place: u32, needs: &mut Vec<u32>) -> bool {
+        let before = needs.len();
+        let mut at = before;
+        if !needs.contains(&place) {
+            needs.push(place);
+        }
+        while at < needs.len() {
+            for base in &self.nodes[needs[at] as usize].bases {
+                if !needs.contains(base) {
+                    needs.push(*base);
+                }
+            }
+            if needs.len() > usize::from(DELTA_CLOSURE_MAX) {
+                needs.truncate(before);
+                return false;
+            }
+            at += 1;
+        }
+        true
+    }
+}
+
+/// What lies in the frames of a graph's chunks: their bytes, or their deltas.
+pub struct Opened {
+    bytes: Vec<u8>,
+    /// Where each chunk's begin.
+    starts: Vec<usize>,
+}
+
+/// Chunks of one graph, rebuilt by one thread.
+#[derive(Default)]
+pub struct Rebuilt {
+    /// What deltas made.
+    made: Vec<u8>,
+    /// Where in it each chunk is that was a delta, in the order of their places.
+    spans: Vec<(u32, usize)>,
+}
+
+impl ChunkReader {
+    /// Adds a chunk and what it stands on to `graph` and returns its place.
+    ///
+    /// # Errors
+    /// `Missing` or `Damaged`; the graph is as good as before.
+    pub fn explore(&self, graph: &mut Graph, id: &ShortId, kind: ChunkKind) -> Result<u32> {
+        if let Some(&place) = graph.places.get(id) {
+            return Ok(place);
+        }
+        let location = self.locate(id, kind)?;
+        self.explore_at(graph, id, &location, 0)
+    }
+
+    fn explore_at(&self, graph: &mut Graph, id: &ShortId, location: &ChunkLocation, above: u8) -> Result<u32> {
+        if let Some(&place) = graph.places.get(id) {
+            return Ok(place);
+        }
+        let (mut bases, mut depth) = (Vec::new(), 0);
+        if location.reach.depth > 0 {
+            if above == DELTA_DEPTH_MAX {
+                return Err(self.damaged(&location.frame, &format!("chunk {id} needs more than 8 deltas, or itself")));
+            }
+            for (base_id, base) in self.bases_of(id, location)? {
+                let place = self.explore_at(graph, &base_id, &base, above + 1)?;
+                depth = depth.max(graph.depth(place) + 1);
+                bases.push(place);
+            }
+        }
+        let place = graph.nodes.len() as u32;
+        graph.nodes.push(Node { id: *id, location: *location, bases, depth });
+        graph.places.insert(*id, place);
+        graph.bytes += location.stored_bytes as usize;
+        if depth > DELTA_DEPTH_MAX || !needs_within(graph, place) {
+            let reason = format!("chunk {id} needs more than 8 deltas or 31 other chunks");
+            return Err(self.damaged(&location.frame, &reason));
+        }
+        Ok(place)
+    }
+
+    /// Reads everything in `graph`, each frame once.
+    ///
+    /// # Errors
+    /// `Damaged`, or the store's own.
+    pub fn read_graph(&self, graph: &Graph) -> Result<Opened> {
+        let mut places: Vec<usize> = (0..graph.nodes.len()).collect();
+        places.sort_unstable_by_key(|&place| {
+            let location = &graph.nodes[place].location;
+            (*location.frame.pack.as_bytes(), location.frame.offset, location.offset)
+        });
+        let mut starts = vec![0; places.len()];
+        let mut total = 0;
+        for &place in &places {
+            starts[place] = total;
+            total += graph.nodes[place].location.stored_bytes as usize;
+        }
+        let mut bytes = vec![0; total];
+        let mut tasks = Vec::new();
+        let mut rest = bytes.as_mut_slice();
+        for run in places.chunk_by(|&a, &b| graph.nodes[a].location.frame == graph.nodes[b].location.frame) {
+            let bytes = run.iter().map(|&place| graph.nodes[place].location.stored_bytes as usize).sum();
+            let (out, after) = rest.split_at_mut(bytes);
+            rest = after;
+            tasks.push((run, out));
+        }
+        tasks.into_par_iter().try_for_each(|(run, mut out)| {
+            let first = &graph.nodes[run[0]].location;
+            if first.frame.plain_bytes as usize == out.len() {
+                // All of it is wanted, and in order.
+                return self.decode(&first.frame, out);
+            }
+            let plain = self.plain(&first.frame)?;
+            for &place in run {
+                let bytes = self.stored(&graph.nodes[place].location, &plain)?;
+                let (here, after) = out.split_at_mut(bytes.len());
+                here.copy_from_slice(bytes);
+                out = after;
+            }
+            Ok(())
+        })?;
+        Ok(Opened { bytes, starts })
+    }
+
+    /// Rebuilds the chunks at `wanted`, in the memory of `rebuilt`. Only their ids are recomputed, not those of what they
+    /// stand on.
+    ///
+    /// # Errors
+    /// `Damaged`.
+    pub fn rebuild(&self, graph: &Graph, opened: &Opened, wanted: &[u32], rebuilt: &mut Rebuilt) -> Result<()> {
+        rebuilt.made.clear();
+        rebuilt.spans.clear();
+        let mut prefix = Vec::new();
+        for place in graph.deltas_below(wanted) {
+            let Node { id, location, bases, .. } = &graph.nodes[place as usize];
+            prefix.clear();
+            bases.iter().for_each(|&base| prefix.extend_from_slice(rebuilt.get(graph, opened, base)));
+            let start = rebuilt.made.len();
+            rebuilt.made.resize(start + location.bytes as usize, 0);
+            delta::decode(&prefix, opened.get(graph, place), &mut rebuilt.made[start..])
+                .map_err(|error| self.damaged(&location.frame, &format!("the delta of chunk {id} {error}")))?;
+            rebuilt.spans.push((place, start));
+        }
+        wanted.iter().try_for_each(|&place| {
+            let Node { id, location, .. } = &graph.nodes[place as usize];
+            self.check_id(id, location, rebuilt.get(graph, opened, place))
+        })
+    }
+}
+
+/// Returns whether the chunk at `place` needs no more than it may.
+fn needs_within(graph: &Graph, place: u32) -> bool {
+    let mut needs = Vec::new();
+    graph.nodes[place as usize].bases.iter().all(|&base| graph.add_needs(base, &mut needs))
+}
+
+impl Opened {
+    fn get(&self, graph: &Graph, place: u32) -> &[u8] {
+        let start = self.starts[place as usize];
+        &self.bytes[start..start + graph.nodes[place as usize].location.stored_bytes as usize]
+    }
+}
+
+impl Rebuilt {
+    /// Returns the bytes of a chunk that was rebuilt, or of a whole one.
+    pub fn get<'b>(&'b self, graph: &Graph, opened: &'b Opened, place: u32) -> &'b [u8] {
+        match self.spans.binary_search_by_key(&place, |&(place, _)| place) {
+            Ok(at) => {
+                let start = self.spans[at].1;
+                &self.made[start..start + graph.nodes[place as usize].location.bytes as usize]
+            }
+            Err(_) => opened.get(graph, place),
+        }
+    }
+}
