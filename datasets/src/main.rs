@@ -1,0 +1,3 @@
+//! `daykeep-datasets`: writes the data sets that backups are measured on.
+
+fn main() {}
