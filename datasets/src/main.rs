@@ -111,7 +111,7 @@ fn write_manifest(folder: &Path, out: Option<PathBuf>) -> Outcome {
 
 fn is_inside(file: &Path, folder: &Path) -> bool {
     let home = file.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    matches!((home.canonicalize(), folder.canonicalize()), (Ok(home), Ok(folder)) if home.starts_with(folder))
+    matches!((home.canonicalize(), folder.canonicalize()), (Ok(home), Ok(folder)) if home.starts_with(&folder))
 }
 
 fn verify(folder: &Path, manifest: &Path) -> Outcome {

@@ -190,7 +190,10 @@ fn walk(folder: &Path, paths: &mut Vec<String>) -> Result<(), Error> {
             let path = if parent.is_empty() { name } else { format!("{parent}/{name}") };
             let kind = entry.file_type().map_err(Error::io(&full))?;
             if path.len() > PATH_BYTES_MAX {
-                return Err(Error::refused(&full, format!("has a path of more than {PATH_BYTES_MAX} bytes; shorten it")));
+                return Err(Error::refused(
+                    &full,
+                    format!("has a path of more than {PATH_BYTES_MAX} bytes; shorten it"),
+                ));
             } else if kind.is_dir() {
                 folders.push(path);
             } else if !kind.is_file() {

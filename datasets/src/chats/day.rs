@@ -5,9 +5,9 @@
 
 use rusqlite::{Connection, OptionalExtension, Statement, params};
 
+use crate::chats::media;
 use crate::chats::people::{Chat, People};
 use crate::chats::rows::{ARRIVED, Post, READ, Rows, time_of_day};
-use crate::chats::{media, rows};
 use crate::random::Random;
 use crate::text::Language;
 

@@ -199,7 +199,7 @@ impl<'c> Media<'c> {
             name,
             file.hash,
             file.seconds,
-            if kind.number == 9 { Some(1 + random.below(30)) } else { None },
+            if kind.number == 9 { Some(1 + random.below(30) as i64) } else { None },
             hash(random),
             i64::from(kind.number == 20),
             sent.from_me.then_some(&file.hash),
@@ -245,10 +245,7 @@ fn new_file(random: &mut Random, kind: &Kind, sent: &Sent) -> File {
         3 | 13 => 3 + random.below(90) as i64,
         _ => 0,
     };
-    let path = format!(
-        "Media/{}{inner}{}-{date}-WA{:04}.{}",
-        kind.folder, kind.prefix, sent.index, kind.suffix
-    );
+    let path = format!("Media/{}{inner}{}-{date}-WA{:04}.{}", kind.folder, kind.prefix, sent.index, kind.suffix);
     File { path, bytes, hash: hash(random), width, height, seconds }
 }
 

@@ -64,9 +64,7 @@ pub fn create(path: &Path, options: &Options) -> Result<(), Error> {
     let write = || {
         let connection = Connection::open_with_flags(path, flags() | OpenFlags::SQLITE_OPEN_CREATE)?;
         history::write(&connection, options)?;
-        for (key, value) in
-            [("seed", options.seed), ("messages_per_day", options.messages_per_day), ("day", 0)]
-        {
+        for (key, value) in [("seed", options.seed), ("messages_per_day", options.messages_per_day), ("day", 0)] {
             connection.execute("INSERT INTO props (key, value) VALUES (?1, ?2)", params![key, value.to_string()])?;
         }
         connection.close().map_err(|(_, error)| error)
@@ -79,23 +77,23 @@ pub fn create(path: &Path, options: &Options) -> Result<(), Error> {
 /// # Errors
 /// The file is no such database or cannot be written.
 pub fn advance(path: &Path, days: u64) -> Result<(), Error> {
-    let live = || {
-        let connection = Connection::open_with_flags(path, flags())?;
-        connection.execute_batch(schema::CONNECTION)?;
-        let [seed, messages, today] = ["seed", "messages_per_day", "day"].map(|key| number(&connection, key));
-        let (seed, messages, today) = (seed?, messages?.min(MESSAGES_MAX), today?);
-        let root = Random(seed).fork("chats");
-        let language = Language::new(seed);
-        let people = People::new(&root, START);
-        for day in (today..today.saturating_add(days)).map(|day| day + 1) {
-            let start = START.saturating_add((day as i64 - 1).saturating_mul(rows::DAY));
-            let events = root.fork("days").nth(day);
-            day::write(&connection, &language, &people, &root, &events, start, messages)?;
-            connection.execute("UPDATE props SET value = ?1 WHERE key = 'day'", [day.to_string()])?;
-        }
-        connection.close().map_err(|(_, error)| error)
-    };
-    live().map_err(Error::database(path))
+    (0..days).try_for_each(|_| live_a_day(path)).map_err(Error::database(path))
+}
+
+/// Opens the database for each day anew: SQLite counts changes once for each time that it holds the lock.
+fn live_a_day(path: &Path) -> rusqlite::Result<()> {
+    let connection = Connection::open_with_flags(path, flags())?;
+    connection.execute_batch(schema::CONNECTION)?;
+    let seed = number(&connection, "seed")?;
+    let messages = number(&connection, "messages_per_day")?.min(MESSAGES_MAX);
+    let day = number(&connection, "day")?.saturating_add(1);
+    let root = Random(seed).fork("chats");
+    let language = Language::new(seed);
+    let people = People::new(&root, START);
+    let start = START.saturating_add((day as i64 - 1).saturating_mul(rows::DAY));
+    day::write(&connection, &language, &people, &root, &root.fork("days").nth(day), start, messages)?;
+    connection.execute("UPDATE props SET value = ?1 WHERE key = 'day'", [day.to_string()])?;
+    connection.close().map_err(|(_, error)| error)
 }
 
 /// Returns the seed that the database `path` was made from.
@@ -111,5 +109,6 @@ fn flags() -> OpenFlags {
 
 fn number(connection: &Connection, key: &str) -> rusqlite::Result<u64> {
     let text: String = connection.query_row("SELECT value FROM props WHERE key = ?1", [key], |row| row.get(0))?;
-    text.parse().map_err(|error| rusqlite::Error::FromSqlConversionFailure(0, rusqlite::types::Type::Text, Box::new(error)))
+    text.parse()
+        .map_err(|error| rusqlite::Error::FromSqlConversionFailure(0, rusqlite::types::Type::Text, Box::new(error)))
 }

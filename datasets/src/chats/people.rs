@@ -53,9 +53,13 @@ impl People {
             let group = random.chance(GROUPS_PER_MILLE);
             let created = start - random.below(1 << 35) as i64;
             let (jid_row, members) = if group {
-                jids.push(Jid { user: format!("{}-{}", number(&mut random, jids.len() as u64), created / 1000), server: "g.us" });
+                jids.push(Jid {
+                    user: format!("{}-{}", number(&mut random, jids.len() as u64), created / 1000),
+                    server: "g.us",
+                });
                 let most = 1 + random.below(MEMBERS_MAX - 2);
-                (jids.len() as i64, some_contacts(&mut random, 3 + random.below(most)))
+                let count = 3 + random.below(most);
+                (jids.len() as i64, some_contacts(&mut random, count))
             } else {
                 // The contact of the same number, so that nobody has two chats.
                 (row, vec![row])

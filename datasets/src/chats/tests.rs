@@ -79,11 +79,10 @@ fn the_same_seed_gives_the_same_bytes_and_another_one_others() {
         let folder = home.path().join(name);
         write_days(&folder, options, 2, false).unwrap();
         let manifest = Manifest::scan(&folder).unwrap();
-        assert_eq!(manifest.files.iter().map(|file| file.path.as_str()).collect::<Vec<_>>(), [
-            "day-00/msgstore.db",
-            "day-01/msgstore.db",
-            "day-02/msgstore.db"
-        ]);
+        assert_eq!(
+            manifest.files.iter().map(|file| file.path.as_str()).collect::<Vec<_>>(),
+            ["day-00/msgstore.db", "day-01/msgstore.db", "day-02/msgstore.db"]
+        );
         manifest.digest()
     };
     let options = Options { messages: 1_500, ..SMALL };
