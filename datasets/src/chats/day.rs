@@ -12,7 +12,7 @@ use crate::random::Random;
 use crate::text::Language;
 
 /// How often things happen, for a thousand new messages.
-const READS_PER_MILLE: u64 = 900;
+const READS_PER_MILLE: u64 = 600;
 const REACTIONS_PER_MILLE: u64 = 40;
 const EDITS_PER_MILLE: u64 = 10;
 const REVOKED_PER_MILLE: u64 = 8;
@@ -146,6 +146,7 @@ impl<'c> Day<'c> {
         let row = self.newest;
         self.begin.execute([])?;
         let from_me = self.rows.post(&Post { row, chat, time: self.now, index, past: false })?;
+        self.rows.index_texts(self.people)?;
         self.touch_chat.execute(params![chat.row, row, self.now, from_me])?;
         self.commit.execute([])?;
         if from_me {

@@ -10,13 +10,17 @@ use crate::text::Language;
 
 /// The longest history, in days.
 const DAYS_MAX: u64 = 3 * 365;
-/// How many messages share a transaction.
-const BATCH: u64 = 16_384;
-/// Of a thousand messages, how many are written before there are indexes.
-const BULK_PER_MILLE: u64 = 600;
+/// How many messages share a transaction and with it a segment of the full-text index.
+const BATCH: u64 = 4096;
+/// Of a thousand messages, how many are written before there are indexes. Indexes made at once have full pages; each is
+/// split once by the messages that follow, which leaves them 1 / 0.72 / 2 = 69 % full: as B-trees that grew at random
+/// (Yao, Acta Informatica 9, 1978: ln 2).
+const BULK_PER_MILLE: u64 = 720;
 const CALLS_PER_MILLE: u64 = 4;
-/// By how many levels the full-text segments of the bulk are lifted.
-const LEVELS: i64 = 3;
+/// The level of a full-text segment of so many messages that grew message by message: 16 segments of a level are merged
+/// into one of the next.
+const LEVEL: i64 = 3;
+const _: () = assert!(16_u64.pow(LEVEL as u32) == BATCH);
 
 /// Returns how many days `options` ask for, at least 1, and how many messages each of them has but the last.
 pub(super) fn span(options: &Options) -> (u64, u64) {
@@ -39,12 +43,11 @@ pub(super) fn write(connection: &Connection, options: &Options) -> rusqlite::Res
     let (days, per_day) = span(options);
     let mut chat = people.chat(&mut random);
     for index in 0..options.messages {
-        // Indexes grown message by message have half-empty pages all over, and so have those of a phone: so only a
-        // part is written before there are indexes, the rest splits their pages.
         if index == options.messages * BULK_PER_MILLE / 1000 {
             connection.execute_batch(schema::INDEXES)?;
         }
-        if index % BATCH == BATCH - 1 {
+        if index > 0 && index % BATCH == 0 {
+            rows.index_texts(&people)?;
             connection.execute_batch("COMMIT; BEGIN")?;
         }
         if random.chance(250) {
@@ -60,11 +63,11 @@ pub(super) fn write(connection: &Connection, options: &Options) -> rusqlite::Res
     if options.messages == 0 {
         connection.execute_batch(schema::INDEXES)?;
     }
+    rows.index_texts(&people)?;
     finish_chats(connection, &rows.newest)?;
     connection.execute_batch("COMMIT")?;
-    // A segment written in bulk holds thousands of messages. Message by message it would stand on a higher level: 16
-    // segments of a level are merged into one of the next. Left where it is, the first day would merge all of them.
-    connection.execute("UPDATE message_ftsv2_segdir SET level = level + ?1", [LEVELS])?;
+    // Left on the lowest level, these segments would all be merged on the first day.
+    connection.execute("UPDATE message_ftsv2_segdir SET level = level + ?1", [LEVEL])?;
     Ok(())
 }
 

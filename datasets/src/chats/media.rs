@@ -31,19 +31,19 @@ pub(super) const REVOKED: i64 = 15;
 
 #[rustfmt::skip]
 const KINDS: [Kind; 7] = [
-    Kind { number: TEXT, namespace: "text", share: 0, thumbnails: 0, captions: 0, folder: "", prefix: "", suffix: "",
+    Kind { number: TEXT, namespace: "text", share: 0, thumbnails: 500, captions: 0, folder: "", prefix: "", suffix: "",
            mime: "", bytes: (0, 0) },
-    Kind { number: 1, namespace: "image", share: 50, thumbnails: 1000, captions: 200, folder: "WhatsApp Images/",
+    Kind { number: 1, namespace: "image", share: 20, thumbnails: 1000, captions: 200, folder: "WhatsApp Images/",
            prefix: "IMG", suffix: "jpg", mime: "image/jpeg", bytes: (40_000, 300_000) },
-    Kind { number: 20, namespace: "sticker", share: 28, thumbnails: 0, captions: 0, folder: "WhatsApp Stickers/",
+    Kind { number: 20, namespace: "sticker", share: 14, thumbnails: 0, captions: 0, folder: "WhatsApp Stickers/",
            prefix: "STK", suffix: "webp", mime: "image/webp", bytes: (10_000, 100_000) },
-    Kind { number: 2, namespace: "audio", share: 18, thumbnails: 0, captions: 0, folder: "WhatsApp Voice Notes/",
+    Kind { number: 2, namespace: "audio", share: 10, thumbnails: 0, captions: 0, folder: "WhatsApp Voice Notes/",
            prefix: "PTT", suffix: "opus", mime: "audio/ogg; codecs=opus", bytes: (4_000, 120_000) },
-    Kind { number: 3, namespace: "video", share: 10, thumbnails: 1000, captions: 150, folder: "WhatsApp Video/",
+    Kind { number: 3, namespace: "video", share: 6, thumbnails: 1000, captions: 150, folder: "WhatsApp Video/",
            prefix: "VID", suffix: "mp4", mime: "video/mp4", bytes: (300_000, 16_000_000) },
-    Kind { number: 13, namespace: "gif", share: 4, thumbnails: 1000, captions: 0, folder: "WhatsApp Animated Gifs/",
+    Kind { number: 13, namespace: "gif", share: 2, thumbnails: 1000, captions: 0, folder: "WhatsApp Animated Gifs/",
            prefix: "VID", suffix: "mp4", mime: "video/mp4", bytes: (50_000, 800_000) },
-    Kind { number: 9, namespace: "document", share: 5, thumbnails: 400, captions: 100, folder: "WhatsApp Documents/",
+    Kind { number: 9, namespace: "document", share: 3, thumbnails: 400, captions: 100, folder: "WhatsApp Documents/",
            prefix: "DOC", suffix: "pdf", mime: "application/pdf", bytes: (30_000, 5_000_000) },
 ];
 
@@ -65,13 +65,9 @@ impl Kind {
         &KINDS[0]
     }
 
-    /// Draws whether a message has a thumbnail; texts have one if they hold a link.
+    /// Draws whether a message has a thumbnail; texts have one only if they hold a link.
     pub(super) fn has_thumbnail(&self, random: &mut Random, text: Option<&str>) -> bool {
-        if self.number == TEXT {
-            text.is_some_and(|text| text.contains("https://"))
-        } else {
-            random.chance(self.thumbnails)
-        }
+        random.chance(self.thumbnails) && (self.number != TEXT || text.is_some_and(|text| text.contains("https://")))
     }
 }
 

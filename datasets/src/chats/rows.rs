@@ -51,6 +51,9 @@ pub(super) struct Rows<'c> {
     call: Statement<'c>,
     /// The newest message of each chat, by its row less one; 0 if there is none.
     pub(super) newest: Vec<i64>,
+    /// What the full-text table does not have yet: row, beginning in `unindexed_words`, index of the chat, kind.
+    unindexed: Vec<(i64, usize, usize, &'static str)>,
+    unindexed_words: String,
     words: String,
     bytes: Vec<u8>,
 }
@@ -102,13 +105,15 @@ impl<'c> Rows<'c> {
                  VALUES (?1, ?2, ?3, -1, ?4, ?5, ?6, ?7, ?8)",
             )?,
             newest,
+            unindexed: Vec::new(),
+            unindexed_words: String::new(),
             words: String::new(),
             bytes: Vec::new(),
         })
     }
 
-    /// Writes a message with its text, media, thumbnail, quote, receipts and reaction. Returns whether the owner of the
-    /// phone sent it.
+    /// Writes a message with its media, thumbnail, quote, receipts and reaction; [`Rows::index_texts`] must follow.
+    /// Returns whether the owner of the phone sent it.
     pub(super) fn post(&mut self, post: &Post) -> rusqlite::Result<bool> {
         let Post { row, chat, time, index, past } = *post;
         let root = self.root.nth(row as u64);
@@ -151,7 +156,8 @@ impl<'c> Rows<'c> {
             reaction,
         ])?;
         if let Some(text) = text {
-            self.text.execute(params![row, text, chat.tag, kind.namespace])?;
+            self.unindexed.push((row, self.unindexed_words.len(), chat.row as usize - 1, kind.namespace));
+            self.unindexed_words.push_str(text);
         }
         if kind.number != media::TEXT {
             let sent = Sent { message_row: row, chat_row: chat.row, from_me, time, index };
@@ -173,6 +179,21 @@ impl<'c> Rows<'c> {
             self.react(&mut root.fork("reaction"), chat, row, time + random.skewed(DAY as u64) as i64)?;
         }
         Ok(from_me)
+    }
+
+    /// Gives the full-text table what was posted since the last time.
+    ///
+    /// FTS4 writes a segment of its index at the end of a transaction, but also before each other statement that might
+    /// fail half-way: so the texts of many messages are written in one go if they are to share a segment.
+    pub(super) fn index_texts(&mut self, people: &People) -> rusqlite::Result<()> {
+        let starts = self.unindexed.iter().map(|&(_, start, ..)| start);
+        let ends = starts.skip(1).chain([self.unindexed_words.len()]);
+        for (&(row, start, chat, namespace), end) in self.unindexed.iter().zip(ends) {
+            self.text.execute(params![row, &self.unindexed_words[start..end], people.chats[chat].tag, namespace])?;
+        }
+        self.unindexed.clear();
+        self.unindexed_words.clear();
+        Ok(())
     }
 
     /// Writes a row for each person a message went to.
