@@ -30,6 +30,7 @@ impl Random {
     }
 
     /// Returns the next 64 bits.
+    #[expect(clippy::should_implement_trait, reason = "an endless sequence needs no `Some`")]
     pub fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(GOLDEN);
         mix(self.0)

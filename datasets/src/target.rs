@@ -39,6 +39,8 @@ pub fn beside(folder: &Path, suffix: &str) -> Result<PathBuf, Error> {
 
 #[cfg(test)]
 mod tests {
+    #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
     use super::*;
 
     #[test]

@@ -1,5 +1,7 @@
 //! The binary and the manifests it writes, as their users see them.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use std::fs;
 use std::path::Path;
 use std::process::{Command, Output};
