@@ -79,21 +79,22 @@ impl Random {
 /// method, IEEE Transactions on Software Engineering 17, 1991).
 #[derive(Debug)]
 pub struct Zipf {
-    /// The chance to stay in a cell, in 2^-32, and where to go otherwise.
-    cells: Vec<(u32, u32)>,
+    /// The chance to stay in a cell, in 2^-16, and where to go otherwise: small, so that they stay in the cache.
+    cells: Vec<(u16, u16)>,
 }
 
 impl Zipf {
-    /// Ranks from 0 to below `ranks`, which must not be 0; the larger `shift` (at least 0), the flatter the top.
+    /// Ranks from 0 to below `ranks`, which is taken as 1 to 65,536; the larger `shift` (at least 0), the flatter the top.
     pub fn new(ranks: u32, shift: f64) -> Zipf {
+        let ranks = ranks.clamp(1, 1 << 16);
         let weights: Vec<f64> = (0..ranks).map(|rank| 1.0 / (f64::from(rank) + 1.0 + shift)).collect();
         let mean = weights.iter().sum::<f64>() / f64::from(ranks);
         let mut shares: Vec<f64> = weights.iter().map(|weight| weight / mean).collect();
         let (mut small, mut large): (Vec<u32>, Vec<u32>) = (0..ranks).partition(|&rank| shares[rank as usize] < 1.0);
-        let mut cells: Vec<(u32, u32)> = (0..ranks).map(|rank| (u32::MAX, rank)).collect();
+        let mut cells: Vec<(u16, u16)> = (0..ranks).map(|rank| (u16::MAX, rank as u16)).collect();
         while let (Some(less), Some(&more)) = (small.pop(), large.last()) {
             let share = shares[less as usize];
-            cells[less as usize] = ((share * 4_294_967_296.0) as u32, more);
+            cells[less as usize] = ((share * 65_536.0) as u16, more as u16);
             shares[more as usize] -= 1.0 - share;
             if shares[more as usize] < 1.0 {
                 large.pop();
@@ -108,7 +109,7 @@ impl Zipf {
         let bits = random.next();
         let cell = ((bits >> 32) * self.cells.len() as u64) >> 32;
         let (stay, other) = self.cells[cell as usize];
-        if (bits as u32) < stay { cell as usize } else { other as usize }
+        if (bits as u16) < stay { cell as usize } else { usize::from(other) }
     }
 }
 
