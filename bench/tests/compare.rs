@@ -129,7 +129,8 @@ fn what_restores_something_else_has_failed() {
         ("rm \"$f\"", "2024/IMG-1.jpg is missing"),
         ("rm \"$f\"; mkdir \"$f\"", "2024/IMG-1.jpg is something else"),
         ("touch \"$f.part\"", "2024/IMG-1.jpg.part is too much"),
-        ("rm -r \"$d\"", "nothing was restored"),
+        ("rm -r \"$d\"", "2024 is missing"),
+        ("rm -r \"$7\"", "nothing was restored"),
     ];
     for (damage, wanted) in damages {
         let bench = Bench::new();

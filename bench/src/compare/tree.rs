@@ -187,7 +187,8 @@ impl Change {
 /// The source cannot be read, or an interrupt.
 pub fn compare(source: &Path, restored: &Path, interrupt: &Interrupt) -> Result<Option<String>, Error> {
     if source.is_file() {
-        return Ok(difference(source, restored, interrupt)?.map(|what| format!("{}: {what}", restored.display())));
+        let name = Path::new(source.file_name().unwrap_or_default());
+        return Ok(difference(source, restored, interrupt)?.map(|what| format!("{} {what}", name.display())));
     }
     if !restored.is_dir() {
         return Ok(Some("nothing was restored".into()));
