@@ -97,7 +97,7 @@ impl Place {
     /// Asks the file system to write what it holds back.
     pub fn sync(&self) {
         // A file system that cannot do it has nothing to write.
-        let _ = File::open(self.root()).map(|folder| syncfs(folder));
+        let _ = File::open(self.root()).map(syncfs);
     }
 
     /// Returns the whole environment of every run: nothing of the user's but the PATH, so that no setting of theirs

@@ -45,13 +45,12 @@ pub fn times(out: &mut String, results: &Results, scenario: &str, step: &StepSum
             aside: figures.times_daykeep.map(text::times).unwrap_or_default(),
         })
     });
-    let about =
-        "Wall time, less is better; the line shows the spread, the last figure is the multiple of daykeep’s time.";
-    write_bars(out, results, (scenario, step), &step.title, about, &bars.collect::<Vec<_>>())
+    write_bars(out, results, (scenario, step), &step.title, &bars.collect::<Vec<_>>())
 }
 
 /// Writes the sizes of the repositories after one step.
 pub fn sizes(out: &mut String, results: &Results, scenario: &str, step: &StepSummary) -> std::fmt::Result {
+    let daykeep = step.daykeep().and_then(|(_, figures)| figures.stored_bytes);
     let bars = step.cells.iter().filter_map(|cell| {
         let stored = cell.figures.as_ref()?.stored_bytes?;
         Some(Bar {
@@ -60,13 +59,18 @@ pub fn sizes(out: &mut String, results: &Results, scenario: &str, step: &StepSum
             spread: None,
             attribute: format!("data-bytes=\"{stored}\""),
             label: text::bytes(stored),
-            aside: String::new(),
+            aside: multiple(stored, daykeep),
         })
     });
-    let title = format!("Stored after: {}", step.title.to_lowercase());
-    let about = "Sum of the lengths of the repository’s files, less is better.";
     let bars: Vec<Bar> = bars.collect();
-    if bars.is_empty() { Ok(()) } else { write_bars(out, results, (scenario, step), &title, about, &bars) }
+    let title = format!("Stored after: {}", step.title.to_lowercase());
+    if bars.is_empty() { Ok(()) } else { write_bars(out, results, (scenario, step), &title, &bars) }
+}
+
+/// Returns a size as a multiple of daykeep's.
+fn multiple(bytes: u64, daykeep: Option<u64>) -> String {
+    let daykeep = daykeep.filter(|daykeep| *daykeep > 0);
+    daykeep.map(|daykeep| text::times(bytes as f64 / daykeep as f64)).unwrap_or_default()
 }
 
 fn write_bars(
@@ -74,7 +78,6 @@ fn write_bars(
     results: &Results,
     (scenario, step): (&str, &StepSummary),
     title: &str,
-    about: &str,
     bars: &[Bar],
 ) -> std::fmt::Result {
     let longest = bars.iter().map(|bar| bar.spread.map_or(bar.value, |spread| spread.1)).fold(0.0, f64::max);
@@ -82,7 +85,7 @@ fn write_bars(
     let (scenario, name) = (escape(scenario), escape(&step.step));
     writeln!(
         out,
-        "<figure class=\"chart\"><figcaption>{} <small>{about}</small></figcaption><ul class=\"bars\">",
+        "<figure class=\"chart\" aria-describedby=\"legend\"><figcaption>{}</figcaption><ul class=\"bars\">",
         escape(title)
     )?;
     for bar in bars {
@@ -150,12 +153,14 @@ pub fn growth(
     writeln!(
         out,
         "<figure class=\"chart wide\"><figcaption>Bytes added by each later backup <small>One column for each, {} at \
-         the top, less is better; the figure is their sum. <code>cp -r</code> stores everything anew each time and is not \
+         the top; the figure is their sum. <code>cp -r</code> stores everything anew each time and is not \
          drawn.</small></figcaption><ul class=\"bars columns\">",
         text::bytes(highest)
     )?;
+    let sum = |added: &[(&StepSummary, Option<u64>)]| added.iter().filter_map(|(_, bytes)| *bytes).sum::<u64>();
+    let daykeep = with_figures.iter().find(|(tool, _)| tool.role == Role::Daykeep).map(|(_, added)| sum(added));
     for (tool, added) in with_figures {
-        let sum: u64 = added.iter().filter_map(|(_, bytes)| *bytes).sum();
+        let sum = sum(&added);
         let name = escape(&shown_name(results, &tool.name));
         let width = added.len() * COLUMN_WIDTH;
         write!(
@@ -182,7 +187,12 @@ pub fn growth(
                 COLUMN_WIDTH - 2
             )?;
         }
-        writeln!(out, "</svg><span class=\"value\">{}</span><span class=\"aside\"></span></li>", text::bytes(sum))?;
+        writeln!(
+            out,
+            "</svg><span class=\"value\">{}</span><span class=\"aside\">{}</span></li>",
+            text::bytes(sum),
+            multiple(sum, daykeep)
+        )?;
     }
     writeln!(out, "</ul></figure>")
 }

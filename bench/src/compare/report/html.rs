@@ -78,7 +78,9 @@ fn write_header(out: &mut String, results: &Results) -> std::fmt::Result {
     writeln!(
         out,
         "<a href=\"#tools\">Tools and machine</a></nav><p class=\"legend\"><span class=\"ours\">daykeep</span> <span \
-         class=\"rival\">other backup programs</span> <span class=\"limit\">limits: not backup programs</span></p></header>"
+         class=\"rival\">other backup programs</span> <span class=\"limit\">limits: not backup programs</span></p><p \
+         class=\"lede\" id=\"legend\">Less is better. The line across a bar is the spread of the single runs; the last \
+         figure of a row is the multiple of daykeep’s.</p></header>"
     )
 }
 
@@ -96,6 +98,9 @@ fn write_glance(out: &mut String, results: &Results) -> std::fmt::Result {
     for (scenario, (tool, ours), rival) in firsts {
         let beside = match rival {
             None => "no rival to compare with".to_owned(),
+            Some((name, theirs)) if (0.95..1.05).contains(&(ours.seconds / theirs.seconds)) => {
+                format!("as fast as {name}, the fastest rival")
+            }
             Some((name, theirs)) if theirs.seconds >= ours.seconds => {
                 format!("{:.1} times as fast as {name}, the fastest rival", theirs.seconds / ours.seconds)
             }

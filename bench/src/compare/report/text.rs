@@ -1,9 +1,9 @@
 //! Figures as people read them.
 
-/// Returns seconds with three significant digits or, below a tenth, three decimals.
+/// Returns seconds with three significant digits, but at most three decimals.
 pub fn seconds(seconds: f64) -> String {
     match seconds {
-        s if s < 0.1 => format!("{s:.3} s"),
+        s if s < 0.9995 => format!("{s:.3} s"),
         s if s < 9.995 => format!("{s:.2} s"),
         s if s < 99.95 => format!("{s:.1} s"),
         s => format!("{s:.0} s"),
