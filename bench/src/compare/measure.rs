@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 
 use nix::sys::resource::{UsageWho, getrusage};
 use nix::sys::time::TimeValLike;
-use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, waitid};
+use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, test_kill_process_group, waitid};
 use serde::{Deserialize, Serialize};
 
 use super::Error;
@@ -25,6 +25,8 @@ use super::place::Place;
 pub const CHILD_ARGUMENT: &str = "run-measured";
 /// How often the comparison looks whether the command has ended; the time is taken elsewhere.
 const POLL: Duration = Duration::from_millis(4);
+/// How long killed processes are waited for.
+const GROUP_LIMIT: Duration = Duration::from_secs(1);
 /// How much of what a failed command wrote is kept.
 const TAIL_BYTES: u64 = 4096;
 const TAIL_LINES: usize = 4;
@@ -134,6 +136,7 @@ impl Runner<'_> {
         // waited for only afterwards, so its number cannot belong to somebody else yet.
         let _ = kill_process_group(pid, Signal::KILL);
         let _ = child.wait();
+        wait_for_group(pid);
         if !ended? {
             return Ok(Ended::TimedOut);
         }
@@ -191,6 +194,15 @@ impl Runner<'_> {
     /// Returns the last part of what the last command wrote to standard error, at most 4 KiB.
     pub fn complaints(&self) -> String {
         read_end(&self.place.path("stderr")).unwrap_or_default()
+    }
+}
+
+/// Waits until no process of a killed group is left, since one that dies may still write into the work folder.
+fn wait_for_group(group: Pid) {
+    let begun = Instant::now();
+    // Whoever should wait for a dead orphan may not do so, which is no reason to stay here.
+    while test_kill_process_group(group).is_ok() && begun.elapsed() < GROUP_LIMIT {
+        std::thread::sleep(POLL);
     }
 }
 

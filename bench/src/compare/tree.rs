@@ -98,15 +98,21 @@ pub fn read_all(root: &Path, listing: &Listing, interrupt: &Interrupt) -> Result
     })
 }
 
-/// Copies one entry with its mode and, for a file, its time of modification. Parents must be there.
+/// Copies one entry with its mode and, for a file, its time of modification; but where size and time would stay as they
+/// are although the content changes, which no tool could notice, the time is now. Parents must be there.
 fn copy_entry(from: &Path, to: &Path, kind: &Kind) -> io::Result<()> {
     match kind {
         Kind::Folder => fs::create_dir_all(to),
         Kind::Link(target) => std::os::unix::fs::symlink(target, to),
         Kind::File(_) => {
+            let looks = |path: &Path| fs::metadata(path).and_then(|meta| Ok((meta.len(), meta.modified()?)));
+            let before = looks(to).ok();
+            let wanted = looks(from)?;
             fs::copy(from, to)?;
-            let modified = fs::metadata(from)?.modified()?;
-            File::options().write(true).open(to)?.set_times(FileTimes::new().set_modified(modified))
+            if before == Some(wanted) {
+                return Ok(());
+            }
+            File::options().write(true).open(to)?.set_times(FileTimes::new().set_modified(wanted.1))
         }
         Kind::Other => Ok(()),
     }
@@ -260,4 +266,63 @@ fn open_up(folder: &Path) -> io::Result<()> {
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test may fail by panicking")]
+mod tests {
+    use super::*;
+
+    /// Writes a file whose time of modification is always the same.
+    fn write(root: &Path, name: &str, content: &str) {
+        let path = root.join(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(&path, content).unwrap();
+        let time = std::time::UNIX_EPOCH + std::time::Duration::from_secs(1_700_000_000);
+        File::options().write(true).open(&path).unwrap().set_times(FileTimes::new().set_modified(time)).unwrap();
+    }
+
+    #[test]
+    fn one_state_becomes_the_next() {
+        let folder = tempfile::tempdir().unwrap();
+        let [old, new, here] = ["old", "new", "here"].map(|name| folder.path().join(name));
+        for (name, content) in [("same", "1"), ("longer", "1"), ("other", "1"), ("gone/a/b", "1"), ("file-to-dir", "1")]
+        {
+            write(&old, name, content);
+        }
+        write(&old, "dir-to-file/x", "1");
+        std::os::unix::fs::symlink("same", old.join("link")).unwrap();
+        for (name, content) in
+            [("same", "1"), ("longer", "12"), ("other", "2"), ("new/a/b", "1"), ("file-to-dir/x", "1")]
+        {
+            write(&new, name, content);
+        }
+        write(&new, "dir-to-file", "1");
+        std::os::unix::fs::symlink("other", new.join("link")).unwrap();
+        let interrupt = Interrupt::default();
+        copy(&old, &here, &interrupt).unwrap();
+        assert_eq!(compare(&old, &here, &interrupt).unwrap(), None);
+        let change = Change::between(&old, &new, &interrupt).unwrap();
+        let before = fs::metadata(here.join("same")).unwrap();
+        change.apply(&new, &here, &interrupt).unwrap();
+        assert_eq!(compare(&new, &here, &interrupt).unwrap(), None);
+        let modified = |path: PathBuf| fs::metadata(path).unwrap().modified().unwrap();
+        use std::os::unix::fs::MetadataExt;
+        assert_eq!(fs::metadata(here.join("same")).unwrap().ctime_nsec(), before.ctime_nsec(), "left alone");
+        assert_eq!(modified(here.join("longer")), modified(new.join("longer")));
+        assert_ne!(modified(here.join("other")), modified(new.join("other")), "nobody would notice");
+    }
+
+    #[test]
+    fn folders_that_forbid_it_are_removed() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = folder.path().join("root");
+        write(&root, "a/b/c", "1");
+        for name in ["a/b", "a", ""] {
+            fs::set_permissions(root.join(name), fs::Permissions::from_mode(0o500)).unwrap();
+        }
+        remove(&root).unwrap();
+        assert!(!root.exists());
+        remove(&root).unwrap();
+    }
 }

@@ -150,10 +150,15 @@ pub fn growth(
     if highest == 0 {
         return Ok(());
     }
+    let told = if with_figures.iter().any(|(tool, _)| tool.name == "daykeep-redb") {
+        " Of daykeep-redb it is what daykeep reports, for its file grows by doubling."
+    } else {
+        ""
+    };
     writeln!(
         out,
         "<figure class=\"chart wide\"><figcaption>Bytes added by each later backup <small>One column for each, {} at \
-         the top; the figure is their sum. <code>cp -r</code> stores everything anew each time and is not \
+         the top; the figure is their sum.{told} <code>cp -r</code> stores everything anew each time and is not \
          drawn.</small></figcaption><ul class=\"bars columns\">",
         text::bytes(highest)
     )?;
