@@ -13,7 +13,7 @@
 //! | [`tools`], [`adapters`] | which programs there are, and their command lines |
 //! | [`place`], [`tree`] | the work folder; copying, comparing and counting trees |
 //! | [`measure`], [`interrupt`] | running one command with a limit; ending early |
-//! | [`run`] | rounds, scenarios, tools |
+//! | [`mod@run`] | rounds, scenarios, tools |
 //! | [`results`], [`summary`], [`machine`] | what was measured, its medians, and where |
 //! | [`report`] | JSON, Markdown, HTML |
 
