@@ -2,7 +2,6 @@
 
 mod compare;
 mod curve;
-mod data;
 mod floor;
 mod scale;
 
@@ -48,22 +47,6 @@ enum Command {
         #[arg(value_parser = number)]
         gigabytes: u64,
     },
-    /// Writes text files of 0.2 to 2.6 KB, 1,000 to a folder
-    Small {
-        /// Where to
-        folder: PathBuf,
-        /// How many
-        #[arg(default_value = "200_000", value_parser = number)]
-        files: u64,
-    },
-    /// Writes one incompressible file with the magic of an MP4
-    Video {
-        /// Where to
-        file: PathBuf,
-        /// How long
-        #[arg(default_value = "1_500_000_000", value_parser = number)]
-        bytes: u64,
-    },
     /// Looks at every file on all cores
     #[command(hide = true)]
     Walk { folder: PathBuf },
@@ -85,8 +68,6 @@ fn main() -> ExitCode {
         Command::Curve { folder } => curve::run(&folder),
         Command::Floor { folder } => floor::run(&folder),
         Command::Scale { gigabytes } => scale::run(gigabytes),
-        Command::Small { folder, files } => data::small_files(&folder, files),
-        Command::Video { file, bytes } => data::video(&file, bytes),
         Command::Walk { folder } => floor::look(&folder),
     };
     match outcome {

@@ -10,9 +10,9 @@ use daykeep_engine::{
     BackupOptions, Event, MemoryStore, NamedReader, ObjectId, ObjectKind, ObjectName, OpenOptions, RecoveryKey,
     Repository, Store, StoreError,
 };
+use daykeep_datasets::random::Random;
 
 use crate::Outcome;
-use crate::data::Random;
 
 /// Keeps everything but packs, which it only counts.
 struct Discarding {

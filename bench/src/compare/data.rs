@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use super::{Error, Preset};
+use super::Error;
 
 /// How many days or releases are looked at, at most.
 const STATES_MAX: usize = 100;
@@ -63,20 +63,4 @@ fn states(folder: &Path, prefix: &str) -> Result<Vec<PathBuf>, Error> {
         return Err(Error::Request(format!("{} has more than {STATES_MAX} folders {prefix}NN", folder.display())));
     }
     Ok(found)
-}
-
-/// Returns the folder with the data: the given one as it is.
-///
-/// # Errors
-/// No folder is given, or it is not there.
-pub fn prepare(folder: Option<&Path>, _preset: Preset) -> Result<PathBuf, Error> {
-    match folder {
-        Some(folder) if folder.is_dir() => Ok(folder.to_owned()),
-        Some(folder) => Err(Error::Request(format!(
-            "{} is not a folder: name one with media, video, chats/day-NN, small, versions/release-NN or \
-             library/day-NN in it",
-            folder.display()
-        ))),
-        None => Err(Error::Request("no data: name a folder with --data".into())),
-    }
 }

@@ -8,7 +8,7 @@
 //!
 //! | module | duty |
 //! |---|---|
-//! | [`data`] | which prepared folders there are |
+//! | [`data`], [`generate`] | which prepared folders there are; making them |
 //! | [`scenario`] | what is done with them, and the steps of a scenario |
 //! | [`tools`], [`adapters`] | which programs there are, and their command lines |
 //! | [`place`], [`tree`] | the work folder; copying, comparing and counting trees |
@@ -19,6 +19,7 @@
 
 mod adapters;
 mod data;
+mod generate;
 mod interrupt;
 mod machine;
 pub mod measure;
@@ -94,7 +95,8 @@ impl Preset {
 #[derive(Debug, Args)]
 pub struct Options {
     /// A folder with prepared data: media, video, chats/day-NN, small, versions/release-NN, library/day-NN; what is not
-    /// there is left out, and the report says so
+    /// there is left out, and the report says so. An empty one is filled and stays; without this, data is made and
+    /// removed in the end
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
     /// Which tools, separated by commas; all that are known unless said otherwise
@@ -146,8 +148,8 @@ pub fn run(options: &Options) -> ExitCode {
 fn compare(options: &Options) -> Result<usize, Error> {
     let interrupt = Interrupt::listen().map_err(|error| Error::Request(format!("cannot wait for signals: {error}")))?;
     std::fs::create_dir_all(&options.out).map_err(Error::file("create", &options.out))?;
-    let folder = data::prepare(options.data.as_deref(), options.preset)?;
-    let data = data::Data::find(&folder)?;
+    let folder = generate::prepare(options.data.as_deref(), options.preset, &interrupt)?;
+    let data = data::Data::find(&folder.path)?;
     let (scenarios, left_out) = scenario::choose(&data, &options.scenarios)?;
     note("looking at the data");
     let scenarios = scenario::measure(scenarios, &interrupt)?;

@@ -23,12 +23,7 @@ impl Place {
     /// # Errors
     /// `base` is no folder, or there is too little space.
     pub fn new(base: Option<&Path>, need: u64) -> Result<Self, Error> {
-        let shared = Path::new("/dev/shm");
-        let base = match base {
-            Some(base) => base.to_owned(),
-            None if room_bytes(shared).is_ok_and(|room| room >= need) => shared.to_owned(),
-            None => std::env::temp_dir(),
-        };
+        let base = self::base(base, need);
         let room = room_bytes(&base)?;
         if room < need {
             return Err(Error::Request(format!(
@@ -141,8 +136,18 @@ impl Drop for Place {
     }
 }
 
+/// Returns `base`, or where there is room for `need` bytes: in memory, or else in the system's temporary folder.
+pub fn base(base: Option<&Path>, need: u64) -> PathBuf {
+    let shared = Path::new("/dev/shm");
+    match base {
+        Some(base) => base.to_owned(),
+        None if room_bytes(shared).is_ok_and(|room| room >= need) => shared.to_owned(),
+        None => std::env::temp_dir(),
+    }
+}
+
 /// Returns how much may be written below `folder`.
-fn room_bytes(folder: &Path) -> Result<u64, Error> {
+pub fn room_bytes(folder: &Path) -> Result<u64, Error> {
     let failed = Error::file("use", folder);
     let system = match folder.is_dir() {
         true => statvfs(folder).map_err(std::io::Error::from),
