@@ -6,11 +6,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
+use daykeep_datasets::random::Random;
 use daykeep_engine::{
     BackupOptions, Event, MemoryStore, NamedReader, ObjectId, ObjectKind, ObjectName, OpenOptions, RecoveryKey,
     Repository, Store, StoreError,
 };
-use daykeep_datasets::random::Random;
 
 use crate::Outcome;
 

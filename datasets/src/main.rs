@@ -9,6 +9,7 @@ use clap::{Args, Parser, Subcommand, value_parser};
 use daykeep_datasets::chats::{self, MESSAGES_MAX, State};
 use daykeep_datasets::manifest::Manifest;
 use daykeep_datasets::target::beside;
+use daykeep_datasets::{files, media, versions};
 
 /// What a command comes to; a lack of errors may still be a difference.
 type Outcome = Result<ExitCode, Box<dyn Error>>;
@@ -24,6 +25,57 @@ struct Arguments {
 #[derive(Subcommand)]
 enum Command {
     Chats(Chats),
+    Media(Media),
+    /// Lets days pass in a library that `media` wrote: new, renamed, moved, edited, trimmed and deleted files
+    Grow {
+        /// The library
+        folder: PathBuf,
+        /// How many days
+        #[arg(long, default_value_t = 1, value_parser = value_parser!(u64).range(1..=3650))]
+        days: u64,
+        /// How many days have passed before
+        #[arg(long, default_value_t = 0, value_parser = value_parser!(u64).range(..=3650))]
+        after: u64,
+        /// What everything follows from
+        #[arg(long, default_value_t = 1)]
+        seed: u64,
+    },
+    /// Writes one video of any length, as a camera writes it
+    Video {
+        /// The file
+        file: PathBuf,
+        /// How long
+        #[arg(long, default_value_t = 1_500_000_000, value_parser = value_parser!(u64).range(100_000..=1_000_000_000_000))]
+        bytes: u64,
+        /// What everything follows from
+        #[arg(long, default_value_t = 1)]
+        seed: u64,
+    },
+    /// Writes many text files of 0.2 to 2.6 KB, 1,000 to a folder
+    Files {
+        /// An empty or new folder
+        folder: PathBuf,
+        /// How many
+        #[arg(long, default_value_t = 200_000, value_parser = value_parser!(u64).range(..=100_000_000))]
+        count: u64,
+        /// What everything follows from
+        #[arg(long, default_value_t = 1)]
+        seed: u64,
+    },
+    /// Writes a source tree through several releases: FOLDER/release-01 and so on
+    Versions {
+        /// An empty or new folder
+        folder: PathBuf,
+        /// How many releases
+        #[arg(long, default_value_t = 8, value_parser = value_parser!(u64).range(1..=100))]
+        releases: u64,
+        /// Files of the first release
+        #[arg(long, default_value_t = 2_500, value_parser = value_parser!(u64).range(10..=1_000_000))]
+        files: u64,
+        /// What everything follows from
+        #[arg(long, default_value_t = 1)]
+        seed: u64,
+    },
     /// Lists all files of a folder with length and BLAKE3 hash
     Manifest {
         /// The folder
@@ -73,9 +125,40 @@ struct Chats {
     advance: Option<u64>,
 }
 
+/// Writes photos, videos, stickers and voice notes in the folders of WhatsApp and of a camera
+#[derive(Args)]
+struct Media {
+    /// An empty or new folder
+    folder: PathBuf,
+    /// All files together
+    #[arg(long, default_value_t = 1_000_000_000, value_parser = value_parser!(u64).range(1_000_000..=10_000_000_000_000))]
+    bytes: u64,
+    /// What everything follows from
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+}
+
 fn main() -> ExitCode {
     let outcome = match Arguments::parse().command {
         Command::Chats(arguments) => write_chats(&arguments),
+        Command::Media(Media { folder, bytes, seed }) => {
+            let options = media::Options { seed, bytes, ..media::Options::default() };
+            written(media::generate(&folder, &options), &folder)
+        }
+        Command::Grow { folder, days, after, seed } => {
+            let options = media::Options { seed, ..media::Options::default() };
+            let grown = (after + 1..=after + days).try_for_each(|day| media::grow(&folder, day, &options).map(drop));
+            written(grown, &folder)
+        }
+        Command::Video { file, bytes, seed } => {
+            media::video(&file, bytes, seed).map(|()| ExitCode::SUCCESS).map_err(Into::into)
+        }
+        Command::Files { folder, count, seed } => {
+            written(files::generate(&folder, &files::Options { seed, count }), &folder)
+        }
+        Command::Versions { folder, releases, files, seed } => {
+            written(versions::generate(&folder, &versions::Options { seed, releases, files }), &folder)
+        }
         Command::Manifest { folder, out } => write_manifest(&folder, out),
         Command::Verify { folder, manifest } => verify(&folder, &manifest),
     };
@@ -84,6 +167,12 @@ fn main() -> ExitCode {
         let _ = writeln!(std::io::stderr(), "daykeep-datasets: {error}");
         ExitCode::FAILURE
     })
+}
+
+/// Writes the manifest of a folder once it is `done`.
+fn written<T>(done: std::io::Result<T>, folder: &Path) -> Outcome {
+    done?;
+    write_manifest(folder, None)
 }
 
 fn write_chats(arguments: &Chats) -> Outcome {

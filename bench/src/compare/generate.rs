@@ -114,11 +114,7 @@ fn fill(folder: &Path, preset: Preset, interrupt: &Interrupt) -> Result<(), Erro
     media::video(&video.join("video.mp4"), amounts.video_bytes, SEED).map_err(io)?;
     files::generate(&folder.join("small"), &files::Options { seed: SEED, count: amounts.small_files }).map_err(io)?;
     interrupt.check()?;
-    let options = chats::Options {
-        seed: SEED,
-        messages: amounts.messages,
-        messages_per_day: amounts.messages_per_day,
-    };
+    let options = chats::Options { seed: SEED, messages: amounts.messages, messages_per_day: amounts.messages_per_day };
     chats::write_days(&folder.join("chats"), &options, DAYS, false).map_err(failed)?;
     interrupt.check()?;
     let options = versions::Options { seed: SEED, releases: RELEASES, files: amounts.version_files };
@@ -129,8 +125,7 @@ fn fill(folder: &Path, preset: Preset, interrupt: &Interrupt) -> Result<(), Erro
 /// A library that grows day by day, each day in a folder of its own.
 fn library(folder: &Path, amounts: &Amounts, interrupt: &Interrupt) -> Result<(), Error> {
     let io = |error: std::io::Error| Error::Request(format!("cannot write the data: {error}"));
-    let options =
-        media::Options { seed: SEED + 1, bytes: amounts.library_bytes, day_bytes: amounts.library_day_bytes };
+    let options = media::Options { seed: SEED + 1, bytes: amounts.library_bytes, day_bytes: amounts.library_day_bytes };
     let day_folder = |day: u64| folder.join(format!("day-{day:02}"));
     fs::create_dir(folder).map_err(Error::file("create", folder))?;
     media::generate(&day_folder(0), &options).map_err(io)?;
