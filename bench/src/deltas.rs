@@ -1,189 +1,219 @@
-//! What the later versions of a file in fixed blocks cost as deltas, beside `zstd --patch-from`.
+//! What the later versions of a file in blocks of equal length take as deltas, beside `zstd --patch-from`.
+//!
+//! The engine's own way to find bases and to make deltas, without a repository: bodies only, without ids, lists and
+//! index. So block length, depth, closure and level can be chosen from measured curves.
 
 use std::collections::{HashMap, HashSet};
 use std::fs;
 use std::io::Write;
-use std::time::Instant;
+use std::path::PathBuf;
 
-use daykeep_engine::internals::crypt::{Keys, MasterKey};
-use daykeep_engine::internals::delta::{DeltaEncoder, Similar, Sketch, decode};
-use daykeep_engine::internals::format::index::ChunkKind;
+use clap::Args;
+use daykeep_datasets::random::Random;
+use daykeep_engine::internals::base::ShortId;
+use daykeep_engine::internals::delta::{DeltaEncoder, Similar, Sketch};
 use daykeep_engine::internals::hash::chunk_id;
+use zstd::zstd_safe::{self, CCtx, CParameter};
 
 use crate::Outcome;
 
-type Id = [u8; 16];
+/// How deltas are made.
+#[derive(Debug, Args)]
+pub struct Options {
+    /// The versions, the oldest first
+    #[arg(required = true, value_name = "FILE")]
+    versions: Vec<PathBuf>,
+    /// The length of a block in bytes
+    #[arg(long, default_value_t = 4096, value_parser = clap::value_parser!(u32).range(512..=65_536))]
+    block: u32,
+    /// The most deltas on the way down to a whole block
+    #[arg(long, default_value_t = 8)]
+    depth: u8,
+    /// The most other blocks that one needs
+    #[arg(long, default_value_t = 31)]
+    closure: usize,
+    /// The most bases of a block
+    #[arg(long, default_value_t = 4)]
+    bases: usize,
+    /// How often a base that cannot be one is replaced by those that it stands on
+    #[arg(long, default_value_t = 4)]
+    falls: usize,
+    /// zstd's level for deltas
+    #[arg(long, default_value_t = 3)]
+    level: i32,
+    /// The length of the frames in KiB in which new blocks are compressed together
+    #[arg(long, default_value_t = 256)]
+    frame: usize,
+    /// zstd's level for frames
+    #[arg(long, default_value_t = 3)]
+    frame_level: i32,
+}
 
+/// A delta takes so much more in its records.
+const OVERHEAD_BYTES: usize = 64;
+
+/// A stored block.
 struct Known {
     bytes: Vec<u8>,
     depth: u8,
-    closure: HashSet<Id>,
-    bases: Vec<Id>,
+    bases: Vec<ShortId>,
+    /// What it stands on, bases of bases included.
+    needs: HashSet<ShortId>,
 }
 
+/// What one version took.
+#[derive(Default)]
+struct Taken {
+    deltas: usize,
+    delta_bytes: usize,
+    bases: usize,
+    needs: usize,
+    wholes: usize,
+    whole_bytes: usize,
+}
 
-/// Prints, for each version, what is new and what it costs. `numbers`: block, depth, bases, level.
-pub fn run(numbers: &[u64], files: &[&str]) -> Outcome {
-    let [block, depth_max, bases_max, level] = [numbers[0] as usize, numbers[1] as usize, numbers[2] as usize, numbers[3] as usize];
-    let env = |name: &str, default: usize| std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(default);
-    let (closure_max, shared_min, frame, frame_level) = (env("CLOSURE", 32), env("SHARED", 1), env("FRAME", 256) * 1024, env("FLEVEL", 1));
-    let keys = Keys::new(&MasterKey::from_bytes([7; 32]));
-    let gear: &[u64; 256] = &std::array::from_fn(|i| {
-        let mut bytes = [0; 8];
-        bytes.copy_from_slice(&chunk_id(&[3; 32], &[i as u8]).as_bytes()[..8]);
-        u64::from_le_bytes(bytes)
-    });
-    let mut known: HashMap<Id, Known> = HashMap::new();
-    let mut previous: Vec<(Id, Sketch)> = Vec::new();
-    let mut previous_file: Vec<u8> = Vec::new();
+#[derive(Default)]
+struct Series {
+    known: HashMap<ShortId, Known>,
+    /// The last version's blocks.
+    last: Vec<(ShortId, Sketch)>,
+}
+
+/// Prints a line for each version, and the sums of the later ones.
+pub fn run(options: &Options) -> Outcome {
+    let mut random = Random(5);
+    let gear: [u64; 256] = std::array::from_fn(|_| random.next());
+    let mut series = Series::default();
+    let mut last_file: Vec<u8> = Vec::new();
+    let (mut sum, mut sum_of_patches) = (0, 0);
     let mut out = std::io::stdout().lock();
-    let (mut sum, mut sum_patch) = (0, 0);
-    for (number, file) in files.iter().enumerate() {
-        let bytes = fs::read(file)?;
-        let mut sketching = std::time::Duration::ZERO;
-        let mut parts: Vec<(Id, Sketch)> = Vec::new();
-        let mut fresh: Vec<(usize, Id, Sketch)> = Vec::new();
-        let mut seen = HashSet::new();
-        for (at, chunk) in bytes.chunks(block).enumerate() {
-            let id = *chunk_id(keys.ids(ChunkKind::Data), chunk).short().as_bytes();
-            if let Some((old, sketch)) = previous.get(at)
-                && *old == id
-            {
-                parts.push((id, *sketch));
-                continue;
-            }
-            let begun = Instant::now();
-            let sketch = Sketch::of(gear, chunk);
-            sketching += begun.elapsed();
-            parts.push((id, sketch));
-            if !known.contains_key(&id) && seen.insert(id) {
-                fresh.push((at, id, sketch));
-            }
-        }
-        let begun = Instant::now();
-        let mut similar = Similar::new(&fresh.iter().map(|(_, _, sketch)| *sketch).collect::<Vec<_>>());
-        for (old, (_, sketch)) in (0u32..).zip(&previous) {
-            similar.show(old, sketch);
-        }
-        let candidates = similar.finish();
-        let joining = begun.elapsed();
-        // Choose bases.
-        let mut chosen: Vec<Vec<Id>> = Vec::new();
-        let mut arena = Vec::new();
-        let mut ranges = Vec::new();
-        for ((at, _, _), candidates) in fresh.iter().zip(&candidates) {
-            let mut bases: Vec<Id> = Vec::new();
-            let mut closure: HashSet<Id> = HashSet::new();
-            let own = previous.get(*at).map(|(id, _)| *id);
-            let others = candidates.iter().filter(|(_, shared)| usize::from(*shared) >= shared_min).map(|(old, _)| previous[*old as usize].0);
-            let mut tried: Vec<Id> = own.into_iter().chain(others).collect();
-            tried.reverse();
-            let mut falls = env("FALLS", 0);
-            while let Some(id) = tried.pop() {
-                if bases.len() == bases_max || bases.contains(&id) {
-                    continue;
-                }
-                let base = &known[&id];
-                if usize::from(base.depth) >= depth_max {
-                    if falls > 0 {
-                        falls -= 1;
-                        tried.extend(base.bases.iter().rev());
-                    }
-                    continue;
-                }
-                let mut union = closure.clone();
-                union.extend(&base.closure);
-                union.insert(id);
-                if union.len() < closure_max {
-                    closure = union;
-                    bases.push(id);
-                } else if falls > 0 {
-                    falls -= 1;
-                    tried.extend(base.bases.iter().rev());
-                }
-            }
-            let start = arena.len();
-            // The most similar last: near matches are cheaper.
-            for id in bases.iter().rev() {
-                arena.extend_from_slice(&known[id].bytes);
-            }
-            ranges.push(start..arena.len());
-            chosen.push(bases);
-        }
-        let begun = Instant::now();
-        let mut encoder = DeltaEncoder::new(level as i32)?;
-        let (mut deltas, mut delta_bytes, mut base_count, mut closures) = (0, 0, 0, 0);
-        let mut whole: Vec<u8> = Vec::new();
-        let mut wholes = 0;
-        let mut delta = Vec::new();
-        let mut added = Vec::new();
-        for (((at, id, _), bases), range) in fresh.iter().zip(&chosen).zip(ranges) {
-            let chunk = &bytes[at * block..((at + 1) * block).min(bytes.len())];
-            let alone = zstd::bulk::compress(chunk, 1)?.len();
-            let mut entry = Known { bytes: chunk.to_vec(), depth: 0, closure: HashSet::new(), bases: Vec::new() };
-            if !bases.is_empty() {
-                encoder.encode(&arena[range.clone()], chunk, &mut delta)?;
-            }
-            if !bases.is_empty() && delta.len() + 60 < alone {
-                let mut back = vec![0; chunk.len()];
-                decode(&arena[range], &delta, &mut back)?;
-                assert_eq!(back, chunk);
-                deltas += 1;
-                closures += closure_of(bases, &known);
-                delta_bytes += delta.len();
-                base_count += bases.len();
-                entry.bases = bases.clone();
-                entry.depth = bases.iter().map(|id| known[id].depth).max().unwrap_or(0) + 1;
-                for id in bases {
-                    entry.closure.extend(&known[id].closure);
-                    entry.closure.insert(*id);
-                }
-            } else {
-                wholes += 1;
-                whole.extend_from_slice(chunk);
-            }
-            added.push((*id, entry));
-        }
-        known.extend(added);
-        let encoding = begun.elapsed();
-        let mut whole_bytes = 0;
-        for frame in whole.chunks(frame) {
-            whole_bytes += zstd::bulk::compress(frame, frame_level as i32)?.len();
-        }
-        let mut patch = 0;
-        if number > 0 {
-            let mut patcher = zstd::bulk::Compressor::new(3)?;
-            patcher.set_parameter(zstd::zstd_safe::CParameter::EnableLongDistanceMatching(true))?;
-            patcher.set_parameter(zstd::zstd_safe::CParameter::WindowLog(30))?;
-            drop(patcher);
-            let mut context = zstd::zstd_safe::CCtx::create();
-            use zstd::zstd_safe::CParameter as P;
-            for parameter in [P::CompressionLevel(3), P::EnableLongDistanceMatching(true), P::WindowLog(30)] {
-                context.set_parameter(parameter).map_err(|_| "zstd")?;
-            }
-            context.ref_prefix(&previous_file).map_err(|_| "zstd")?;
-            let mut buffer = Vec::with_capacity(zstd::zstd_safe::compress_bound(bytes.len()));
-            patch = context.compress2(&mut buffer, &bytes).map_err(|_| "zstd")?;
-            sum += delta_bytes + whole_bytes;
-            sum_patch += patch;
-        }
+    let megabytes = |bytes: usize| bytes as f64 / 1e6;
+    for version in &options.versions {
+        let file = fs::read(version).map_err(|error| format!("{}: {error}", version.display()))?;
+        let is_first = last_file.is_empty();
+        let taken = series.add(options, &gear, &file)?;
+        let patch = if is_first { 0 } else { patch_bytes(&last_file, &file)? };
+        let share = |count: usize| count as f64 / taken.deltas.max(1) as f64;
         writeln!(
             out,
-            "{file}: {} blocks, {} new: {deltas} deltas {:.3} MB ({:.2} bases, closure {:.1}), {wholes} whole {:.3} MB; bodies {:.3} MB; patch {:.3} MB; sketch {:.0?} join {:.0?} encode {:.0?}",
-            parts.len(), fresh.len(), delta_bytes as f64 / 1e6, base_count as f64 / f64::from(deltas.max(1)), closures as f64 / f64::from(deltas.max(1)),
-            whole_bytes as f64 / 1e6, (delta_bytes + whole_bytes) as f64 / 1e6, patch as f64 / 1e6, sketching, joining, encoding
+            "{}: {} deltas of {:.2} bases and {:.1} chunks, {:.3} MB; {} whole, {:.3} MB; together {:.3} MB; patch {:.3} MB",
+            version.display(),
+            taken.deltas,
+            share(taken.bases),
+            share(taken.needs),
+            megabytes(taken.delta_bytes),
+            taken.wholes,
+            megabytes(taken.whole_bytes),
+            megabytes(taken.delta_bytes + taken.whole_bytes),
+            megabytes(patch),
         )?;
-        previous = parts;
-        previous_file = bytes;
+        if !is_first {
+            sum += taken.delta_bytes + taken.whole_bytes;
+            sum_of_patches += patch;
+        }
+        last_file = file;
     }
-    writeln!(out, "later versions: bodies {:.3} MB, patches {:.3} MB", f64::from(sum as u32) / 1e6, sum_patch as f64 / 1e6)?;
+    writeln!(out, "later versions: {:.3} MB, patches {:.3} MB", megabytes(sum), megabytes(sum_of_patches))?;
     Ok(())
 }
 
-fn closure_of(bases: &[Id], known: &HashMap<Id, Known>) -> usize {
-    let mut all: HashSet<Id> = bases.iter().copied().collect();
-    for id in bases {
-        all.extend(&known[id].closure);
+impl Series {
+    fn add(&mut self, options: &Options, gear: &[u64; 256], file: &[u8]) -> std::io::Result<Taken> {
+        let block = options.block as usize;
+        let mut blocks = Vec::new();
+        let mut new: Vec<(usize, ShortId, Sketch)> = Vec::new();
+        let mut seen = HashSet::new();
+        for (at, bytes) in file.chunks(block).enumerate() {
+            let id = chunk_id(&[1; 32], bytes).short();
+            let sketch = Sketch::of(gear, bytes);
+            blocks.push((id, sketch));
+            if !self.known.contains_key(&id) && seen.insert(id) {
+                new.push((at, id, sketch));
+            }
+        }
+        let sketches: Vec<Sketch> = new.iter().map(|(.., sketch)| *sketch).collect();
+        let mut similar = Similar::new(&sketches);
+        (0..).zip(&self.last).for_each(|(old, (_, sketch))| similar.show(old, sketch));
+        let mut taken = Taken::default();
+        let (mut whole, mut added) = (Vec::new(), Vec::new());
+        for ((at, id, _), similar) in new.iter().zip(similar.finish()) {
+            let bytes = &file[at * block..file.len().min((at + 1) * block)];
+            let in_place = self.last.get(*at).map(|(id, _)| *id);
+            let similar = similar.into_iter().map(|(old, _)| self.last[old as usize].0);
+            let candidates: Vec<ShortId> = in_place.into_iter().chain(similar).collect();
+            let chosen = self.choose(options, &candidates);
+            let mut known = Known { bytes: bytes.to_vec(), depth: 0, bases: Vec::new(), needs: HashSet::new() };
+            match self.delta(options, &chosen.bases, bytes)? {
+                Some(delta) => {
+                    taken.deltas += 1;
+                    taken.delta_bytes += delta;
+                    taken.bases += chosen.bases.len();
+                    taken.needs += chosen.needs.len();
+                    known = Known { bytes: known.bytes, ..chosen };
+                }
+                None => {
+                    taken.wholes += 1;
+                    whole.extend_from_slice(bytes);
+                }
+            }
+            added.push((*id, known));
+        }
+        self.known.extend(added);
+        self.last = blocks;
+        for frame in whole.chunks(options.frame * 1024) {
+            taken.whole_bytes += zstd::bulk::compress(frame, options.frame_level)?.len();
+        }
+        Ok(taken)
     }
-    all.len()
+
+    /// Chooses among `candidates`, the best first, what a block can stand on together.
+    fn choose(&self, options: &Options, candidates: &[ShortId]) -> Known {
+        let mut chosen = Known { bytes: Vec::new(), depth: 0, bases: Vec::new(), needs: HashSet::new() };
+        let mut rest: Vec<ShortId> = candidates.iter().rev().copied().collect();
+        let mut falls = options.falls;
+        while let Some(id) = rest.pop() {
+            if chosen.bases.len() == options.bases {
+                break;
+            }
+            let base = &self.known[&id];
+            if chosen.bases.contains(&id) {
+                continue;
+            }
+            let needs: HashSet<ShortId> = chosen.needs.iter().chain(&base.needs).chain([&id]).copied().collect();
+            if base.depth < options.depth && needs.len() <= options.closure {
+                chosen.depth = chosen.depth.max(base.depth + 1);
+                chosen.needs = needs;
+                chosen.bases.insert(0, id);
+            } else if falls > 0 {
+                falls -= 1;
+                rest.extend_from_slice(&base.bases);
+            }
+        }
+        chosen
+    }
+
+    /// Returns how long the delta is, if that is clearly less than the block takes alone.
+    fn delta(&self, options: &Options, bases: &[ShortId], bytes: &[u8]) -> std::io::Result<Option<usize>> {
+        if bases.is_empty() {
+            return Ok(None);
+        }
+        let prefix: Vec<u8> = bases.iter().flat_map(|id| self.known[id].bytes.iter().copied()).collect();
+        let mut delta = Vec::new();
+        DeltaEncoder::new(options.level)?.encode(&prefix, bytes, &mut delta)?;
+        let alone = zstd::bulk::compress(bytes, options.frame_level)?.len();
+        Ok(Some(delta.len()).filter(|delta| delta + OVERHEAD_BYTES < alone))
+    }
+}
+
+/// Returns how long the patch is that `zstd -3 --long=31 --patch-from` makes.
+fn patch_bytes(before: &[u8], after: &[u8]) -> Result<usize, Box<dyn std::error::Error>> {
+    let failed = |code| format!("zstd: {}", zstd_safe::get_error_name(code));
+    let mut context = CCtx::try_create().ok_or("zstd cannot have its memory")?;
+    let window = CParameter::WindowLog((before.len() + after.len()).max(2).ilog2().clamp(20, 30) + 1);
+    for parameter in [CParameter::CompressionLevel(3), CParameter::EnableLongDistanceMatching(true), window] {
+        context.set_parameter(parameter).map_err(failed)?;
+    }
+    context.ref_prefix(before).map_err(failed)?;
+    let mut patch = Vec::with_capacity(zstd_safe::compress_bound(after.len()));
+    Ok(context.compress2(&mut patch, after).map_err(failed)?)
 }

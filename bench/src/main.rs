@@ -1,49 +1,78 @@
 //! `daykeep-bench`: the measurements that `docs/design.md` and `docs/benchmarks.md` quote, for anyone to repeat.
-//!
-//! ```text
-//! daykeep-bench curve FOLDER          dedup against index size, by average chunk size, over the files in their order
-//! daykeep-bench floor FOLDER          looks at every file and reads every file on all cores, and does nothing with them
-//! daykeep-bench scale GIGABYTES       feeds generated streams into a store that keeps no bodies
-//! daykeep-bench small FOLDER [FILES]  writes text files of 0.2 to 2.6 KB, 1,000 to a folder
-//! daykeep-bench video FILE [BYTES]    writes one incompressible file with the magic of an MP4
-//! ```
 
+mod compare;
 mod curve;
-mod data;
 mod deltas;
 mod floor;
 mod scale;
 
 use std::env;
 use std::io::Write;
-use std::path::Path;
+use std::path::PathBuf;
 use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
 
 type Outcome = Result<(), Box<dyn std::error::Error>>;
 
+/// Measures daykeep.
+#[derive(Debug, Parser)]
+#[command(name = "daykeep-bench", version, about)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Measures daykeep beside other backup programs, and writes JSON, Markdown and a page with charts
+    ///
+    /// Every round runs all tools in turn: first backup, each later state, unchanged, restore of everything and of one
+    /// file, check with all data. Every restore is compared byte for byte. A tool that is missing is named, one that
+    /// fails or hangs is reported as failed. Exit codes: 0 done; 1 not done; 3 done, but tools failed; 130 interrupted,
+    /// with what was measured so far.
+    Compare(compare::Options),
+    /// Dedup against index size, by average chunk size, over the files of a folder in their order
+    Curve {
+        /// Whose files
+        folder: PathBuf,
+    },
+    /// What the later ones of some versions of a file take as deltas of blocks, beside `zstd --patch-from`
+    Deltas(deltas::Options),
+    /// Looks at every file and reads every file on all cores, and does nothing with them
+    Floor {
+        /// Whose files
+        folder: PathBuf,
+    },
+    /// Feeds generated streams into a store that keeps no bodies
+    Scale {
+        /// How many, of 10^9 bytes
+        #[arg(value_parser = number)]
+        gigabytes: u64,
+    },
+    /// Looks at every file on all cores
+    #[command(hide = true)]
+    Walk { folder: PathBuf },
+}
+
+/// Reads a number that may have underscores.
+fn number(text: &str) -> Result<u64, std::num::ParseIntError> {
+    text.replace('_', "").parse()
+}
+
 fn main() -> ExitCode {
-    let arguments: Vec<String> = env::args().skip(1).collect();
-    let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
-    let number = |text: &str| text.replace('_', "").parse::<u64>();
-    let outcome: Outcome = match words.as_slice() {
-        ["curve", folder] => curve::run(Path::new(folder)),
-        ["deltas", block, depth, bases, level, files @ ..] if !files.is_empty() => {
-            let numbers: Result<Vec<u64>, _> = [block, depth, bases, level].into_iter().map(|text| number(text)).collect();
-            numbers.map_err(Into::into).and_then(|numbers| deltas::run(&numbers, files))
-        }
-        ["floor", folder] => floor::run(Path::new(folder)),
-        ["scale", gigabytes] => number(gigabytes).map_err(Into::into).and_then(scale::run),
-        ["small", folder] => data::small_files(Path::new(folder), 200_000),
-        ["small", folder, files] => {
-            number(files).map_err(Into::into).and_then(|files| data::small_files(Path::new(folder), files))
-        }
-        ["video", file] => data::video(Path::new(file), 1_500_000_000),
-        ["video", file, bytes] => {
-            number(bytes).map_err(Into::into).and_then(|bytes| data::video(Path::new(file), bytes))
-        }
-        _ => Err("usage: daykeep-bench curve FOLDER | floor FOLDER | scale GIGABYTES | small FOLDER [FILES] | \
-                      video FILE [BYTES]"
-            .into()),
+    // Before anything else: what this small copy of the program holds is counted as the command's.
+    let mut arguments = env::args_os().skip(1);
+    if arguments.next().is_some_and(|first| first == compare::measure::CHILD_ARGUMENT) {
+        return compare::measure::child_main(arguments);
+    }
+    let outcome: Outcome = match Arguments::parse().command {
+        Command::Compare(options) => return compare::run(&options),
+        Command::Curve { folder } => curve::run(&folder),
+        Command::Deltas(options) => deltas::run(&options),
+        Command::Floor { folder } => floor::run(&folder),
+        Command::Scale { gigabytes } => scale::run(gigabytes),
+        Command::Walk { folder } => floor::look(&folder),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

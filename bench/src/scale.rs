@@ -6,13 +6,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
+use daykeep_datasets::random::Random;
 use daykeep_engine::{
     BackupOptions, Event, MemoryStore, NamedReader, ObjectId, ObjectKind, ObjectName, OpenOptions, RecoveryKey,
     Repository, Store, StoreError,
 };
 
 use crate::Outcome;
-use crate::data::Random;
 
 /// Keeps everything but packs, which it only counts.
 struct Discarding {

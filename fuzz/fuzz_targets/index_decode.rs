@@ -4,14 +4,15 @@
 use daykeep_engine::ObjectId;
 use daykeep_engine::internals::base::{ChunkId, ShortId, limits};
 use daykeep_engine::internals::format::index::{
-    ChunkKind, ChunkRecord, DeltaRecord, Encoding, FrameRecord, FrameTable, Index, PackRecord, RecordId,
+    ChunkKind, ChunkRecord, DeltaRecord, Encoding, FrameRecord, FrameTable, Index, PackRecord, Reach, RecordId,
 };
 use daykeep_engine::internals::format::pack::{Footer, TRAILER_BYTES, Trailer};
 use libfuzzer_sys::fuzz_target;
 
 fn table<I: RecordId>(id: I) -> FrameTable<I> {
     let chunk = |kind, bytes| ChunkRecord { id, kind, bytes, delta: None };
-    let delta = Some(Box::new(DeltaRecord { bytes: 4096, bases: vec![[1; 8], [2; 8]] }));
+    let delta =
+        Some(Box::new(DeltaRecord { bytes: 4096, reach: Reach { depth: 2, closure: 5 }, bases: vec![[1; 8], [2; 8]] }));
     FrameTable {
         frames: vec![
             FrameRecord { encoding: Encoding::Raw, sealed_bytes: 5016, plain_bytes: 5000, chunks: 1 },

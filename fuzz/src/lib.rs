@@ -5,7 +5,7 @@ use std::sync::OnceLock;
 
 use daykeep_engine::internals::codec::Codec;
 use daykeep_engine::internals::crypt::{Keys, MasterKey};
-use daykeep_engine::internals::format::index::{ChunkKind, Encoding};
+use daykeep_engine::internals::format::index::{ChunkKind, ChunkRecord, Encoding};
 use daykeep_engine::internals::{compress, hash, pack};
 use daykeep_engine::{ObjectId, ObjectKind, ObjectName, RecoveryKey, RepositoryId};
 use libfuzzer_sys::arbitrary::{self, Arbitrary};
@@ -72,8 +72,10 @@ pub fn build_pack(frames: &[FrameChunks], bytes_max: usize) -> Option<pack::Seal
     for frame in frames {
         let plain: Vec<u8> = frame.iter().flat_map(|(_, bytes)| bytes.iter().copied()).collect();
         let keys = &codec().keys;
-        let record =
-            |(kind, bytes): &(ChunkKind, Vec<u8>)| (hash::chunk_id(keys.ids(*kind), bytes), *kind, bytes.len() as u32);
+        let record = |(kind, bytes): &(ChunkKind, Vec<u8>)| {
+            let id = hash::chunk_id(keys.ids(*kind), bytes);
+            ChunkRecord { id, kind: *kind, bytes: bytes.len() as u32, delta: None }
+        };
         let chunks: Vec<_> = frame.iter().map(record).collect();
         let mut compressed = Vec::new();
         let pays = compressor.compress(&plain, &mut compressed).expect("zstd has its memory");

@@ -5,7 +5,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use daykeep_engine::internals::base::ShortId;
-use daykeep_engine::internals::base::limits::{CHUNK_BYTES_MAX, DELTA_CLOSURE_MAX, DELTA_DEPTH_MAX, INDEX_PLAIN_BYTES_MAX};
+use daykeep_engine::internals::base::limits::{
+    CHUNK_BYTES_MAX, DELTA_CLOSURE_MAX, DELTA_DEPTH_MAX, INDEX_PLAIN_BYTES_MAX,
+};
 use daykeep_engine::internals::delta::{DeltaEncoder, FEATURES, Similar, Sketch, decode};
 use daykeep_engine::internals::format::content::{Content, Part};
 use daykeep_engine::internals::format::index::{BasePrefix, ChunkKind, DeltaRecord, Index, Reach};
@@ -157,7 +159,11 @@ fn a_lost_base_is_reported_named_by_its_files_and_healed_by_the_next_backup() {
     }
     let repository = place.open();
     let report = check_all(&repository).unwrap();
-    assert!(report.errors.iter().any(|error| error.contains("stands on a chunk that is missing")), "{:?}", report.errors);
+    assert!(
+        report.errors.iter().any(|error| error.contains("stands on a chunk that is missing")),
+        "{:?}",
+        report.errors
+    );
     assert!(report.errors.iter().any(|error| error.contains("chats.db")), "{:?}", report.errors);
     let target = place.path("target");
     let outcome = try_restore(&repository, "latest", &target).unwrap();
@@ -297,9 +303,7 @@ fn hostile_deltas_are_refused_and_named() {
     refused("a delta that makes a gigabyte of nothing", &|forge| {
         let part = forge.part(ChunkKind::Data, &base);
         let mut compressor = zstd::bulk::Compressor::new(3).unwrap();
-        compressor
-            .set_parameter(zstd::zstd_safe::CParameter::Format(zstd::zstd_safe::FrameFormat::Magicless))
-            .unwrap();
+        compressor.set_parameter(zstd::zstd_safe::CParameter::Format(zstd::zstd_safe::FrameFormat::Magicless)).unwrap();
         let bomb = compressor.compress(&vec![0; 1 << 30]).unwrap();
         assert!(bomb.len() < CHUNK_BYTES_MAX);
         forge.delta(&target, &bomb, record(4000, (1, 1), &[&part]))
@@ -377,8 +381,7 @@ fn the_most_similar_chunk_is_found() {
         std::array::from_fn(|at| u64::from_le_bytes(noise::random(at as u64, 8).try_into().unwrap()));
     let old: Vec<Vec<u8>> = (0..300).map(|seed| noise::text(seed, PAGE)).collect();
     // Each new chunk is three quarters of one old one, moved, and a quarter of another.
-    let new: Vec<Vec<u8>> =
-        (0..100).map(|at| [&old[at + 100][..PAGE / 4], &old[at][PAGE / 4..]].concat()).collect();
+    let new: Vec<Vec<u8>> = (0..100).map(|at| [&old[at + 100][..PAGE / 4], &old[at][PAGE / 4..]].concat()).collect();
     let sketches: Vec<Sketch> = new.iter().map(|bytes| Sketch::of(&gear, bytes)).collect();
     let mut similar = Similar::new(&sketches);
     for (number, bytes) in (0..).zip(&old) {

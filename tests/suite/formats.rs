@@ -1,13 +1,14 @@
 //! Every encoded form comes back as it was, and any bytes at all are decoded or refused, in little memory.
 
 use daykeep_engine::internals::base::limits::ARGON2_WORK_MAX;
+use daykeep_engine::internals::base::limits::{BASES_MAX, DELTA_CLOSURE_MAX, DELTA_DEPTH_MAX};
 use daykeep_engine::internals::base::{ChunkId, ShortId};
 use daykeep_engine::internals::crypt::DEFAULT_ARGON2;
 use daykeep_engine::internals::format::config::{CdcSizes, ChunkerParams, Config};
 use daykeep_engine::internals::format::content::{Content, Part, decode_list, encode_list};
 use daykeep_engine::internals::format::header::Header;
 use daykeep_engine::internals::format::index::{
-    ChunkKind, ChunkRecord, Encoding, FrameRecord, FrameTable, Index, PackRecord,
+    ChunkKind, ChunkRecord, DeltaRecord, Encoding, FrameRecord, FrameTable, Index, PackRecord, Reach,
 };
 use daykeep_engine::internals::format::key_slot::{Argon2Params, KeySlot, SlotKind};
 use daykeep_engine::internals::format::pack::{Footer, Trailer, padme};
@@ -93,10 +94,21 @@ fn tree() -> impl Strategy<Value = Tree> {
     })
 }
 
+fn delta() -> impl Strategy<Value = DeltaRecord> {
+    (1u32..=1 << 20, 1u8..=DELTA_DEPTH_MAX, vec(any::<[u8; 8]>(), 1..=BASES_MAX), any::<u8>()).prop_map(
+        |(bytes, depth, bases, more)| {
+            let least = depth.max(bases.len() as u8);
+            let closure = least + more % (DELTA_CLOSURE_MAX - least + 1);
+            DeltaRecord { bytes, reach: Reach { depth, closure }, bases }
+        },
+    )
+}
+
 /// Frames with one chunk more than zero each; plain lengths are the sums of their chunks', as the reader derives them.
 fn table<I: Clone + std::fmt::Debug>(id: impl Strategy<Value = I> + Clone) -> impl Strategy<Value = FrameTable<I>> {
     let kind = prop::sample::select(&[ChunkKind::Data, ChunkKind::Tree, ChunkKind::List][..]);
-    let chunk = (id, kind, 1u32..50_000).prop_map(|(id, kind, bytes)| ChunkRecord { id, kind, bytes, delta: None });
+    let chunk = (id, kind, 1u32..50_000, prop::option::weighted(0.3, delta()))
+        .prop_map(|(id, kind, bytes, delta)| ChunkRecord { id, kind, bytes, delta: delta.map(Box::new) });
     let frame = (any::<bool>(), vec(chunk, 1..10), 17u32..100_000);
     vec(frame, 0..8).prop_map(|frames| {
         let mut table = FrameTable { frames: Vec::new(), chunks: Vec::new() };

@@ -98,6 +98,14 @@ fn make() {
     let file = folder.join("repository.redb");
     for location in [Location::Directory(folder.join("repository")), Location::File(file.clone())] {
         let repository = Repository::create(&location, &recovery, Some(PASSWORD), &options()).unwrap();
+        // With another page first, so that one is stored as a delta then.
+        let mut database = fs::read(source.join("chats.db")).unwrap();
+        database[5000..5010].copy_from_slice(b"yesterday.");
+        fs::write(source.join("chats.db"), &database).unwrap();
+        let options = BackupOptions::default().host("golden").tags(["before"]);
+        assert_eq!(repository.backup(&[source], &options).unwrap().warnings, []);
+        fs::remove_dir_all(source).unwrap();
+        tree().make(source);
         for tag in ["first", "second"] {
             let options = BackupOptions::default().host("golden").tags([tag]);
             assert_eq!(repository.backup(&[source], &options).unwrap().warnings, []);
@@ -143,9 +151,9 @@ fn the_golden_repositories_are_read() {
             let repository = Repository::open(&location, &secret, Access::Read, &options()).unwrap();
             assert_clean(&repository);
             let (snapshots, errors) = repository.snapshots().unwrap();
-            assert_eq!((snapshots.len(), errors.len()), (2, 0));
-            assert_eq!(snapshots[1].record.tags, ["second"]);
-            for snapshot in snapshots {
+            assert_eq!((snapshots.len(), errors.len()), (3, 0));
+            assert_eq!(snapshots[2].record.tags, ["second"]);
+            for snapshot in &snapshots[1..] {
                 let target = temp();
                 let report = try_restore(&repository, &snapshot.id.to_string(), target.path()).unwrap();
                 let found = read(&below(target.path(), Path::new(SOURCE)));

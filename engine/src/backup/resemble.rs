@@ -72,8 +72,7 @@ impl Engine<'_> {
             return None;
         }
         let chunks_max = self.repo.memory_bytes / MEMORY_PER_CHUNK;
-        let outline =
-            previous.map_or_else(Outline::default, |content| Outline::of(&self.reader, content, chunks_max));
+        let outline = previous.map_or_else(Outline::default, |content| Outline::of(&self.reader, content, chunks_max));
         let old = self.sketches.as_ref().map_or_else(Vec::new, |sketches| sketches.load(&name, chunks_max));
         let is_first = outline.chunks() == 0 && old.is_empty();
         let (new, waiting, changed) = (Vec::with_capacity(old.len()), Vec::new(), Vec::new());

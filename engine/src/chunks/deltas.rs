@@ -152,8 +152,7 @@ impl ChunkWriter {
         let mut wanted: Vec<u32> = chosen.iter().flat_map(|(_, bases)| bases.places.iter().copied()).collect();
         wanted.sort_unstable();
         wanted.dedup();
-        let known = known
-            .filter(|(graph, opened)| self.reader.rebuild(graph, opened, &wanted, &mut rebuilt).is_ok());
+        let known = known.filter(|(graph, opened)| self.reader.rebuild(graph, opened, &wanted, &mut rebuilt).is_ok());
         let failed = |error: std::io::Error| no_memory("zstd", &error);
         let prefix = |bases: &Bases| -> Vec<u8> {
             let slices = |(graph, opened)| -> Vec<&[u8]> {

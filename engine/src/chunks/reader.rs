@@ -89,7 +89,10 @@ impl ChunkReader {
             }
         }
         if locations.iter().all(|location| location.reach.depth == 0) {
-            return chunks.iter().zip(&locations).try_for_each(|((id, _), location)| self.read_whole(id, location, out));
+            return chunks
+                .iter()
+                .zip(&locations)
+                .try_for_each(|((id, _), location)| self.read_whole(id, location, out));
         }
         let mut done = 0;
         while done < chunks.len() {

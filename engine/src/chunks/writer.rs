@@ -26,6 +26,9 @@ const RAW_FRAME_BYTES_MIN: usize = crate::compress::SAMPLED_BYTES_MIN;
 /// Packs that wait to be stored, and the one that is being stored.
 const QUEUED_PACKS: usize = 3;
 const DATA_SLOTS_MAX: usize = 8;
+/// The least zstd level for pages of databases: they are read again as bases day after day, and rows repeat over many
+/// pages, so that level 3 saves another 3 %.
+const PAGE_LEVEL_MIN: i32 = 3;
 
 /// How chunks are written.
 #[derive(Clone, Copy, Debug)]
@@ -43,8 +46,11 @@ pub struct WriterOptions {
 /// A worker's own memory: a compressor, buffers, and the small chunks it has gathered.
 pub struct Scratch {
     compressor: Compressor,
+    /// For pages of databases; made when the first comes.
+    page_compressor: Option<Compressor>,
     compressed: Vec<u8>,
     data: FrameBuffer,
+    pages: FrameBuffer,
     media: FrameBuffer,
     meta: FrameBuffer,
     /// Deltas of data; those of trees and lists stand among `meta`'s chunks.
@@ -138,8 +144,8 @@ impl ChunkWriter {
         let compressor = Compressor::new(self.level).map_err(|error| no_memory("zstd", &error))?;
         let empty = FrameBuffer::default;
         let (compressed, buffer) = (Vec::new(), Vec::new());
-        let (data, media, meta, deltas) = (empty(), empty(), empty(), empty());
-        Ok(Scratch { compressor, compressed, data, media, meta, deltas, buffer })
+        let (data, pages, media, meta, deltas) = (empty(), empty(), empty(), empty(), empty());
+        Ok(Scratch { compressor, page_compressor: None, compressed, data, pages, media, meta, deltas, buffer })
     }
 
     /// Takes back what [`lend`](Self::lend) gave.
@@ -194,7 +200,7 @@ impl ChunkWriter {
         if bytes.len() >= RAW_FRAME_BYTES_MIN && is_kept_raw(sort, bytes) {
             self.append(kind, &Frame { encoding: Encoding::Raw, body: bytes, chunks: &[chunk] })
         } else if bytes.len() >= OWN_FRAME_BYTES_MIN {
-            self.append_compressed(scratch, kind, bytes, &[chunk])
+            self.append_compressed(scratch, sort, bytes, &[chunk])
         } else {
             if gathered(scratch, sort).is_full_for(bytes.len()) {
                 self.flush(scratch, sort)?;
@@ -220,8 +226,7 @@ impl ChunkWriter {
         record: DeltaRecord,
         delta: &[u8],
     ) -> Result<()> {
-        let chunk =
-            ChunkRecord { id, kind: sort.kind(), bytes: delta.len() as u32, delta: Some(Box::new(record)) };
+        let chunk = ChunkRecord { id, kind: sort.kind(), bytes: delta.len() as u32, delta: Some(Box::new(record)) };
         match sort {
             Sort::Data(_) => {
                 if scratch.deltas.is_full_for(delta.len()) {
@@ -255,7 +260,7 @@ impl ChunkWriter {
     fn flush(&self, scratch: &mut Scratch, sort: Sort) -> Result<()> {
         let mut frame = std::mem::take(gathered(scratch, sort));
         if !frame.chunks.is_empty() {
-            self.append_compressed(scratch, sort.kind(), &frame.plain, &frame.chunks)?;
+            self.append_compressed(scratch, sort, &frame.plain, &frame.chunks)?;
         }
         frame.clear();
         *gathered(scratch, sort) = frame;
@@ -265,14 +270,22 @@ impl ChunkWriter {
     fn append_compressed(
         &self,
         scratch: &mut Scratch,
-        kind: ChunkKind,
+        sort: Sort,
         plain: &[u8],
         chunks: &[ChunkRecord<ChunkId>],
     ) -> Result<()> {
-        let Scratch { compressor, compressed, .. } = scratch;
-        let pays = compressor.compress(plain, compressed).map_err(|error| no_memory("zstd", &error))?;
+        let failed = |error: std::io::Error| no_memory("zstd", &error);
+        let Scratch { compressor, page_compressor, compressed, .. } = scratch;
+        let compressor = match (sort, &mut *page_compressor) {
+            (Sort::Data(Class::Sqlite), Some(compressor)) => compressor,
+            (Sort::Data(Class::Sqlite), none) => {
+                none.insert(Compressor::new(self.level.max(PAGE_LEVEL_MIN)).map_err(failed)?)
+            }
+            _ => compressor,
+        };
+        let pays = compressor.compress(plain, compressed).map_err(failed)?;
         let (encoding, body) = if pays { (Encoding::Zstd, compressed.as_slice()) } else { (Encoding::Raw, plain) };
-        self.append(kind, &Frame { encoding, body, chunks })
+        self.append(sort.kind(), &Frame { encoding, body, chunks })
     }
 
     /// Seals a frame into an open pack, the first that no other thread is busy with.
@@ -316,7 +329,7 @@ impl ChunkWriter {
     fn flush_all(&self) -> Result<()> {
         let mut scratches = std::mem::take(&mut *lock(&self.scratches));
         for scratch in &mut scratches {
-            for sort in [Sort::Data(Class::General), Sort::Data(Class::Media), Sort::Tree] {
+            for sort in [Sort::Data(Class::General), Sort::Data(Class::Sqlite), Sort::Data(Class::Media), Sort::Tree] {
                 self.flush(scratch, sort)?;
             }
             self.flush_deltas(scratch)?;
@@ -345,7 +358,8 @@ fn is_kept_raw(sort: Sort, bytes: &[u8]) -> bool {
 
 fn gathered(scratch: &mut Scratch, sort: Sort) -> &mut FrameBuffer {
     match sort {
-        Sort::Data(Class::General | Class::Sqlite) => &mut scratch.data,
+        Sort::Data(Class::General) => &mut scratch.data,
+        Sort::Data(Class::Sqlite) => &mut scratch.pages,
         Sort::Data(Class::Media) => &mut scratch.media,
         Sort::Tree | Sort::List => &mut scratch.meta,
     }

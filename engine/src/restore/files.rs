@@ -209,8 +209,7 @@ impl Restore<'_> {
 
     /// Calls `work` with all runs of a content, many at once.
     fn in_runs(&self, content: &Content, class: Class, work: &(dyn Fn(&Run) -> Result<()> + Sync)) -> Result<()> {
-        let (run_bytes, runs_max) =
-            if class == Class::Sqlite { (DELTA_RUN_BYTES, 1) } else { (RUN_BYTES, RUNS_MAX) };
+        let (run_bytes, runs_max) = if class == Class::Sqlite { (DELTA_RUN_BYTES, 1) } else { (RUN_BYTES, RUNS_MAX) };
         let work = |runs: &mut Vec<Run>| {
             let outcome = runs.par_iter().try_for_each(|run| {
                 self.check_cancel()?;

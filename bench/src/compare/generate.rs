@@ -1,0 +1,138 @@
+//! Makes the data where none is given, from a seed: the same bytes on every machine.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use daykeep_datasets::{chats, files, media, versions};
+use tempfile::TempDir;
+
+use super::interrupt::Interrupt;
+use super::place::{self, room_bytes};
+use super::{Error, Preset, note, tree};
+
+/// How much of each kind.
+struct Amounts {
+    media_bytes: u64,
+    video_bytes: u64,
+    small_files: u64,
+    messages: u64,
+    messages_per_day: u64,
+    version_files: u64,
+    library_bytes: u64,
+    library_day_bytes: u64,
+    /// All of it together, about.
+    total_bytes: u64,
+}
+
+impl Amounts {
+    const fn of(preset: Preset) -> Self {
+        match preset {
+            Preset::Quick => Self {
+                media_bytes: 250_000_000,
+                video_bytes: 200_000_000,
+                small_files: 20_000,
+                messages: 60_000,
+                messages_per_day: 500,
+                version_files: 500,
+                library_bytes: 20_000_000,
+                library_day_bytes: 3_000_000,
+                total_bytes: 1_200_000_000,
+            },
+            Preset::Full => Self {
+                media_bytes: 1_000_000_000,
+                video_bytes: 1_500_000_000,
+                small_files: 200_000,
+                messages: 600_000,
+                messages_per_day: 3_000,
+                version_files: 2_500,
+                library_bytes: 300_000_000,
+                library_day_bytes: 12_000_000,
+                total_bytes: 11_000_000_000,
+            },
+        }
+    }
+}
+
+/// A week follows the first day.
+const DAYS: u64 = 7;
+const RELEASES: u64 = 8;
+const SEED: u64 = 1;
+
+/// A folder with data, which is removed with this if it was made here.
+pub struct DataFolder {
+    /// Where it is.
+    pub path: PathBuf,
+    _made: Option<TempDir>,
+}
+
+/// Returns the folder with the data: the given one as it is if something is in it, filled if it is empty; a temporary one
+/// if none is given.
+///
+/// # Errors
+/// The folder is not there or something else, there is too little space, or the data cannot be written.
+pub fn prepare(folder: Option<&Path>, preset: Preset, interrupt: &Interrupt) -> Result<DataFolder, Error> {
+    if let Some(folder) = folder {
+        if !folder.is_dir() {
+            return Err(Error::Request(format!(
+                "{} is not a folder: name one with media, video, chats/day-NN, small, versions/release-NN or \
+                 library/day-NN in it, or an empty one to be filled",
+                folder.display()
+            )));
+        }
+        if fs::read_dir(folder).map_err(Error::file("read", folder))?.next().is_none() {
+            fill(folder, preset, interrupt)?;
+        }
+        return Ok(DataFolder { path: folder.to_owned(), _made: None });
+    }
+    let need = Amounts::of(preset).total_bytes;
+    let base = place::base(None, need);
+    let made = tempfile::Builder::new().prefix("daykeep-data-").tempdir_in(&base);
+    let made = made.map_err(Error::file("create a folder in", &base))?;
+    fill(made.path(), preset, interrupt)?;
+    Ok(DataFolder { path: made.path().to_owned(), _made: Some(made) })
+}
+
+fn fill(folder: &Path, preset: Preset, interrupt: &Interrupt) -> Result<(), Error> {
+    let amounts = Amounts::of(preset);
+    let room = room_bytes(folder)?;
+    if room < amounts.total_bytes {
+        return Err(Error::Request(format!(
+            "{} has room for {} and the data needs about {}: free some space, or name another folder with --data",
+            folder.display(),
+            super::report::text::bytes(room),
+            super::report::text::bytes(amounts.total_bytes)
+        )));
+    }
+    note(&format!("making the data, about {}", super::report::text::bytes(amounts.total_bytes)));
+    let failed = |error: daykeep_datasets::error::Error| Error::Request(error.to_string());
+    let io = |error: std::io::Error| Error::Request(format!("cannot write the data: {error}"));
+    media::generate(&folder.join("media"), &media::Options { bytes: amounts.media_bytes, ..media::Options::default() })
+        .map_err(io)?;
+    interrupt.check()?;
+    let video = folder.join("video");
+    fs::create_dir(&video).map_err(Error::file("create", &video))?;
+    media::video(&video.join("video.mp4"), amounts.video_bytes, SEED).map_err(io)?;
+    files::generate(&folder.join("small"), &files::Options { seed: SEED, count: amounts.small_files }).map_err(io)?;
+    interrupt.check()?;
+    let options = chats::Options { seed: SEED, messages: amounts.messages, messages_per_day: amounts.messages_per_day };
+    chats::write_days(&folder.join("chats"), &options, DAYS, false).map_err(failed)?;
+    interrupt.check()?;
+    let options = versions::Options { seed: SEED, releases: RELEASES, files: amounts.version_files };
+    versions::generate(&folder.join("versions"), &options).map_err(io)?;
+    library(&folder.join("library"), &amounts, interrupt)
+}
+
+/// A library that grows day by day, each day in a folder of its own.
+fn library(folder: &Path, amounts: &Amounts, interrupt: &Interrupt) -> Result<(), Error> {
+    let io = |error: std::io::Error| Error::Request(format!("cannot write the data: {error}"));
+    let options = media::Options { seed: SEED + 1, bytes: amounts.library_bytes, day_bytes: amounts.library_day_bytes };
+    let day_folder = |day: u64| folder.join(format!("day-{day:02}"));
+    fs::create_dir(folder).map_err(Error::file("create", folder))?;
+    media::generate(&day_folder(0), &options).map_err(io)?;
+    for day in 1..=DAYS {
+        interrupt.check()?;
+        tree::copy(&day_folder(day - 1), &day_folder(day), interrupt)?;
+        media::grow(&day_folder(day), day, &options).map_err(io)?;
+    }
+    Ok(())
+}

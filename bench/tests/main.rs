@@ -1,0 +1,13 @@
+//! Tests of `daykeep-bench compare` with stub rivals: what succeeds, fails, hangs, corrupts; and of its reports.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::print_stderr,
+    reason = "a test may fail by panicking, and say why"
+)]
+
+mod browser;
+mod compare;
+mod reports;
+mod stubs;

@@ -1,0 +1,109 @@
+//! Many small files of text.
+
+use std::fs;
+use std::io;
+use std::path::Path;
+
+use rayon::prelude::*;
+
+use crate::draw::stream;
+use crate::folder::{create_empty, named};
+use crate::random::Random;
+
+/// How to make small files.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// What everything follows from.
+    pub seed: u64,
+    /// How many files.
+    pub count: u64,
+}
+
+impl Default for Options {
+    /// 200,000 files, which have 280 MB together.
+    fn default() -> Self {
+        Options { seed: 1, count: 200_000 }
+    }
+}
+
+/// Files to a folder.
+const FOLDER_FILES: u64 = 1000;
+/// Bytes of the shortest file.
+const BYTES_MIN: u64 = 200;
+/// Bytes of the longest file.
+const BYTES_MAX: u64 = 2600;
+
+/// Writes text files of 200 to 2,600 bytes, 1,000 to a folder, into `folder`, which must be empty. Returns their bytes.
+///
+/// # Errors
+///
+/// `DirectoryNotEmpty` if something is in the folder, or what writing runs into; the message names the path.
+pub fn generate(folder: &Path, options: &Options) -> io::Result<u64> {
+    create_empty(folder)?;
+    let words = Words::new(options.seed);
+    let write_folder = |number: u64| -> io::Result<u64> {
+        let path = folder.join(format!("d{number:03}"));
+        fs::create_dir(&path).map_err(|error| named(&path, error))?;
+        let mut random = stream(options.seed, "files", number);
+        let mut text = Vec::new();
+        let mut bytes = 0;
+        for index in 0..FOLDER_FILES.min(options.count - number * FOLDER_FILES) {
+            let len = BYTES_MIN + random.below(BYTES_MAX - BYTES_MIN + 1);
+            text.clear();
+            words.write(&mut text, len as usize, &mut random);
+            let path = path.join(format!("f{index:04}.txt"));
+            fs::write(&path, &text).map_err(|error| named(&path, error))?;
+            bytes += len;
+        }
+        Ok(bytes)
+    };
+    (0..options.count.div_ceil(FOLDER_FILES)).into_par_iter().map(write_folder).sum()
+}
+
+/// A vocabulary whose n-th word is used with a frequency of about 1/n (Zipf's law).
+pub(crate) struct Words {
+    words: Vec<Vec<u8>>,
+    /// Which word a draw stands for.
+    slots: Vec<u16>,
+}
+
+/// Words of the vocabulary.
+const VOCABULARY: u64 = 5000;
+/// Entries to draw from.
+const SLOTS: u64 = 1 << 16;
+
+impl Words {
+    /// Makes up a vocabulary.
+    pub fn new(seed: u64) -> Self {
+        let mut random = stream(seed, "words", 0);
+        let mut word = |_| {
+            let len = 2 + random.below(8);
+            (0..len).map(|_| b"etaoinshrdlucmfwypvbgkjqxz"[random.below(26) as usize]).collect()
+        };
+        let words = (0..VOCABULARY).map(&mut word).collect();
+        let total: u64 = (1..=VOCABULARY).map(|rank| (1 << 32) / rank).sum();
+        let mut slots = Vec::new();
+        let mut sum = 0;
+        for rank in 1..=VOCABULARY {
+            sum += (1 << 32) / rank;
+            slots.resize((u128::from(sum) * u128::from(SLOTS) / u128::from(total)) as usize, (rank - 1) as u16);
+        }
+        Words { words, slots }
+    }
+
+    /// Returns a word.
+    pub fn draw(&self, random: &mut Random) -> &[u8] {
+        let slot = self.slots[random.below(self.slots.len() as u64) as usize];
+        &self.words[usize::from(slot)]
+    }
+
+    /// Appends words up to `len` bytes.
+    pub fn write(&self, out: &mut Vec<u8>, len: usize, random: &mut Random) {
+        let end = out.len() + len;
+        while out.len() < end {
+            out.extend_from_slice(self.draw(random));
+            out.push(b' ');
+        }
+        out.truncate(end);
+    }
+}
