@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use daykeep_engine::{
-    Advice, Conclusion, Limit, Location, MeasureOptions, Measurement, Result, SampleReport, Stage, StageReport, measure,
+    Advice, Conclusion, Limit, MeasureOptions, Measurement, Result, SampleReport, Stage, StageReport, measure,
 };
 use serde::Serialize;
 
