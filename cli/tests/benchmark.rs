@@ -32,7 +32,7 @@ fn a_table_and_what_follows_from_it_without_any_repository() {
         "hash chunks",
         "compress, level 3",
         "A first backup of files like these: about ",
-        "More cores would ",
+        "ore cores would ",
     ] {
         assert!(ended.stdout.contains(wanted), "{wanted}: {}", ended.stdout);
     }

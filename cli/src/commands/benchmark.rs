@@ -190,10 +190,13 @@ fn sentences(found: &Measurement, conclusion: &Conclusion) -> Vec<String> {
     if conclusion.limit == Limit::Processing {
         lines.push(slowest_sentence(found, conclusion));
     }
-    lines.push(if conclusion.more_cores_help {
-        "More cores would make it faster.".into()
-    } else {
-        "More cores would not help.".into()
+    lines.push(match (conclusion.more_cores_help, conclusion.limit) {
+        (true, _) => "More cores would make it faster.".into(),
+        (false, Limit::Processing) => format!(
+            "{} did hardly more than one: more cores would not help, unless other programs kept these busy.",
+            text::counted(found.threads as u64, "thread", "threads")
+        ),
+        (false, _) => "More cores would not help.".into(),
     });
     lines.extend(conclusion.advice.iter().map(advice_sentence));
     if conclusion.advice.is_empty() {

@@ -8,6 +8,8 @@ const GAIN_MIN: f64 = 1.1;
 /// The catalog is in the way if entering chunks could keep up with no more than so many times the expected rate: it is
 /// done beside the rest, and at the end alone.
 const CATALOG_MARGIN: f64 = 2.0;
+/// If less than this of what was read came from memory, the time of reading is the disk's.
+const CACHED_SHARE_MIN: f64 = 0.9;
 /// The stages that follow each other on a core.
 const STEPS: [Stage; 6] = [Stage::Open, Stage::Read, Stage::Chunk, Stage::Hash, Stage::Compress, Stage::Seal];
 
@@ -120,6 +122,8 @@ impl Measurement {
         match stage {
             Stage::Open => report.nanos() * self.sample.files as f64 / (self.sample.bytes as f64).max(1.0),
             Stage::Seal => report.nanos() * self.stored_share,
+            // What a core waits for the disk is no time of the processor's.
+            Stage::Read if self.cached_share.is_none_or(|share| share < CACHED_SHARE_MIN) => 0.0,
             _ => report.nanos(),
         }
     }
@@ -210,7 +214,7 @@ mod tests {
             stored_share: 0.5,
             stored_share_other: 0.4,
             chunk_bytes_mean: 32_768.0,
-            cached_share: None,
+            cached_share: Some(1.0),
             features: Vec::new(),
             duration: std::time::Duration::ZERO,
         };
@@ -296,6 +300,14 @@ mod tests {
         let found = measured(|measurement| set(measurement, Stage::Read, 30.0, Some(50.0)));
         assert_eq!((found.limit, found.bytes_per_second), (Limit::Reading, 50e6));
         assert!(found.advice.is_empty() && !found.more_cores_help);
+        for (cached_share, slowest) in [(Some(1.0), Stage::Read), (Some(0.0), Stage::Compress), (None, Stage::Compress)]
+        {
+            let found = measured(|measurement| {
+                measurement.cached_share = cached_share;
+                set(measurement, Stage::Read, 100.0, Some(1000.0));
+            });
+            assert_eq!((found.limit, found.slowest), (Limit::Processing, slowest), "{cached_share:?}");
+        }
         let found = measured(|measurement| set(measurement, Stage::CatalogAdd, 0.001, None));
         assert_eq!((found.limit, found.advice.as_slice()), (Limit::Catalog, &[Advice::CacheDir][..]));
         let found = measured(|measurement| measurement.memory_bytes = 64 << 20);

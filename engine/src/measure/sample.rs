@@ -112,33 +112,40 @@ impl Found {
     }
 
     /// Chooses pieces of at most `piece_bytes` bytes each: all there are if they come to no more than `bytes_max`,
-    /// otherwise as many, spread evenly over all bytes, so that every byte is as likely as any other.
+    /// otherwise about as many, spread evenly over all bytes, so that every byte is as likely as any other.
     pub fn pieces(&self, piece_bytes: u64, bytes_max: u64) -> Vec<Piece<'_>> {
-        let mut pieces = Vec::new();
         if self.bytes <= bytes_max {
-            for file in &self.files {
-                for offset in (0..file.bytes).step_by(piece_bytes as usize) {
-                    pieces.push(Piece { file, offset, bytes: piece_bytes.min(file.bytes - offset) });
-                }
-            }
-            return pieces;
+            return self.window(0, self.bytes, piece_bytes);
         }
+        // All files in a row are cut into windows, of which a small file takes a part and a large one many.
+        let windows = self.bytes.div_ceil(piece_bytes);
+        let wanted = bytes_max.div_ceil(piece_bytes).min(windows);
         let mut taken = HashSet::new();
-        let mut bytes = 0;
+        let mut pieces = Vec::new();
         for place in 0..PLACES_MAX {
             // Multiples of the golden ratio, modulo one: wherever one stops, the places are spread (Knuth, TAOCP 6.4).
             let fraction = place.wrapping_mul(0x9e37_79b9_7f4a_7c15);
-            let at = ((u128::from(fraction) * u128::from(self.bytes)) >> 64) as u64;
-            let index = self.files.partition_point(|file| file.before <= at) - 1;
-            let file = &self.files[index];
-            let offset = (at - file.before) / piece_bytes * piece_bytes;
-            if taken.insert((index, offset)) {
-                let piece = Piece { file, offset, bytes: piece_bytes.min(file.bytes - offset) };
-                bytes += piece.bytes;
-                pieces.push(piece);
-                if bytes >= bytes_max {
-                    break;
-                }
+            let window = ((u128::from(fraction) * u128::from(windows)) >> 64) as u64;
+            if taken.insert(window) {
+                let begin = window * piece_bytes;
+                pieces.extend(self.window(begin, self.bytes.min(begin + piece_bytes), piece_bytes));
+            }
+            if taken.len() as u64 >= wanted {
+                break;
+            }
+        }
+        pieces
+    }
+
+    /// Returns the pieces between two places of all files in a row, the end excluded.
+    fn window(&self, begin: u64, end: u64, piece_bytes: u64) -> Vec<Piece<'_>> {
+        let first = self.files.partition_point(|file| file.before + file.bytes <= begin);
+        let mut pieces = Vec::new();
+        for file in self.files[first..].iter().take_while(|file| file.before < end) {
+            let from = begin.saturating_sub(file.before);
+            let to = file.bytes.min(end - file.before);
+            for offset in (from..to).step_by(piece_bytes as usize) {
+                pieces.push(Piece { file, offset, bytes: piece_bytes.min(to - offset) });
             }
         }
         pieces
