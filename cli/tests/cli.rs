@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test may fail by panicking")]
 
 mod backup;
+mod benchmark;
 mod default_repository;
 mod failures;
 mod json;

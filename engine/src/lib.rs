@@ -2,7 +2,7 @@
 //!
 //! A [`Repository`] lies in one redb file or in a directory. [`Repository::backup`] splits files into chunks by
 //! content, stores each chunk once, compressed and sealed, and records a snapshot; [`Repository::restore`] brings one
-//! back; [`Repository::check`] proves that it could.
+//! back; [`Repository::check`] proves that it could. [`measure()`] says how fast all that is on this machine, and why.
 //!
 //! ```no_run
 //! use daykeep_engine::{Access, BackupOptions, Location, OpenOptions, Repository, Secret};
@@ -34,6 +34,7 @@ mod delta;
 mod error;
 mod format;
 mod hash;
+mod measure;
 mod pack;
 mod pool;
 mod repo;
@@ -52,6 +53,7 @@ pub use error::{Error, FormatError, Result, StoreError, StoreErrorKind};
 pub use format::snapshot::Counts;
 pub use format::snapshot::SnapshotRecord;
 pub use format::tree::{Class, Timestamp, Xattr};
+pub use measure::{Advice, Conclusion, Limit, MeasureOptions, Measurement, SampleReport, Stage, StageReport, measure};
 pub use repo::{KeyInfo, KeyOpens, Location, OpenOptions, Repository, Secret};
 pub use restore::{ListedEntry, ListedKind, Overwrite, RestoreOptions, RestoreReport, SnapshotPath};
 pub use snapshot::Snapshot;
@@ -91,6 +93,9 @@ pub mod internals {
     }
     pub mod hash {
         pub use crate::hash::*;
+    }
+    pub mod measure {
+        pub use crate::measure::*;
     }
     pub mod pack {
         pub use crate::pack::*;

@@ -1,6 +1,7 @@
 //! The commands, one file each, and what they share.
 
 mod backup;
+mod benchmark;
 mod check;
 mod completions;
 mod init;
@@ -52,6 +53,7 @@ pub fn run(context: &Context, command: Command) -> Result<Status> {
         Command::Restore(args) => restore::run(context, args),
         Command::Check(args) => check::run(context, args),
         Command::Stats => stats::run(context),
+        Command::Benchmark(args) => benchmark::run(context, args),
         Command::Key(command) => key::run(context, command),
         Command::Completions { shell } => completions::run(context, shell),
     }
