@@ -101,10 +101,10 @@ fn named_by_date(path: &str, modified: u64) {
 #[test]
 fn a_day_does_what_it_reports() {
     let folder = tempfile::tempdir().unwrap();
-    let options = Options { seed: 4, bytes: 36_000_000, day_bytes: 5_000_000 };
+    let options = Options { seed: 4, bytes: 60_000_000, day_bytes: 6_000_000 };
     media::generate(folder.path(), &options).unwrap();
     let mut happened = [0; 6];
-    for day in 1..=3 {
+    for day in 1..=2 {
         let before = state(folder.path());
         let old: BTreeMap<String, Vec<u8>> =
             before.keys().map(|path| (path.clone(), fs::read(folder.path().join(path)).unwrap())).collect();

@@ -38,15 +38,15 @@ pub enum Kind {
 const IMAGE_SIZES: [(u16, u16); 5] = [(1600, 1200), (1200, 1600), (1200, 1600), (1600, 900), (900, 1600)];
 
 impl Kind {
-    /// All kinds, those last that can have any length.
+    /// All kinds, in the order in which they are planned: those last that have large files of any length.
     pub const ALL: [Kind; 9] = [
         Kind::VoiceNote,
         Kind::Sticker,
+        Kind::Gif,
         Kind::Document,
         Kind::Screenshot,
         Kind::Image,
         Kind::Photo,
-        Kind::Gif,
         Kind::Video,
         Kind::CameraVideo,
     ];
