@@ -24,7 +24,7 @@ pub struct Options {
 }
 
 impl Default for Options {
-    /// Eight releases of about 2,500 files, each of 27 MB.
+    /// Eight releases of about 2,600 files and 34 MB each.
     fn default() -> Self {
         Options { seed: 1, releases: 8, files: 2500 }
     }

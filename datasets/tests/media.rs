@@ -58,7 +58,7 @@ fn a_seed_gives_the_same_library_on_any_number_of_threads() {
 #[test]
 fn a_library_has_the_size_the_copies_and_the_entropy_it_should_and_decodes() {
     let folder = tempfile::tempdir().unwrap();
-    let options = Options { seed: 3, bytes: 50_000_000, ..Options::default() };
+    let options = Options { seed: 3, bytes: 40_000_000, ..Options::default() };
     let report = media::generate(folder.path(), &options).unwrap();
     let share = report.total.bytes as f64 / options.bytes as f64;
     assert!((0.95..1.05).contains(&share), "{share} of the bytes asked for: {report:?}");
@@ -101,10 +101,10 @@ fn named_by_date(path: &str, modified: u64) {
 #[test]
 fn a_day_does_what_it_reports() {
     let folder = tempfile::tempdir().unwrap();
-    let options = Options { seed: 4, bytes: 60_000_000, day_bytes: 8_000_000 };
+    let options = Options { seed: 4, bytes: 60_000_000, day_bytes: 6_000_000 };
     media::generate(folder.path(), &options).unwrap();
     let mut happened = [0; 6];
-    for day in 1..=3 {
+    for day in 1..=2 {
         let before = state(folder.path());
         let old: BTreeMap<String, Vec<u8>> =
             before.keys().map(|path| (path.clone(), fs::read(folder.path().join(path)).unwrap())).collect();

@@ -23,8 +23,8 @@ pub(crate) fn screenshot(out: &mut Vec<u8>, bytes: u64, random: &mut Random) -> 
     let mut pixels = vec![0xec; width * height * 3];
     let bar = color(random);
     pixels[..width * 180 * 3].chunks_exact_mut(3).for_each(|pixel| pixel.copy_from_slice(&bar));
-    // The preview of a photo is what takes space: a noisy row costs about three bytes a pixel.
-    let preview = ((bytes.saturating_sub(SCREEN_BYTES)) as usize / (width * 3)).min(height - 400);
+    // The preview of a photo is what takes space: its rows are noise.
+    let preview = (bytes.saturating_sub(SCREEN_BYTES) / ROW_BYTES).min(height as u64 - 400) as usize;
     let noisy = &mut pixels[width * 300 * 3..][..width * preview * 3];
     random.fill(noisy);
     let mut top = 320 + preview;
@@ -41,8 +41,9 @@ pub(crate) fn screenshot(out: &mut Vec<u8>, bytes: u64, random: &mut Random) -> 
     Ok(writer.finish()?)
 }
 
-/// Bytes of a screenshot without the preview of a photo.
-const SCREEN_BYTES: u64 = 60_000;
+/// Bytes of a screenshot without the preview of a photo, and of a row of that; both were measured.
+const SCREEN_BYTES: u64 = 126_000;
+const ROW_BYTES: u64 = 4_370;
 
 /// Draws a bubble of 100 rows with two lines of letter-like marks.
 fn bubble(pixels: &mut [u8], top: usize, random: &mut Random) {
@@ -67,7 +68,10 @@ fn bubble(pixels: &mut [u8], top: usize, random: &mut Random) {
 }
 
 /// Width and height of a sticker in pixels.
-const STICKER: u32 = 512;
+const STICKER: usize = 512;
+/// Bytes of a sticker without grain, and of 16 pixels of it; both were measured.
+const STICKER_BYTES: u64 = 5_400;
+const GRAIN_BYTES_16: u64 = 38;
 
 /// Appends a sticker of about `bytes` bytes: a face on a clear ground, with a grain that takes the space.
 ///
@@ -75,34 +79,28 @@ const STICKER: u32 = 512;
 ///
 /// Those of the encoder, which has none for a picture of this size.
 pub(crate) fn sticker(out: &mut Vec<u8>, bytes: u64, random: &mut Random) -> io::Result<()> {
-    let side = STICKER as usize;
-    let mut pixels = vec![0; side * side * 4];
-    let skin = color(random);
-    // Centre, radius and colour of the head, the eyes and the mouth.
-    let mut discs = vec![(256, 256, 200 + random.below(50) as i64, skin)];
+    let mut pixels = vec![0; STICKER * STICKER * 4];
+    disc(&mut pixels, [256, 256], 200 + random.below(50) as usize, color(random));
     for x in [170, 340] {
-        discs.push((x, 200, 20 + random.below(40) as i64, color(random)));
+        disc(&mut pixels, [x, 200], 20 + random.below(40) as usize, color(random));
     }
-    discs.push((256, 360, 30 + random.below(60) as i64, color(random)));
-    let grain = bytes.saturating_sub(STICKER_BYTES) * 65_536 / (2 * GRAIN_BYTES_PER_KIB);
-    for (at, pixel) in pixels.chunks_exact_mut(4).enumerate() {
-        let (x, y) = ((at % side) as i64, (at / side) as i64);
-        let inside = |&&(cx, cy, radius, _): &&(i64, i64, i64, _)| (x - cx).pow(2) + (y - cy).pow(2) < radius * radius;
-        let Some((.., color)) = discs.iter().rev().find(inside) else { continue };
-        pixel[..3].copy_from_slice(color);
-        pixel[3] = 255;
+    disc(&mut pixels, [256, 360], 30 + random.below(60) as usize, color(random));
+    let grainy = bytes.saturating_sub(STICKER_BYTES) * 16 / GRAIN_BYTES_16;
+    for pixel in pixels.chunks_exact_mut(4).filter(|pixel| pixel[3] > 0).take(grainy as usize) {
         let bits = random.next();
-        if bits & 0xffff < grain {
-            pixel[0] ^= (bits >> 16) as u8 & 31;
-            pixel[1] ^= (bits >> 24) as u8 & 31;
-        }
+        pixel[0] ^= bits as u8 & 31;
+        pixel[1] ^= (bits >> 8) as u8 & 31;
     }
     let encoder = image_webp::WebPEncoder::new(out);
-    encoder.encode(&pixels, STICKER, STICKER, image_webp::ColorType::Rgba8).map_err(io::Error::other)?;
-    Ok(())
+    let side = STICKER as u32;
+    encoder.encode(&pixels, side, side, image_webp::ColorType::Rgba8).map_err(io::Error::other)
 }
 
-/// Bytes of a sticker without grain.
-const STICKER_BYTES: u64 = 6_000;
-/// To be calibrated.
-const GRAIN_BYTES_PER_KIB: u64 = 100_000;
+/// Draws a disc, no part of which is beyond the picture.
+fn disc(pixels: &mut [u8], [x, y]: [usize; 2], radius: usize, [red, green, blue]: [u8; 3]) {
+    for row in y - radius..y + radius {
+        let half = (radius.pow(2) - row.abs_diff(y).pow(2)).isqrt();
+        let span = &mut pixels[(row * STICKER + x - half) * 4..(row * STICKER + x + half) * 4];
+        span.chunks_exact_mut(4).for_each(|pixel| pixel.copy_from_slice(&[red, green, blue, 255]));
+    }
+}

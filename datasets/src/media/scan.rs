@@ -2,7 +2,8 @@
 //!
 //! Huffman codes give a symbol of probability p about -log2 p bits, and the tables of T.81's annex K were made from
 //! photos. So symbols drawn with probability 2^-length are as frequent as they are in photos, and leave as little to
-//! gain for a compressor. Where blocks end is drawn apart: it makes smooth and busy regions, and steers the size.
+//! gain for a compressor. How many coefficients a block has is drawn apart: it makes smooth and busy regions, and
+//! steers the size. Coefficients come in runs of up to three, prepared with their codes; only their values are new.
 
 use std::sync::LazyLock;
 
@@ -63,59 +64,112 @@ static AC: [Huffman; 2] = [
 const DC_CATEGORIES: [u8; 2] = [7, 5];
 
 /// The entries of a table to draw from.
-const SLOTS: usize = 4096;
+const SLOTS: usize = 1024;
+/// Symbols to a run at most.
+const RUN_SYMBOLS: usize = 3;
+/// Bits of a run at most.
+const RUN_BITS_MAX: u8 = 32;
 
-/// A symbol with its code, ready to be written.
+/// One to three symbols with their codes, ready to be written.
 #[derive(Clone, Copy, Default)]
-struct Code {
-    code: u16,
-    length: u8,
-    /// Bits of the coefficient's value after the code.
-    extra: u8,
-    /// Coefficients that the symbol covers: the zeros of its run and the one after them.
+struct Run {
+    /// The codes, with zeros for the values between them.
+    codes: u32,
+    /// Where the bits of the values are.
+    values: u32,
+    /// Bits of both.
+    bits: u8,
+    /// AC coefficients that it covers, those that are zero included.
     advance: u8,
 }
 
-/// Tables to draw symbols from, for brightness and for colour.
-struct Tables {
-    ac: [Box<[Code; SLOTS]>; 2],
-    dc: [Box<[Code; SLOTS]>; 2],
-    end: [Code; 2],
+impl Run {
+    /// A single symbol: a run of zeros in its upper half, and the number of bits of the value that follows.
+    fn symbol(code: u32, length: u8, symbol: u8) -> Self {
+        let extra = symbol & 15;
+        Run { codes: code << extra, values: (1 << extra) - 1, bits: length + extra, advance: (symbol >> 4) + 1 }
+    }
+
+    /// This run and the other one after it, if they have not too many bits.
+    fn then(self, next: Run) -> Option<Self> {
+        let bits = self.bits + next.bits;
+        let join = |first, second| first << next.bits | second;
+        (bits <= RUN_BITS_MAX).then(|| Run {
+            codes: join(self.codes, next.codes),
+            values: join(self.values, next.values),
+            bits,
+            advance: self.advance + next.advance,
+        })
+    }
 }
 
-static TABLES: LazyLock<Tables> = LazyLock::new(|| Tables {
-    ac: [0, 1].map(|class| slots(&AC[class], |symbol| symbol != 0x00 && symbol != 0xf0)),
-    dc: [0, 1].map(|class| slots(&DC[class], |symbol| symbol < DC_CATEGORIES[class])),
-    end: [0, 1]
-        .map(|class| codes(&AC[class]).find(|(symbol, _)| *symbol == 0).map(|(_, code)| code).unwrap_or_default()),
+/// Tables to draw from, for brightness or colour.
+struct Tables {
+    /// Runs of one, two and three AC symbols.
+    ac: [[Run; SLOTS]; RUN_SYMBOLS],
+    dc: [Run; SLOTS],
+    end: Run,
+}
+
+static TABLES: LazyLock<[Tables; 2]> = LazyLock::new(|| {
+    [0, 1].map(|class| {
+        let single = slots(&AC[class], |symbol| symbol != 0x00 && symbol != 0xf0);
+        let mut random = Random(class as u64);
+        let mut longer = |runs: &[Run; SLOTS]| {
+            // A run that is too long for another symbol stays alone.
+            runs.map(|run| run.then(single[random.below(SLOTS as u64) as usize]).unwrap_or(run))
+        };
+        let double = longer(&single);
+        Tables {
+            ac: [single, double, longer(&double)],
+            dc: slots(&DC[class], |symbol| symbol < DC_CATEGORIES[class]),
+            end: symbols(&AC[class]).find(|(symbol, ..)| *symbol == 0).map(|(.., run)| run).unwrap_or_default(),
+        }
+    })
 });
 
-/// Returns the symbols of a table with their codes (T.81, annex C).
-fn codes(table: &Huffman) -> impl Iterator<Item = (u8, Code)> {
+/// Minus the logarithm of numbers that are evenly spread from 0 to 1, in 1/65,536: how exponentially distributed
+/// numbers lie on average (Rényi 1953), which needs no logarithm.
+static EXPONENTIAL: [u32; 256] = {
+    let mut out = [0; 256];
+    let mut sum = 0;
+    let mut at = 0;
+    while at < out.len() {
+        sum += 65_536 / (out.len() - at) as u32;
+        out[at] = sum;
+        at += 1;
+    }
+    out
+};
+
+/// Returns the symbols of a table, the length of the code of each, and what is written for it (T.81, annex C).
+fn symbols(table: &Huffman) -> impl Iterator<Item = (u8, u8, Run)> {
     let lengths = (1u8..).zip(table.lengths).flat_map(|(length, count)| (0..count).map(move |_| length));
     let mut next = (0u32, 0u8);
     lengths.zip(table.symbols).map(move |(length, &symbol)| {
-        let (code, before) = next;
-        let code = code << (length - before);
+        let code = next.0 << (length - next.1);
         next = (code + 1, length);
-        (symbol, Code { code: code as u16, length, extra: symbol & 15, advance: (symbol >> 4) + 1 })
+        (symbol, length, Run::symbol(code, length, symbol))
     })
 }
 
 /// Gives each symbol that `wanted` keeps a share of the slots of 2^-length.
-fn slots(table: &Huffman, wanted: impl Fn(u8) -> bool) -> Box<[Code; SLOTS]> {
-    let kept: Vec<Code> = codes(table).filter(|(symbol, _)| wanted(*symbol)).map(|(_, code)| code).collect();
-    let total: u64 = kept.iter().map(|code| 1u64 << (16 - code.length)).sum();
-    let mut out = Box::new([Code::default(); SLOTS]);
+fn slots(table: &Huffman, wanted: impl Fn(u8) -> bool) -> [Run; SLOTS] {
+    let kept: Vec<(u64, Run)> = symbols(table)
+        .filter(|(symbol, ..)| wanted(*symbol))
+        .map(|(_, length, run)| (1 << (16 - length), run))
+        .collect();
+    let total: u64 = kept.iter().map(|(weight, _)| weight).sum();
+    let mut out = [Run::default(); SLOTS];
     let (mut at, mut below) = (0, 0);
     for (slot, entry) in out.iter_mut().enumerate() {
-        // The middle of the slot decides, so that each of the many rare symbols has its turn at some slot.
+        // The middle of the slot decides, so that some of the many rare symbols have a slot too.
         let middle = (2 * slot as u64 + 1) * total / (2 * SLOTS as u64);
-        while at + 1 < kept.len() && below + (1u64 << (16 - kept[at].length)) <= middle {
-            below += 1u64 << (16 - kept[at].length);
+        while at + 1 < kept.len() && below + kept[at].0 <= middle {
+            below += kept[at].0;
             at += 1;
         }
-        *entry = kept[at];
+        *entry = kept[at].1;
     }
     out
 }
@@ -146,122 +200,145 @@ const CHROMA_PERCENT: u64 = 35;
 /// Bits that a unit of six blocks takes without any AC coefficient, and bits of one coefficient, in 1/16.
 const UNIT_BITS_16: u64 = 16 * (4 * 9 + 2 * 6);
 const COEFFICIENT_BITS_16: u64 = 16 * 7;
+/// Limits of the correction by which the size is steered, in 1/1024.
+const GAIN_MIN: u64 = 256;
+const GAIN_MAX: u64 = 64 << 10;
 /// How busy a region is: its coefficients, in percent of the average.
 const REGIONS: [u64; 8] = [15, 30, 60, 90, 110, 130, 165, 200];
+/// Width and height of a region in units.
+const REGION_UNITS: u32 = 6;
+/// Bytes that a unit never exceeds: six blocks of 64 coefficients, each of 26 bits.
+const UNIT_BYTES_MAX: usize = 6 * 64 * 26 / 8;
 
 impl Scan {
     /// Appends the scan's bytes, stuffed and padded, without the marker after them.
     pub fn write(&self, out: &mut Vec<u8>, random: &mut Random) {
         let begin = out.len() as u64;
-        let regions = random.next();
-        let mut bits = Bits { out, held: 0, count: 0 };
-        let mut last = [0i32; 3];
+        let tables = &*TABLES;
         let limits = self.steps.map(|step| (1000 / step.max(1)) as i32);
+        let regions = random.next();
+        let mut last = [0i32; 3];
+        let mut bits = Bits::new(self.mcus_x as usize * UNIT_BYTES_MAX);
+        // What is asked for over what is wanted, in 1/1024: coefficients beyond the 63rd come to nothing.
+        let mut gain = 1024;
         for y in 0..self.mcus_y {
-            let left = (self.bytes + begin).saturating_sub(bits.out.len() as u64);
-            let units = u64::from(self.mcus_x) * u64::from(self.mcus_y - y);
-            let wanted_16 = (left * 128 / units.max(1)).saturating_sub(UNIT_BITS_16);
-            // In 1/1024 of a coefficient, for each of the brightness blocks of a unit.
-            let busy = wanted_16 * 1024 * 100 / (COEFFICIENT_BITS_16 * (4 * 100 + 2 * CHROMA_PERCENT));
+            let before = out.len() as u64;
+            let wanted = (self.bytes + begin).saturating_sub(before) / u64::from(self.mcus_y - y);
+            let busy = busy(wanted / u64::from(self.mcus_x), gain);
             for x in 0..self.mcus_x {
-                let region = Random(regions ^ (u64::from(y / 6) << 32 | u64::from(x / 6))).next();
-                let busy = busy * REGIONS[(region % 8) as usize] / 100;
-                let ends = [end_threshold(busy), end_threshold(busy * CHROMA_PERCENT / 100)];
+                let place = u64::from(y / REGION_UNITS) << 32 | u64::from(x / REGION_UNITS);
+                let busy = busy[(Random(regions ^ place).next() % REGIONS.len() as u64) as usize];
                 for (component, class) in [(0, 0), (0, 0), (0, 0), (0, 0), (1, 1), (2, 1)] {
-                    dc(&mut bits, class, &mut last[component], limits[class], random);
-                    ac(&mut bits, class, ends[class], random);
+                    block(&mut bits, &tables[class], &mut last[component], limits[class], busy[class], random);
                 }
             }
+            bits.flush(out);
+            let written = (out.len() as u64 - before).max(1);
+            gain = (gain * (3 * written + wanted) / (4 * written)).clamp(GAIN_MIN, GAIN_MAX);
         }
-        bits.finish();
+        bits.finish(out);
     }
 }
 
-/// Returns the probability, in 1/65,536, that a block ends before the next coefficient if it has `busy` / 1024.
-fn end_threshold(busy: u64) -> u64 {
-    65_536 * 1024 / (busy + 1024)
+/// Returns how many coefficients a block has, in 1/1024, by region and class, if a unit takes `bytes` on average.
+fn busy(bytes: u64, gain: u64) -> [[u64; 2]; REGIONS.len()] {
+    let wanted_16 = (bytes * 128).saturating_sub(UNIT_BITS_16);
+    let luma = wanted_16 * gain * 100 / (COEFFICIENT_BITS_16 * (4 * 100 + 2 * CHROMA_PERCENT));
+    REGIONS.map(|region| [luma * region / 100, luma * region / 100 * CHROMA_PERCENT / 100])
 }
 
-/// Writes the difference to the last block's first coefficient, which stays within `limit` of zero.
-fn dc(bits: &mut Bits, class: usize, last: &mut i32, limit: i32, random: &mut Random) {
+/// Writes a block: the difference to the last one's first coefficient, and about `busy` / 1024 other coefficients.
+#[inline(always)]
+fn block(bits: &mut Bits, tables: &Tables, last: &mut i32, limit: i32, busy: u64, random: &mut Random) {
     let draw = random.next();
-    let code = TABLES.dc[class][(draw % SLOTS as u64) as usize];
-    let extra = u32::from(code.extra);
-    let mut value = (draw >> 32) as u32 & ((1 << extra) - 1);
-    // The upper half of a category's values is positive; the lower half stands for their negatives.
-    let signed = |value: u32| {
-        if extra > 0 && value >> (extra - 1) == 0 { value as i32 + 1 - (1 << extra) } else { value as i32 }
-    };
-    if (*last + signed(value)).abs() > limit {
-        value ^= (1 << extra) - 1;
-    }
-    *last += signed(value);
-    bits.put(u32::from(code.code) << extra | value, u32::from(code.length) + extra);
-}
+    let run = tables.dc[draw as usize % SLOTS];
+    let value = (draw >> 32) as u32 & run.values;
+    // The upper half of a category's values is positive; the lower half stands for the same numbers below zero.
+    let half = (run.values + 1) >> 1;
+    let difference = if value < half { value as i32 - run.values as i32 } else { value as i32 };
+    // The first coefficient stays within the range of a pixel: what would leave it goes the other way.
+    let within = (*last + difference).abs() <= limit;
+    *last += if within { difference } else { -difference };
+    bits.put(run.codes | if within { value } else { value ^ run.values }, run.bits);
 
-/// Writes the other 63 coefficients of a block.
-fn ac(bits: &mut Bits, class: usize, end: u64, random: &mut Random) {
-    let tables = &*TABLES;
-    let (table, stop) = (&tables.ac[class], tables.end[class]);
+    let mut left = ((busy * u64::from(EXPONENTIAL[(draw >> 16) as usize % 256]) + (1 << 25)) >> 26) as usize;
     let mut at = 0;
-    loop {
+    while left > 0 {
+        let symbols = left.min(RUN_SYMBOLS);
         let draw = random.next();
-        let code = table[(draw % SLOTS as u64) as usize];
-        at += u32::from(code.advance);
-        if at > 63 || (draw >> 16) & 0xffff < end {
-            return bits.put(u32::from(stop.code), u32::from(stop.length));
+        let run = tables.ac[symbols - 1][draw as usize % SLOTS];
+        if at + run.advance > 63 {
+            break;
         }
-        let extra = u32::from(code.extra);
-        let value = (draw >> 32) as u32 & ((1 << extra) - 1);
-        bits.put(u32::from(code.code) << extra | value, u32::from(code.length) + extra);
-        if at == 63 {
-            return;
-        }
+        at += run.advance;
+        bits.put(run.codes | (draw >> 32) as u32 & run.values, run.bits);
+        left -= symbols;
+    }
+    // A block that is full needs no sign of its end.
+    if at < 63 {
+        bits.put(tables.end.codes, tables.end.bits);
     }
 }
 
-/// Bits on their way into bytes, first the high ones, with a zero byte after each 0xff (T.81, F.1.2.3).
-struct Bits<'a> {
-    out: &'a mut Vec<u8>,
+/// Bits on their way into bytes, first the high ones.
+struct Bits {
+    /// A row of the picture, before stuffing.
+    row: Vec<u8>,
+    len: usize,
+    /// The last bits, fewer than eight.
     held: u64,
     count: u32,
 }
 
-impl Bits<'_> {
-    /// Appends the `count` low bits of `value`, at most 31.
+impl Bits {
+    fn new(bytes_max: usize) -> Self {
+        Bits { row: vec![0; bytes_max + 16], len: 0, held: 0, count: 0 }
+    }
+
+    /// Appends the `count` low bits of `value`, 1 to 32.
     #[inline(always)]
-    fn put(&mut self, value: u32, count: u32) {
+    fn put(&mut self, value: u32, count: u8) {
         self.held = self.held << count | u64::from(value);
-        self.count += count;
-        if self.count >= 32 {
-            self.count -= 32;
-            let word = (self.held >> self.count) as u32;
+        self.count += u32::from(count);
+        // Eight bytes are written each time, of which the full ones count: a branch would cost more.
+        if let Some(place) = self.row.get_mut(self.len..self.len + 8) {
+            place.copy_from_slice(&(self.held << (64 - self.count)).to_be_bytes());
+        }
+        self.len += self.count as usize / 8;
+        self.count %= 8;
+    }
+
+    /// Appends the row to `out`, with a zero byte after each 0xff (T.81, F.1.2.3).
+    fn flush(&mut self, out: &mut Vec<u8>) {
+        let (words, rest) = self.row[..self.len].as_chunks::<8>();
+        for word in words {
             // A byte of the complement is zero where the word has 0xff.
-            if (!word).wrapping_sub(0x0101_0101) & word & 0x8080_8080 == 0 {
-                self.out.extend_from_slice(&word.to_be_bytes());
+            let bits = u64::from_ne_bytes(*word);
+            if (!bits).wrapping_sub(0x0101_0101_0101_0101) & bits & 0x8080_8080_8080_8080 == 0 {
+                out.extend_from_slice(word);
             } else {
-                self.stuff(&word.to_be_bytes());
+                stuff(out, word);
             }
         }
+        stuff(out, rest);
+        self.len = 0;
     }
 
-    #[cold]
-    fn stuff(&mut self, bytes: &[u8]) {
-        for &byte in bytes {
-            self.out.push(byte);
-            if byte == 0xff {
-                self.out.push(0);
-            }
+    /// Fills the last byte with ones and appends what is left.
+    fn finish(mut self, out: &mut Vec<u8>) {
+        let pad = (8 - self.count as u8) % 8;
+        if pad > 0 {
+            self.put((1 << pad) - 1, pad);
         }
+        self.flush(out);
     }
+}
 
-    fn finish(mut self) {
-        // Ones fill the last byte; as many bits as are held always fit.
-        let pad = (8 - self.count % 8) % 8;
-        self.held = self.held << pad | ((1 << pad) - 1);
-        self.count += pad;
-        let bytes = (self.held << (64 - self.count.max(1))).to_be_bytes();
-        let len = (self.count / 8) as usize;
-        self.stuff(&bytes[..len.min(8)]);
+fn stuff(out: &mut Vec<u8>, bytes: &[u8]) {
+    for &byte in bytes {
+        out.push(byte);
+        if byte == 0xff {
+            out.push(0);
+        }
     }
 }
