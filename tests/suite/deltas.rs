@@ -326,7 +326,7 @@ fn patchwork() -> impl Strategy<Value = Vec<u8>> {
     let piece = (0u64..6, 0usize..3000, 0usize..3000);
     prop::collection::vec(piece, 0..8).prop_map(|pieces| {
         let stretch = |(seed, from, len): (u64, usize, usize)| {
-            let stock = if seed % 2 == 0 { noise::text(seed, 6000) } else { noise::random(seed, 6000) };
+            let stock = if seed.is_multiple_of(2) { noise::text(seed, 6000) } else { noise::random(seed, 6000) };
             stock[from..from + len].to_vec()
         };
         pieces.into_iter().flat_map(stretch).collect()

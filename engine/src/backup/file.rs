@@ -337,11 +337,11 @@ impl Engine<'_> {
         *stream.cutter.get_or_insert_with(|| {
             let sniffed = sniff(&head[..head.len().min(SNIFF_BYTES)]);
             stream.class = sniffed.class;
-            if let Some((name, content)) = stream.last.take() {
-                if let Some((resemblance, outline)) = self.resemblance(name, content.as_ref(), sniffed.class) {
-                    stream.resemblance = Some(resemblance);
-                    stream.builder = ContentBuilder::after(outline);
-                }
+            if let Some((name, content)) = stream.last.take()
+                && let Some((resemblance, outline)) = self.resemblance(name, content.as_ref(), sniffed.class)
+            {
+                stream.resemblance = Some(resemblance);
+                stream.builder = ContentBuilder::after(outline);
             }
             self.repo.chunker.cutter(sniffed)
         })

@@ -342,11 +342,11 @@ impl CatalogFile {
 
 type Chunks = ReadOnlyTable<&'static [u8; ShortId::LEN], &'static [u8; ENTRY_BYTES]>;
 
+/// An id and its entry.
+type Record = ([u8; ShortId::LEN], [u8; ENTRY_BYTES]);
+
 /// Returns the first entry whose id begins with `prefix`.
-fn first_with(
-    chunks: &Chunks,
-    prefix: &BasePrefix,
-) -> Result<Option<([u8; ShortId::LEN], [u8; ENTRY_BYTES])>, redb::Error> {
+fn first_with(chunks: &Chunks, prefix: &BasePrefix) -> Result<Option<Record>, redb::Error> {
     let (mut first, mut last) = ([0; ShortId::LEN], [0xff; ShortId::LEN]);
     first[..prefix.len()].copy_from_slice(prefix);
     last[..prefix.len()].copy_from_slice(prefix);

@@ -78,7 +78,7 @@ impl SketchStore {
 fn read(path: &Path, count_max: usize) -> Option<Vec<(ShortId, Sketch)>> {
     let mut file = File::open(path).ok()?;
     let length = usize::try_from(file.metadata().ok()?.len()).ok()?.checked_sub(MAGIC.len())?;
-    if length % RECORD_BYTES != 0 || length / RECORD_BYTES > count_max {
+    if !length.is_multiple_of(RECORD_BYTES) || length / RECORD_BYTES > count_max {
         return None;
     }
     let mut magic = [0; MAGIC.len()];

@@ -32,7 +32,7 @@ fn location(n: u32) -> ChunkLocation {
 /// Every third chunk has some.
 fn bases(n: u32) -> Vec<BasePrefix> {
     let prefix = |n| chunk(n).as_bytes()[..8].try_into().unwrap();
-    if n % 3 == 0 { (n / 2..n / 2 + 2).map(prefix).collect() } else { Vec::new() }
+    if n.is_multiple_of(3) { (n / 2..n / 2 + 2).map(prefix).collect() } else { Vec::new() }
 }
 
 fn entries(range: std::ops::Range<u32>) -> Vec<CatalogEntry> {
