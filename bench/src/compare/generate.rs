@@ -17,6 +17,7 @@ struct Amounts {
     small_files: u64,
     messages: u64,
     messages_per_day: u64,
+    releases: u64,
     version_files: u64,
     library_bytes: u64,
     library_day_bytes: u64,
@@ -28,15 +29,16 @@ impl Amounts {
     const fn of(preset: Preset) -> Self {
         match preset {
             Preset::Quick => Self {
-                media_bytes: 250_000_000,
-                video_bytes: 200_000_000,
-                small_files: 20_000,
-                messages: 60_000,
+                media_bytes: 150_000_000,
+                video_bytes: 250_000_000,
+                small_files: 10_000,
+                messages: 40_000,
                 messages_per_day: 500,
+                releases: 4,
                 version_files: 500,
-                library_bytes: 20_000_000,
+                library_bytes: 25_000_000,
                 library_day_bytes: 3_000_000,
-                total_bytes: 1_200_000_000,
+                total_bytes: 1_000_000_000,
             },
             Preset::Full => Self {
                 media_bytes: 1_000_000_000,
@@ -44,6 +46,7 @@ impl Amounts {
                 small_files: 200_000,
                 messages: 600_000,
                 messages_per_day: 3_000,
+                releases: 8,
                 version_files: 2_500,
                 library_bytes: 300_000_000,
                 library_day_bytes: 12_000_000,
@@ -55,7 +58,6 @@ impl Amounts {
 
 /// A week follows the first day.
 const DAYS: u64 = 7;
-const RELEASES: u64 = 8;
 const SEED: u64 = 1;
 
 /// A folder with data, which is removed with this if it was made here.
@@ -117,7 +119,7 @@ fn fill(folder: &Path, preset: Preset, interrupt: &Interrupt) -> Result<(), Erro
     let options = chats::Options { seed: SEED, messages: amounts.messages, messages_per_day: amounts.messages_per_day };
     chats::write_days(&folder.join("chats"), &options, DAYS, false).map_err(failed)?;
     interrupt.check()?;
-    let options = versions::Options { seed: SEED, releases: RELEASES, files: amounts.version_files };
+    let options = versions::Options { seed: SEED, releases: amounts.releases, files: amounts.version_files };
     versions::generate(&folder.join("versions"), &options).map_err(io)?;
     library(&folder.join("library"), &amounts, interrupt)
 }

@@ -204,7 +204,11 @@ impl Engine<'_> {
             let content = previous.and_then(|entry| entry.node.content()).cloned();
             stream.last = Some((path().into_os_string().into_vec(), content));
         }
-        let outcome = self.read_extents(file, stat, stream, &mut scratch);
+        let outcome = self.read_extents(file, stat, &mut stream, &mut scratch);
+        let outcome = match outcome {
+            Ok(()) => self.finish_stream(stream, &mut scratch).map_err(StreamError::Engine),
+            Err(error) => self.abandon_stream(stream).map_err(StreamError::Engine).and(Err(error)),
+        };
         // What the worker has gathered is in the scratch, so it goes back whatever happened.
         self.writer.give_back(scratch);
         match outcome {
@@ -218,24 +222,24 @@ impl Engine<'_> {
         &self,
         file: &File,
         stat: &Stat,
-        mut stream: Stream,
+        stream: &mut Stream,
         scratch: &mut Scratch,
-    ) -> Result<(Content, Class), StreamError> {
+    ) -> Result<(), StreamError> {
         if !may_be_sparse(stat) {
-            self.stream(&mut FileSource { file, at: 0, end: stat.size }, &mut stream, scratch)?;
+            self.stream(&mut FileSource { file, at: 0, end: stat.size }, stream, scratch)?;
         } else {
             for extent in data_extents(file, stat.size).map_err(StreamError::Source)? {
-                self.hole(extent.offset - stream.bytes, &mut stream, scratch)?;
+                self.hole(extent.offset - stream.bytes, stream, scratch)?;
                 let end = extent.offset + extent.bytes;
-                self.stream(&mut FileSource { file, at: extent.offset, end }, &mut stream, scratch)?;
+                self.stream(&mut FileSource { file, at: extent.offset, end }, stream, scratch)?;
                 if stream.bytes < end {
                     // Cut short meanwhile; what follows is gone.
-                    return Ok(self.finish_stream(stream, scratch)?);
+                    return Ok(());
                 }
             }
-            self.hole(stat.size - stream.bytes, &mut stream, scratch)?;
+            self.hole(stat.size - stream.bytes, stream, scratch)?;
         }
-        Ok(self.finish_stream(stream, scratch)?)
+        Ok(())
     }
 
     /// Ends a stream.
@@ -244,6 +248,15 @@ impl Engine<'_> {
             self.finish_resemblance(resemblance, Sort::Data(stream.class))?;
         }
         Ok((stream.builder.finish(&self.writer, scratch)?, stream.class))
+    }
+
+    /// Stores what waits of a stream that could not be read to its end: other files may refer to these chunks already,
+    /// since whoever claims a chunk stores it.
+    pub fn abandon_stream(&self, stream: Stream) -> Result<()> {
+        match stream.resemblance {
+            Some(mut resemblance) => self.store_changed(&mut resemblance, Sort::Data(stream.class)),
+            None => Ok(()),
+        }
     }
 
     fn hole(&self, bytes: u64, stream: &mut Stream, scratch: &mut Scratch) -> Result<()> {

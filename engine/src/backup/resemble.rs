@@ -127,7 +127,7 @@ impl Engine<'_> {
     }
 
     /// Stores what waits.
-    fn store_changed(&self, resemblance: &mut Resemblance, sort: Sort) -> Result<()> {
+    pub fn store_changed(&self, resemblance: &mut Resemblance, sort: Sort) -> Result<()> {
         let sketches: Vec<Sketch> = resemblance.changed.iter().map(|changed| changed.sketch).collect();
         let mut similar = Similar::new(&sketches);
         for (old, (_, sketch)) in (0..).zip(&resemblance.old) {

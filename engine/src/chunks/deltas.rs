@@ -2,7 +2,7 @@
 
 use rayon::prelude::*;
 
-use crate::base::limits::{BASES_MAX, DELTA_DEPTH_MAX, MIB};
+use crate::base::limits::{BASES_MAX, DELTA_DEPTH_MAX};
 use crate::base::{ChunkId, ShortId};
 use crate::chunks::graph::{Graph, Opened, Rebuilt};
 use crate::chunks::writer::{ChunkWriter, Scratch, Sort, Stored, no_memory};
@@ -29,8 +29,6 @@ pub struct Taken<'b> {
 
 /// How often, for one chunk, a base that cannot be one is replaced by those that it stands on.
 const FALLS_MAX: usize = 4;
-/// What the frames of bases, and of what these stand on, may take together while a group of chunks is encoded.
-const GRAPH_BYTES_MAX: usize = 32 * MIB;
 
 /// The bases that were chosen for one chunk, the best last, since near matches are the cheapest.
 #[derive(Default)]
@@ -106,7 +104,7 @@ impl ChunkWriter {
             let mut graph = Graph::default();
             let mut chosen = Vec::new();
             while let Some((chunk, after)) = rest.split_first()
-                && (chosen.is_empty() || graph.bytes_at_most(GRAPH_BYTES_MAX))
+                && (chosen.is_empty() || graph.bytes_at_most(self.graph_bytes))
             {
                 chosen.push((chunk, self.choose(&mut graph, sort, chunk)?));
                 rest = after;

@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex};
 
 use rayon::prelude::*;
 
-use crate::base::limits::{FRAME_BYTES_MAX, MIB};
+use crate::base::limits::FRAME_BYTES_MAX;
 use crate::base::{ObjectKind, ObjectName, ShortId, lock};
 use crate::catalog::Catalog;
 use crate::chunks::cache::FrameCache;
@@ -15,8 +15,8 @@ use crate::format::index::{BasePrefix, ChunkKind, ChunkLocation, FrameLocation};
 use crate::hash;
 use crate::store::Store;
 
-/// What the frames of chunks and their bases may take together while they are rebuilt.
-const GRAPH_BYTES_MAX: usize = 32 * MIB;
+/// What the frames of chunks and their bases may take together while they are rebuilt, in caches of decoded frames.
+const GRAPH_CACHES: usize = 4;
 /// So many chunks are rebuilt at a time, so that what was made for them stays in the processor's cache.
 const CHUNKS_PER_REBUILD: usize = 64;
 
@@ -31,13 +31,15 @@ pub struct ChunkReader {
     catalog: Arc<Catalog>,
     store: Arc<dyn Store>,
     cache: FrameCache,
+    graph_bytes: usize,
     workers: Mutex<Vec<Worker>>,
 }
 
 impl ChunkReader {
     /// Makes a reader that keeps at most `cache_bytes` of decoded frames.
     pub fn new(codec: Arc<Codec>, catalog: Arc<Catalog>, store: Arc<dyn Store>, cache_bytes: usize) -> Self {
-        Self { codec, catalog, store, cache: FrameCache::new(cache_bytes), workers: Mutex::default() }
+        let (cache, graph_bytes) = (FrameCache::new(cache_bytes), GRAPH_CACHES * cache_bytes);
+        Self { codec, catalog, store, cache, graph_bytes, workers: Mutex::default() }
     }
 
     /// Returns where a chunk lies.
@@ -98,7 +100,7 @@ impl ChunkReader {
         while done < chunks.len() {
             let (mut graph, mut places) = (Graph::default(), Vec::new());
             for (id, _) in &chunks[done..] {
-                if !places.is_empty() && !graph.bytes_at_most(GRAPH_BYTES_MAX) {
+                if !places.is_empty() && !graph.bytes_at_most(self.graph_bytes) {
                     break;
                 }
                 places.push(self.explore(&mut graph, id, kind)?);

@@ -96,6 +96,8 @@ pub struct ChunkWriter {
     pub(super) reader: Arc<ChunkReader>,
     committer: Committer,
     level: i32,
+    /// What the frames of bases, and of what these stand on, may take together while a group of chunks is encoded.
+    pub(super) graph_bytes: usize,
     pack_bytes: usize,
     data_slots: Vec<Mutex<Option<PackBuilder>>>,
     meta_slot: Mutex<Option<PackBuilder>>,
@@ -125,6 +127,7 @@ impl ChunkWriter {
             reader,
             committer,
             level: options.level,
+            graph_bytes: options.memory_bytes / 2,
             pack_bytes,
             data_slots: (0..slots).map(|_| Mutex::default()).collect(),
             meta_slot: Mutex::default(),
