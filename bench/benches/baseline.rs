@@ -84,16 +84,20 @@ impl Baseline {
     pub fn verdict(&self, name: &str, count: u64) -> Verdict {
         let Some(&before) = self.counts.get(name) else { return Verdict::New };
         let change = count as f64 / before.max(1) as f64 - 1.0;
-        match change {
-            change if change > TOLERANCE => Verdict::Dearer(change),
-            change if change < -TOLERANCE => Verdict::Cheaper(change),
-            change => Verdict::Same(change),
+        // In whole numbers, so that five percent are five percent.
+        let percent = u128::from(count) * 100;
+        if percent > u128::from(before) * u128::from(100 + TOLERANCE_PERCENT) {
+            Verdict::Dearer(change)
+        } else if percent < u128::from(before) * u128::from(100 - TOLERANCE_PERCENT) {
+            Verdict::Cheaper(change)
+        } else {
+            Verdict::Same(change)
         }
     }
 }
 
 /// The change that is let pass.
-pub const TOLERANCE: f64 = 0.05;
+pub const TOLERANCE_PERCENT: u64 = 5;
 
 /// How a count compares with the baseline's; the numbers are the change as a part of it.
 #[derive(Clone, Copy, Debug, PartialEq)]
