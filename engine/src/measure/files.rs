@@ -115,11 +115,14 @@ pub(super) fn measure_read(run: &Run, found: &Found) -> Result<(StageReport, Opt
     }
     let one = read(&halves.0, &run.one)?;
     let all = read(&halves.1, &run.pool)?;
-    if one.amount == 0 || all.amount == 0 {
+    if one.amount == 0 && all.amount == 0 {
         let path = found.files[0].path.display().to_string();
         return Err(Error::NothingToBackUp { path, reason: "this file and others cannot be read".into() });
     }
-    Ok((StageReport::new(Stage::Read, one, Some(all)), cached.share()))
+    // One half may be unreadable, above all of few files.
+    let known = if one.amount == 0 { all } else { one };
+    let stage = StageReport::new(Stage::Read, known, (all.amount > 0).then_some(all));
+    Ok((stage, cached.share()))
 }
 
 /// The outer error is a cancel, the inner one the file's.
