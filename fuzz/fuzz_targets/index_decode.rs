@@ -42,10 +42,10 @@ fn check_table<I: RecordId>(table: &FrameTable<I>) {
     let mut end = 0;
     table.locate(ObjectId::from_bytes([0; 32]), |_, place| {
         let frame = place.frame;
-        assert!(place.offset + place.bytes <= frame.plain_bytes, "a chunk lies in its frame");
+        assert!(place.offset + place.stored_bytes <= frame.plain_bytes, "a chunk lies in its frame");
         assert!(frame.plain_bytes as usize <= limits::FRAME_BYTES_MAX);
         assert!(u64::from(frame.offset) >= end, "frames follow each other");
-        if place.offset + place.bytes == frame.plain_bytes {
+        if place.offset + place.stored_bytes == frame.plain_bytes {
             end = u64::from(frame.offset) + u64::from(frame.sealed_bytes);
         }
         count += 1;
