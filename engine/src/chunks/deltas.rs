@@ -73,6 +73,15 @@ impl Bases {
     }
 }
 
+/// What is missing, damaged or cannot be read is no base; any other error ends the backup.
+fn readable<T>(outcome: Result<T>) -> Result<Option<T>> {
+    match outcome {
+        Ok(found) => Ok(Some(found)),
+        Err(Error::Missing { .. } | Error::Damaged { .. } | Error::Store(_)) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
 impl ChunkWriter {
     /// As [`put`](Self::put), as a delta against `base` if that is clearly smaller.
     ///
@@ -81,15 +90,17 @@ impl ChunkWriter {
     pub fn put_near(&self, scratch: &mut Scratch, sort: Sort, bytes: &[u8], base: Option<ShortId>) -> Result<Stored> {
         let id = self.id(sort, bytes);
         let stored = Stored { id: id.short(), is_new: self.claim(id.short(), bytes.len())? };
-        if stored.is_new {
-            let bases = base.filter(|base| *base != stored.id).into_iter().collect();
-            let chunk = Taken { id, bytes, bases };
-            let mut graph = Graph::default();
-            let bases = self.choose(&mut graph, sort, &chunk)?;
-            // What cannot be read is no base.
-            let opened = self.reader.read_graph(&graph).ok();
-            let known = opened.as_ref().map(|opened| (&graph, opened));
-            self.put_chosen(scratch, sort, &[(&chunk, bases)], known)?;
+        match base.filter(|base| *base != stored.id) {
+            _ if !stored.is_new => {}
+            None => self.put_claimed(scratch, sort, id, bytes)?,
+            Some(base) => {
+                let chunk = Taken { id, bytes, bases: vec![base] };
+                let mut graph = Graph::default();
+                let bases = self.choose(&mut graph, sort, &chunk)?;
+                let opened = readable(self.reader.read_graph(&graph))?;
+                let known = opened.as_ref().map(|opened| (&graph, opened));
+                self.put_chosen(scratch, sort, &[(&chunk, bases)], known)?;
+            }
         }
         Ok(stored)
     }
@@ -109,12 +120,8 @@ impl ChunkWriter {
                 chosen.push((chunk, self.choose(&mut graph, sort, chunk)?));
                 rest = after;
             }
-            // What cannot be read is no base; all of the group is stored whole then.
-            let opened = match self.reader.read_graph(&graph) {
-                Ok(opened) => Some(opened),
-                Err(Error::Missing { .. } | Error::Damaged { .. } | Error::Store(_)) => None,
-                Err(error) => return Err(error),
-            };
+            // Without them all of the group is stored whole.
+            let opened = readable(self.reader.read_graph(&graph))?;
             let known = opened.as_ref().map(|opened| (&graph, opened));
             chosen.par_chunks(CHUNKS_PER_TASK).try_for_each(|chosen| {
                 let mut scratch = self.lend()?;
@@ -130,11 +137,7 @@ impl ChunkWriter {
     fn choose(&self, graph: &mut Graph, sort: Sort, chunk: &Taken<'_>) -> Result<Bases> {
         let mut candidates = Vec::with_capacity(chunk.bases.len());
         for id in &chunk.bases {
-            match self.reader.explore(graph, id, sort.kind()) {
-                Ok(place) => candidates.push(place),
-                Err(Error::Missing { .. } | Error::Damaged { .. } | Error::Store(_)) => {}
-                Err(error) => return Err(error),
-            }
+            candidates.extend(readable(self.reader.explore(graph, id, sort.kind()))?);
         }
         Ok(Bases::choose(graph, &candidates))
     }

@@ -69,21 +69,24 @@ impl Outline {
     /// Returns the chunk (level 0) or list piece that holds the byte at `at`; past the end, the last.
     pub fn find(&self, level: usize, at: u64) -> Option<ShortId> {
         let level = self.levels.get(level)?;
-        let index = level.partition_point(|&(end, _)| end <= at);
-        level.get(index).or(level.last()).map(|&(_, id)| id)
+        holding(level, at).or(level.last().map(|&(_, id)| id))
     }
 
-    /// Returns the chunk that begins where the byte at `at` lies, or `None` past the end.
+    /// Returns the chunk that holds the byte at `at`, or `None` past the end.
     pub fn chunk(&self, at: u64) -> Option<ShortId> {
-        let chunks = self.levels.first()?;
-        let index = chunks.partition_point(|&(end, _)| end <= at);
-        chunks.get(index).map(|&(_, id)| id)
+        holding(self.levels.first()?, at)
     }
 
     /// Returns how many chunks it knows.
     pub fn chunks(&self) -> usize {
         self.levels.first().map_or(0, Vec::len)
     }
+}
+
+/// Returns what ends first after the byte at `at`.
+fn holding(level: &[(u64, ShortId)], at: u64) -> Option<ShortId> {
+    let index = level.partition_point(|&(end, _)| end <= at);
+    level.get(index).map(|&(_, id)| id)
 }
 
 impl ContentBuilder {
