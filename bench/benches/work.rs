@@ -346,7 +346,7 @@ fn tree() -> Tree {
         };
         let part = |_| Part::Chunk { id: ShortId::from_bytes(random_id(&mut random)), bytes: 30_000 + number };
         let content = Content { level: 0, parts: (0..=number % 4).map(part).collect() };
-        let node = Node::File { content, class: Class::General };
+        let node = Node::File { content, class: Class::General, capture: None };
         Entry { name: format!("IMG-20240101-WA{number:04}.jpg").into_bytes(), metadata, node }
     };
     Tree { users: Vec::new(), groups: Vec::new(), entries: (0..TREE_ENTRIES).map(entry).collect() }

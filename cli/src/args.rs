@@ -138,9 +138,24 @@ pub struct BackupArgs {
     // Not `requires = "stdin"`: clap forgives that where `stdin` conflicts with something given, as with paths it does.
     #[arg(long, value_name = "NAME", default_value = "stdin", conflicts_with = "paths")]
     pub stdin_filename: String,
+    /// What to do with SQLite databases in use: save one committed state of each, which holds what its log or journal
+    /// holds; check that too; or save their files as they are.
+    #[arg(long, value_enum, value_name = "HOW", default_value_t = SqliteMode::Auto)]
+    pub sqlite: SqliteMode,
     /// The zstd level, 1 (fastest) to 19 (smallest) [default: 1].
     #[arg(long, value_name = "LEVEL", value_parser = clap::value_parser!(i32).range(1..=19))]
     pub compression: Option<i32>,
+}
+
+/// What is done with SQLite databases in use.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub enum SqliteMode {
+    /// Their files are saved as they are.
+    Off,
+    /// They are taken through SQLite.
+    Auto,
+    /// They are taken through SQLite and checked.
+    Verify,
 }
 
 #[derive(ClapArgs, Debug)]

@@ -44,7 +44,7 @@ mod source;
 mod store;
 mod tree;
 
-pub use backup::{BackupOptions, BackupReport, NamedReader, Warning};
+pub use backup::{BackupOptions, BackupReport, NamedReader, SqliteCapture, Warning};
 pub use base::limits::MEMORY_BYTES_DEFAULT;
 pub use base::{CancelToken, Event, FileState, ObjectId, ObjectKind, ObjectName, Observer, RepositoryId};
 pub use check::{CheckOptions, CheckReport, Stats};

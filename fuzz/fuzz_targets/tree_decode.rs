@@ -12,7 +12,7 @@ fn seed() -> Vec<u8> {
     let id = ShortId::from_bytes([5; 16]);
     let content = Content { level: 0, parts: vec![Part::Chunk { id, bytes: 700 }, Part::Hole { bytes: 4096 }] };
     let nodes = [
-        Node::File { content: content.clone(), class: Class::Media },
+        Node::File { content: content.clone(), class: Class::Media, capture: None },
         Node::Directory { content },
         Node::Symlink { target: b"../over/there".to_vec() },
         Node::Fifo,

@@ -12,7 +12,9 @@ use daykeep_engine::internals::format::index::{
 };
 use daykeep_engine::internals::format::key_slot::{Argon2Params, KeySlot, SlotKind};
 use daykeep_engine::internals::format::pack::{Footer, Trailer, padme};
-use daykeep_engine::internals::format::tree::{Entry, Metadata, Node, OwnerName, Tree, is_valid_name};
+use daykeep_engine::internals::format::tree::{
+    Capture, CaptureKind, Entry, Metadata, Node, OwnerName, Tree, is_valid_name,
+};
 use daykeep_engine::{Class, ObjectId, ObjectKind, ObjectName, RepositoryId, SnapshotRecord, Timestamp, Xattr};
 use daykeep_tests::is_long;
 use proptest::collection::vec;
@@ -55,8 +57,14 @@ fn content() -> impl Strategy<Value = Content> {
 
 fn node() -> impl Strategy<Value = Node> {
     let class = prop::sample::select(&[Class::General, Class::Media, Class::Sqlite][..]);
+    let kind = prop::sample::select(&[CaptureKind::Sqlite, CaptureKind::WhatsApp][..]);
+    let capture = (kind, any::<[u8; 16]>()).prop_map(|(kind, state)| Capture { kind, state });
     prop_oneof![
-        (content(), class).prop_map(|(content, class)| Node::File { content, class }),
+        (content(), class, proptest::option::of(capture)).prop_map(|(content, class, capture)| Node::File {
+            content,
+            class,
+            capture
+        }),
         content().prop_map(|content| Node::Directory { content }),
         vec(any::<u8>(), 0..300).prop_map(|target| Node::Symlink { target }),
         Just(Node::Fifo),

@@ -7,6 +7,7 @@ mod cancelling;
 mod chunking;
 mod chunking_oracle;
 mod damage;
+mod databases;
 mod deltas;
 mod faults;
 mod formats;

@@ -1,13 +1,16 @@
 //! `backup`: files and folders, or standard input, become a snapshot.
 
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use daykeep_engine::{BackupOptions, BackupReport, Error, MemoryStore, NamedReader, Patterns, Repository, Result};
+use daykeep_engine::{
+    BackupOptions, BackupReport, Error, MemoryStore, NamedReader, Patterns, Repository, Result, SqliteCapture,
+};
 use serde::Serialize;
 
 use super::{Context, JsonPath, JsonProblem, Status};
-use crate::args::BackupArgs;
+use crate::args::{BackupArgs, SqliteMode};
 use crate::output::note;
 use crate::place::{self, Place};
 use crate::progress::Progress;
@@ -32,6 +35,11 @@ pub fn run(context: &Context, args: BackupArgs) -> Result<Status> {
     options.force = args.force;
     options.threads = context.global.threads;
     options.level = args.compression.unwrap_or(options.level);
+    options.sqlite = match args.sqlite {
+        SqliteMode::Off => SqliteCapture::Off,
+        SqliteMode::Auto => SqliteCapture::Auto,
+        SqliteMode::Verify => SqliteCapture::Verify,
+    };
     options.estimate = progress.shows_total();
     options.file_events = context.global.verbose;
     options.observer = progress.observer();
@@ -131,6 +139,15 @@ fn summarise(context: &Context, report: &BackupReport, dry_run: bool) {
         text::size(counts.bytes_new),
         text::size(report.bytes_stored)
     ));
+    for path in &report.captured {
+        out.line(&format!("Open:   {}, saved as one consistent database", text::name(path.as_os_str().as_bytes())));
+    }
+    for path in &report.companions {
+        out.line(&format!(
+            "        {} left out: what it holds is in its database",
+            text::name(path.as_os_str().as_bytes())
+        ));
+    }
     if counts.errors > 0 {
         let sources = text::counted(counts.errors, "source", "sources");
         out.line(&format!("{sources} could not be read in full; see the warnings above"));
@@ -156,6 +173,8 @@ struct JsonSummary<'a> {
     bytes_new: u64,
     bytes_stored: u64,
     duration_seconds: f64,
+    captured: Vec<JsonPath>,
+    companions: Vec<JsonPath>,
     errors: Vec<JsonProblem<'a>>,
 }
 
@@ -178,6 +197,8 @@ impl<'a> JsonSummary<'a> {
             bytes_new: counts.bytes_new,
             bytes_stored: report.bytes_stored,
             duration_seconds: report.duration.as_secs_f64(),
+            captured: report.captured.iter().map(|path| JsonPath::of(path)).collect(),
+            companions: report.companions.iter().map(|path| JsonPath::of(path)).collect(),
             errors: report.warnings.iter().map(problem).collect(),
         }
     }

@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex};
 use rayon::prelude::*;
 
 use crate::backup::batch::Batches;
+use crate::backup::capture::Captures;
 use crate::backup::options::{BackupOptions, Warning};
 pub(super) use crate::base::DirPath;
 use crate::base::limits::TREE_DEPTH_MAX;
@@ -20,7 +21,7 @@ use crate::error::{Error, Result};
 use crate::format::content::Content;
 use crate::format::index::ChunkKind;
 use crate::format::snapshot::Counts;
-use crate::format::tree::{Class, Entry, Node, OwnerName, Timestamp, Tree};
+use crate::format::tree::{Entry, Node, OwnerName, Timestamp, Tree};
 use crate::repo::Repository;
 use crate::source::{Dir, FileKind, Owners, Stat, is_cache_dir};
 use crate::tree::{self, Outline, PieceWalk};
@@ -75,7 +76,7 @@ pub(super) struct Engine<'a> {
     pub sketches: Option<SketchStore>,
     pub owners: Owners,
     /// Content of inodes with more than one link: each is read once.
-    pub links: Mutex<HashMap<(u64, u64), (Content, Class)>>,
+    pub links: Mutex<HashMap<(u64, u64), Node>>,
     pub batches: Mutex<Batches>,
     /// Files changed at this time or later may have changed again right after the parent looked at them.
     pub racy_from: Timestamp,
@@ -83,6 +84,7 @@ pub(super) struct Engine<'a> {
     pub doubts: Option<PieceWalk>,
     pub told_of_loss: AtomicBool,
     pub tally: Tally,
+    pub captures: Captures,
     pub warnings: Mutex<Vec<Warning>>,
 }
 
@@ -168,15 +170,28 @@ impl Engine<'_> {
         };
         let parent_tree = self.parent_tree(parent);
         let old_entries = parent_tree.as_ref().map_or(&[][..], |tree| &tree.entries);
-        let outcomes: Vec<(Option<&Entry>, Outcome)> = (0..names.len())
+        let back_up = |index: usize| {
+            let name = names.get(index);
+            let previous = find_near(old_entries, index, name.to_bytes());
+            let outcome = self.entry(dir, name, names.kind(index), path, device, previous)?;
+            Ok((previous, outcome))
+        };
+        // What lies beside a database waits until it is known how that was saved.
+        let companions = self.captures.companions(&names);
+        let wait = |index: usize| companions.binary_search_by_key(&index, |(companion, _)| *companion).is_ok();
+        let mut outcomes: Vec<(Option<&Entry>, Outcome)> = (0..names.len())
             .into_par_iter()
-            .map(|index| {
-                let name = names.get(index);
-                let previous = find_near(old_entries, index, name.to_bytes());
-                let outcome = self.entry(dir, name, names.kind(index), path, device, previous)?;
-                Ok((previous, outcome))
-            })
+            .map(|index| if wait(index) { Ok((None, Outcome::LeftOut)) } else { back_up(index) })
             .collect::<Result<_>>()?;
+        for (companion, database) in companions {
+            let (previous, outcome) = &outcomes[database];
+            if Captures::is_captured(outcome.entry(*previous)) {
+                lock(&self.captures.companions).push(path.join(names.get(companion).to_bytes()));
+            } else {
+                outcomes[companion] = back_up(companion)?;
+            }
+        }
+        outcomes.retain(|(_, outcome)| !matches!(outcome, Outcome::LeftOut));
         self.tally.directories.fetch_add(1, Ordering::Relaxed);
         let all_same = outcomes.iter().all(|(_, outcome)| matches!(outcome, Outcome::Same));
         if let Some(parent) = parent
@@ -252,7 +267,12 @@ impl Engine<'_> {
             let entry = self.sub_directory(dir, name, path, device, stat, previous)?;
             return Ok(Outcome::of(entry, previous));
         }
-        if previous.is_some_and(|previous| self.is_unmodified(previous, &stat) && self.is_whole(previous)) {
+        let is_unmodified = |previous: &Entry| {
+            self.is_unmodified(previous, &stat)
+                && self.captures.is_unmodified((dir, name), previous, &stat, self.racy_from)
+                && self.is_whole(previous)
+        };
+        if previous.is_some_and(is_unmodified) {
             self.count(path, name.to_bytes(), FileState::Unmodified, stat_bytes(&stat));
             self.send(&Event::Progress { files: 1, bytes: stat_bytes(&stat) });
             return Ok(Outcome::Same);
@@ -292,7 +312,7 @@ impl Engine<'_> {
     fn is_unmodified(&self, previous: &Entry, stat: &Stat) -> bool {
         let (old, new) = (&previous.metadata, &stat.metadata);
         let same_kind = match (&previous.node, stat.kind) {
-            (Node::File { content, .. }, FileKind::File) => content.bytes() == stat.size,
+            (Node::File { content, capture, .. }, FileKind::File) => capture.is_some() || content.bytes() == stat.size,
             (Node::Symlink { target }, FileKind::Symlink) => target.len() as u64 == stat.size,
             (Node::Fifo, FileKind::Fifo) => true,
             (Node::CharDevice { device }, FileKind::CharDevice)
@@ -394,19 +414,19 @@ impl Engine<'_> {
         }
     }
 
-    /// Returns the content of another link to the same inode, if one was read.
-    pub fn linked(&self, stat: &Stat) -> Option<(Content, Class)> {
+    /// Returns what another link to the same inode is, if one was read.
+    pub fn linked(&self, stat: &Stat) -> Option<Node> {
         let device = stat.metadata.link_device?;
         let links = lock(&self.links);
         links.get(&(device, stat.metadata.inode)).cloned()
     }
 
-    /// Remembers the content of an inode with more than one link.
-    pub fn remember_link(&self, stat: &Stat, content: &Content, class: Class) {
+    /// Remembers what an inode with more than one link is.
+    pub fn remember_link(&self, stat: &Stat, node: &Node) {
         if let Some(device) = stat.metadata.link_device {
             let mut links = lock(&self.links);
             if links.len() < LINKS_MAX {
-                links.insert((device, stat.metadata.inode), (content.clone(), class));
+                links.insert((device, stat.metadata.inode), node.clone());
             }
         }
     }

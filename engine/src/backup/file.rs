@@ -9,6 +9,7 @@ use std::path::PathBuf;
 
 use rayon::prelude::*;
 
+use crate::backup::capture::Use;
 use crate::backup::engine::{DirPath, Engine};
 use crate::backup::resemble::Resemblance;
 use crate::base::Event;
@@ -167,26 +168,68 @@ impl Engine<'_> {
         if self.is_own(&before) {
             return Ok(None);
         }
-        let (content, class) = match self.linked(&before) {
-            Some(known) => known,
-            None => match self.file_content(&file, &before, full_path, previous)? {
-                Ok(read) => read,
-                Err(error) => {
-                    self.warn_io(full_path(), "read it", &error);
-                    return Ok(None);
-                }
-            },
+        let node = match self.linked(&before) {
+            Some(known) => Some(known),
+            None => self.read_file(dir, name, path, (&file, &before, stat.unwrap_or(&before)), previous)?,
         };
-        match Stat::of_file(&file) {
-            Ok(after) if same_file_state(&before, &after) && same_file_state(stat.unwrap_or(&before), &after) => {
-                self.remember_link(&before, &content, class);
-            }
-            Ok(_) => self.warn(full_path(), "changed while it was read; saved as it was read".into()),
-            Err(error) => self.warn_io(full_path(), "look at it again", &error),
-        }
+        let Some(node) = node else { return Ok(None) };
         let mut metadata = before.metadata;
         metadata.xattrs = xattrs;
-        Ok(Some(Entry { name: name.to_bytes().to_vec(), metadata, node: Node::File { content, class } }))
+        Ok(Some(Entry { name: name.to_bytes().to_vec(), metadata, node }))
+    }
+
+    /// Reads a file, through SQLite if it is a database in use; `None` if it cannot be read. `before` is what it was when
+    /// it was opened, `seen` what it was at the first look.
+    fn read_file(
+        &self,
+        dir: &Dir,
+        name: &CStr,
+        path: &DirPath<'_>,
+        (file, before, seen): (&File, &Stat, &Stat),
+        previous: Option<&Entry>,
+    ) -> Result<Option<Node>> {
+        let full_path = || path.join(name.to_bytes());
+        let read = |file: &File, stat: &Stat| {
+            let read = self.file_content(file, stat, full_path, previous)?;
+            Ok::<_, crate::error::Error>(read.map_err(|error| self.warn_io(full_path(), "read it", &error)).ok())
+        };
+        let capture = |is_needed: bool| -> Result<Option<Node>> {
+            let Some((captured, capture)) = self.capture(dir, name, path, before, is_needed) else { return Ok(None) };
+            let stat =
+                Stat::of_file(&captured.file).map_err(|error| self.warn_io(full_path(), "read its copy", &error));
+            let Ok(stat) = stat else { return Ok(None) };
+            let content = read(&captured.file, &stat)?;
+            Ok(content.map(|(content, class)| Node::File { content, class, capture: Some(capture) }))
+        };
+        let database_use = self.database_use(dir, name, file, before);
+        if database_use != Use::None
+            && let Some(node) = capture(database_use == Use::Certain)?
+        {
+            self.remember_link(before, &node);
+            return Ok(Some(node));
+        }
+        let Some((content, class)) = read(file, before)? else { return Ok(None) };
+        let node = Node::File { content, class, capture: None };
+        match Stat::of_file(file) {
+            Ok(after) => {
+                let changed = !(same_file_state(before, &after) && same_file_state(seen, &after));
+                // Somebody may have begun to use it meanwhile.
+                let is_new = class == Class::Sqlite && database_use == Use::None && self.captures.is_on();
+                if is_new
+                    && (changed || self.database_use(dir, name, file, &after) == Use::Certain)
+                    && let Some(captured) = capture(true)?
+                {
+                    return Ok(Some(captured));
+                }
+                if changed {
+                    self.warn(full_path(), "changed while it was read; saved as it was read".into());
+                } else {
+                    self.remember_link(before, &node);
+                }
+            }
+            Err(error) => self.warn_io(full_path(), "look at it again", &error),
+        }
+        Ok(Some(node))
     }
 
     /// Stores a file's bytes. The inner error is the file's, the outer the repository's.

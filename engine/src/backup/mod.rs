@@ -1,6 +1,7 @@
 //! Rank 8: backup.
 
 mod batch;
+mod capture;
 mod engine;
 mod estimate;
 mod file;
@@ -9,4 +10,4 @@ mod resemble;
 mod roots;
 mod run;
 
-pub use options::{BackupOptions, BackupReport, NamedReader, Warning};
+pub use options::{BackupOptions, BackupReport, NamedReader, SqliteCapture, Warning};

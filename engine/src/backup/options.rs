@@ -9,6 +9,19 @@ use crate::base::{CancelToken, ObjectId, Observer};
 use crate::format::snapshot::Counts;
 use crate::source::Patterns;
 
+/// What is done with SQLite databases that are in use while they are backed up.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum SqliteCapture {
+    /// Their files are saved byte by byte, like any other.
+    Off,
+    /// A database with a log (`-wal`) or journal beside it, or one that is locked, is taken through SQLite: one committed
+    /// state, which holds what is in log and journal, so that these are left out.
+    #[default]
+    Auto,
+    /// As `Auto`, and each is checked by `PRAGMA quick_check`.
+    Verify,
+}
+
 /// Options of [`Repository::backup`](crate::Repository::backup).
 #[derive(Clone)]
 #[non_exhaustive]
@@ -31,6 +44,8 @@ pub struct BackupOptions {
     pub threads: usize,
     /// The zstd level, 1 (fastest) to 19 (smallest).
     pub level: i32,
+    /// What is done with SQLite databases that are in use.
+    pub sqlite: SqliteCapture,
     /// Count what there is to do while doing it, and send [`Event::Total`](crate::Event::Total).
     pub estimate: bool,
     /// Send [`Event::File`](crate::Event::File) for every file.
@@ -53,6 +68,7 @@ impl Default for BackupOptions {
             force: false,
             threads: 0,
             level: 1,
+            sqlite: SqliteCapture::Auto,
             estimate: false,
             file_events: false,
             observer: None,
@@ -110,6 +126,10 @@ pub struct BackupReport {
     pub bytes_stored: u64,
     /// How long it took.
     pub duration: Duration,
+    /// Databases in use that were taken through SQLite.
+    pub captured: Vec<PathBuf>,
+    /// Logs, journals and shared memory of such databases: left out, since what they hold is in the databases.
+    pub companions: Vec<PathBuf>,
     /// What could not be read, or changed while it was; the rest is saved.
     pub warnings: Vec<Warning>,
 }

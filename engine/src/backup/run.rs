@@ -1,12 +1,13 @@
 //! A backup from beginning to end.
 
 use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
 use crate::backup::batch::Batches;
+use crate::backup::capture::Captures;
 use crate::backup::engine::{Engine, Tally};
 use crate::backup::estimate::Estimate;
 use crate::backup::file::{ReadSource, Stream, StreamError};
@@ -118,6 +119,7 @@ impl Repository {
                 .map(|_| PieceWalk::default()),
             told_of_loss: AtomicBool::new(false),
             tally: Tally::default(),
+            captures: Captures::new(self.cache_dir.as_deref(), options.sqlite),
             warnings: Mutex::default(),
         };
         let parent_root = parent.as_ref().map(|parent| &parent.record.root);
@@ -159,6 +161,8 @@ impl Repository {
             counts,
             bytes_stored,
             duration: begun.elapsed(),
+            captured: sorted(&engine.captures.captured),
+            companions: sorted(&engine.captures.companions),
             warnings: engine.warnings.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner),
         })
     }
@@ -168,6 +172,12 @@ impl Repository {
         let (snapshots, _) = self.snapshots()?;
         Ok(snapshots.into_iter().rev().find(|found| found.record.host == host && found.record.paths == paths))
     }
+}
+
+fn sorted(paths: &Mutex<Vec<PathBuf>>) -> Vec<PathBuf> {
+    let mut paths = std::mem::take(&mut *lock(paths));
+    paths.sort_unstable();
+    paths
 }
 
 /// Checks that a snapshot with these words could be read again, before any work is done for it.
@@ -261,7 +271,7 @@ impl Engine<'_> {
         match content {
             Ok((content, class)) => {
                 self.count_stream(path, content.bytes());
-                let node = Node::File { content, class };
+                let node = Node::File { content, class, capture: None };
                 Ok(Some(Entry { name: name.to_vec(), metadata: plain_metadata(0o600), node }))
             }
             Err(StreamError::Engine(error)) => Err(error),

@@ -69,15 +69,36 @@ impl Class {
     }
 }
 
+/// How a content was had that is not the file's own bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[repr(u8)]
+pub enum CaptureKind {
+    /// An SQLite database that was in use, taken through SQLite: what its log or journal holds is in it.
+    Sqlite = 1,
+    /// The database inside one of WhatsApp's encrypted files.
+    WhatsApp = 2,
+}
+
+/// Says that a content is not the file's own bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Capture {
+    /// How it was had.
+    pub kind: CaptureKind,
+    /// A hash of what tells, beside the metadata, that it is still the same: only compared.
+    pub state: [u8; 16],
+}
+
 /// What an entry is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Node {
     /// A regular file.
     File {
-        /// Its bytes.
+        /// Its bytes, or those that were had from it.
         content: Content,
         /// How they were cut.
         class: Class,
+        /// Set if they are not the file's own.
+        capture: Option<Capture>,
     },
     /// A directory: the content is its encoded tree.
     Directory {
@@ -106,7 +127,7 @@ pub enum Node {
 impl Node {
     const fn code(&self) -> u8 {
         match self {
-            Self::File { .. } => 1,
+            Self::File { .. } => FILE,
             Self::Directory { .. } => 2,
             Self::Symlink { .. } => 3,
             Self::Fifo => 4,
@@ -119,6 +140,14 @@ impl Node {
     pub const fn content(&self) -> Option<&Content> {
         match self {
             Self::File { content, .. } | Self::Directory { content } => Some(content),
+            _ => None,
+        }
+    }
+
+    /// Returns how a file's content was had if it is not the file's own bytes.
+    pub const fn capture(&self) -> Option<&Capture> {
+        match self {
+            Self::File { capture, .. } => capture.as_ref(),
             _ => None,
         }
     }
@@ -155,9 +184,24 @@ fn read_time(input: &mut Reader<'_>) -> Result<Timestamp, FormatError> {
     Ok(Timestamp { seconds, nanos })
 }
 
+const HAS_CAPTURE: u8 = 0x20;
 const HAS_LINKS: u8 = 0x40;
 const HAS_XATTRS: u8 = 0x80;
 const KIND_MASK: u8 = 0x0f;
+const FILE: u8 = 1;
+const CAPTURED_FILE: u8 = FILE | HAS_CAPTURE;
+
+impl Capture {
+    fn read(input: &mut Reader<'_>) -> Result<Self, FormatError> {
+        let at_kind = input.clone();
+        let kind = match input.u8()? {
+            1 => CaptureKind::Sqlite,
+            2 => CaptureKind::WhatsApp,
+            other => return Err(at_kind.error("a capture of 1 or 2", other)),
+        };
+        Ok(Self { kind, state: input.array()? })
+    }
+}
 
 impl Entry {
     /// Appends the entry's record.
@@ -166,7 +210,8 @@ impl Entry {
         out.bytes(&self.name);
         let links = if meta.link_device.is_some() { HAS_LINKS } else { 0 };
         let xattrs = if meta.xattrs.is_empty() { 0 } else { HAS_XATTRS };
-        out.u8(self.node.code() | links | xattrs);
+        let captured = if matches!(self.node, Node::File { capture: Some(_), .. }) { HAS_CAPTURE } else { 0 };
+        out.u8(self.node.code() | links | xattrs | captured);
         out.varint(u64::from(meta.mode));
         out.varint(u64::from(meta.uid));
         out.varint(u64::from(meta.gid));
@@ -184,7 +229,11 @@ impl Entry {
             }
         }
         match &self.node {
-            Node::File { content, class } => {
+            Node::File { content, class, capture } => {
+                if let Some(capture) = capture {
+                    out.u8(capture.kind as u8);
+                    out.raw(&capture.state);
+                }
                 out.u8(*class as u8);
                 content.write(out);
             }
@@ -226,11 +275,12 @@ impl Entry {
             }
         }
         let node = match flags & !(HAS_LINKS | HAS_XATTRS) {
-            1 => {
+            kind @ (FILE | CAPTURED_FILE) => {
+                let capture = if kind & HAS_CAPTURE != 0 { Some(Capture::read(input)?) } else { None };
                 let at_class = input.clone();
                 let code = input.u8()?;
                 let class = Class::from_code(code).ok_or_else(|| at_class.error("a class of 0 to 2", code))?;
-                Node::File { class, content: Content::read(input)? }
+                Node::File { class, content: Content::read(input)?, capture }
             }
             2 => Node::Directory { content: Content::read(input)? },
             3 => Node::Symlink { target: input.bytes(SYMLINK_BYTES_MAX, "a link of at most 64 KiB")?.to_vec() },

@@ -12,11 +12,11 @@ use crate::base::{Event, ShortId, lock};
 use crate::error::{Error, Result};
 use crate::format::content::{Content, Part};
 use crate::format::index::ChunkKind;
-use crate::format::tree::{Class, Entry, Node};
+use crate::format::tree::{CaptureKind, Class, Entry, Node};
 use crate::restore::options::Overwrite;
 use crate::restore::run::{Place, Restore};
 use crate::restore::target_dir::{LocalOwners, TargetDir};
-use crate::source::{FileKind, Stat};
+use crate::source::{FileKind, Stat, database};
 use crate::tree;
 
 /// Files up to this size are written by one thread, in one call if they have no holes.
@@ -44,7 +44,8 @@ impl Restore<'_> {
             Overwrite::Always => false,
             Overwrite::IfChanged => {
                 let bytes = entry.node.content().map_or(0, Content::bytes);
-                let is_file = matches!(entry.node, Node::File { .. });
+                // Of a database in use, length and time tell less than what lay beside it.
+                let is_file = matches!(entry.node, Node::File { capture: None, .. });
                 is_file
                     && existing.kind == FileKind::File
                     && existing.size == bytes
@@ -62,7 +63,7 @@ impl Restore<'_> {
         }
         let dir = place.make()?;
         match &entry.node {
-            Node::File { content, class } => self.file(entry, (content, *class), place, &dir, owners)?,
+            Node::File { content, class, .. } => self.file(entry, (content, *class), place, &dir, owners)?,
             _ => self.special(entry, place, &dir, owners)?,
         }
         Ok(())
@@ -97,6 +98,7 @@ impl Restore<'_> {
             }
         };
         if let Some(file) = dir.create_file(name)? {
+            Self::remove_companions(entry, dir)?;
             let told = match self.write(&file, content, class, &path()) {
                 Ok(told) => told,
                 Err(error) => {
@@ -115,12 +117,28 @@ impl Restore<'_> {
                 let replacement = dir.create_replacement(name)?;
                 let told = self.write(replacement.file(), content, class, &path())?;
                 apply(replacement.file());
+                Self::remove_companions(entry, dir)?;
                 replacement.commit()?;
                 self.done(content.bytes(), told);
             }
         }
         if self.options.verify {
             self.verify(&dir.open_for_read(name)?, content, class, &path())?;
+        }
+        Ok(())
+    }
+
+    /// Removes what lies beside a database that was taken through SQLite: it belongs to another state, and SQLite would
+    /// change the restored one by it.
+    fn remove_companions(entry: &Entry, dir: &TargetDir) -> Result<()> {
+        if entry.node.capture().is_none_or(|capture| capture.kind != CaptureKind::Sqlite) {
+            return Ok(());
+        }
+        for suffix in database::SUFFIXES {
+            let name = [&entry.name, suffix.as_bytes()].concat();
+            if dir.stat(&name)?.is_some_and(|found| found.kind == FileKind::File) {
+                dir.remove_non_dir(&name)?;
+            }
         }
         Ok(())
     }

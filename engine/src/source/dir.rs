@@ -3,8 +3,8 @@
 use std::ffi::CStr;
 use std::fs::File;
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::path::Path;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::path::{Path, PathBuf};
 
 use rustix::fs::{AtFlags, Mode, OFlags};
 use rustix::io::Errno;
@@ -70,6 +70,14 @@ impl Dir {
     /// The system's.
     pub fn stat_self(&self) -> io::Result<Stat> {
         Ok(Stat::of(&rustix::fs::fstat(&self.fd)?))
+    }
+
+    /// Returns the path that the directory has now, for what can only be opened by path.
+    ///
+    /// # Errors
+    /// The system's, for instance where `/proc` is not mounted.
+    pub fn real_path(&self) -> io::Result<PathBuf> {
+        std::fs::read_link(format!("/proc/self/fd/{}", self.fd.as_raw_fd()))
     }
 
     /// Opens the regular file `name` for reading and tells about what was opened.
@@ -161,7 +169,7 @@ mod tests {
         let names = dir.names().unwrap();
         assert_eq!(names.len(), 3002);
         assert!(names.iter().map(CStr::to_bytes).eq(wanted.iter()));
-        assert!(names.contains(c"\xff\xfe\x01"));
+        assert!(names.position(b"\xff\xfe\x01").is_some());
         assert_eq!(names.kind(0).unwrap_or(FileKind::File), FileKind::File);
     }
 

@@ -1,10 +1,11 @@
 //! Rank 3: what is backed up, as the file system shows it: directories and their names, metadata, attributes, holes, the
-//! patterns that leave something out, and the names of owners.
+//! patterns that leave something out, the names of owners, and consistent copies of databases that are in use.
 //!
 //! Everything below a root is reached through the descriptor of its directory and without following symbolic links, so a
 //! path that changes while it is walked never leads elsewhere.
 
 pub mod cachedir;
+pub mod database;
 pub mod dir;
 pub mod extents;
 pub mod names;

@@ -92,10 +92,9 @@ impl Names {
         self.slots.get(index).and_then(|slot| slot.kind)
     }
 
-    /// Returns whether `name` is among them.
-    #[cfg(test)]
-    pub fn contains(&self, name: &CStr) -> bool {
-        self.slots.binary_search_by(|slot| name_in(&self.arena, slot).cmp(name.to_bytes())).is_ok()
+    /// Returns where `name` is among them.
+    pub fn position(&self, name: &[u8]) -> Option<usize> {
+        self.slots.binary_search_by(|slot| name_in(&self.arena, slot).cmp(name)).ok()
     }
 
     /// Returns the names in order.
@@ -174,7 +173,8 @@ mod tests {
         names.push(b"b\0", None).unwrap();
         names.push(b"a\0", Some(FileKind::Directory)).unwrap();
         names.sort();
-        assert!(names.contains(c"a") && names.contains(c"b") && !names.contains(c"c") && !names.contains(c""));
+        let has = |name: &[u8]| names.position(name).is_some();
+        assert!(has(b"a") && has(b"b") && !has(b"c") && !has(b""));
         assert_eq!(names.kind(0), Some(FileKind::Directory));
         assert_eq!(names.get(2), c"");
     }

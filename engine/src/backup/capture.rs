@@ -1,0 +1,159 @@
+//! Databases that are in use are taken through SQLite.
+
+use std::ffi::CStr;
+use std::fs::File;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+
+use crate::backup::engine::{DirPath, Engine};
+use crate::backup::options::SqliteCapture;
+use crate::base::lock;
+use crate::chunk::{SNIFF_BYTES, sniff};
+use crate::format::tree::{self, CaptureKind, Class, Entry, Node, Timestamp};
+use crate::source::database::{self, Capture, Captured, Companions};
+use crate::source::names::Names;
+use crate::source::{Dir, Stat};
+
+/// Whether a file is a database that somebody uses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Use {
+    /// It is none, or nobody does.
+    None,
+    /// It was written a moment ago, and might be written again without its times telling.
+    Possible,
+    /// There is a lock on it, or a log or journal beside it.
+    Certain,
+}
+
+/// The shortest page of a database; a file of another length is none.
+const PAGE_BYTES_MIN: u64 = 512;
+
+/// How this backup takes databases, and which it took.
+pub(super) struct Captures {
+    mode: SqliteCapture,
+    /// Where copies lie for as long as they are read.
+    folder: PathBuf,
+    /// The databases that were taken through SQLite.
+    pub captured: Mutex<Vec<PathBuf>>,
+    /// What was left out for it.
+    pub companions: Mutex<Vec<PathBuf>>,
+}
+
+impl Captures {
+    /// Copies lie in the cache directory, or where the system keeps temporary files.
+    pub fn new(cache_dir: Option<&Path>, mode: SqliteCapture) -> Self {
+        let folder = match cache_dir {
+            Some(dir) => dir.join("captures"),
+            None => std::env::temp_dir().join(format!("daykeep-captures-{}", std::process::id())),
+        };
+        // Only one process at a time writes to a repository, so whatever lies there was left by one that was killed.
+        database::remove_copies(&folder);
+        Self { mode, folder, captured: Mutex::default(), companions: Mutex::default() }
+    }
+
+    /// Returns whether databases in use are taken through SQLite.
+    pub fn is_on(&self) -> bool {
+        self.mode != SqliteCapture::Off
+    }
+
+    /// Returns which of `names` would be the log, journal or shared memory of another, and of which, by their places.
+    pub fn companions(&self, names: &Names) -> Vec<(usize, usize)> {
+        if !self.is_on() {
+            return Vec::new();
+        }
+        let database = |index: usize| names.position(database::database_of(names.get(index).to_bytes())?);
+        (0..names.len()).filter_map(|index| Some((index, database(index)?))).collect()
+    }
+
+    /// Returns whether the entry was taken through SQLite, so that what lies beside it is in it.
+    pub fn is_captured(entry: Option<&Entry>) -> bool {
+        let kind = entry.and_then(|entry| entry.node.capture()).map(|capture| capture.kind);
+        kind == Some(CaptureKind::Sqlite)
+    }
+
+    /// Returns whether a database is as the parent has it, as far as what lies beside it tells.
+    pub fn is_unmodified(&self, place: (&Dir, &CStr), previous: &Entry, stat: &Stat, racy_from: Timestamp) -> bool {
+        let (class, capture) = match &previous.node {
+            Node::File { class, capture, .. } => (*class, *capture),
+            _ => return true,
+        };
+        match (capture, self.mode) {
+            (None, SqliteCapture::Off) => true,
+            (None, _) if class != Class::Sqlite => true,
+            (None, _) => Companions::of(place.0, place.1).is_ok_and(|companions| !companions.any()),
+            (Some(_), SqliteCapture::Off) => false,
+            (Some(capture), _) => Companions::of(place.0, place.1).is_ok_and(|companions| {
+                companions.is_older_than(racy_from) && companions.state(stat.size) == capture.state
+            }),
+        }
+    }
+}
+
+impl Drop for Captures {
+    fn drop(&mut self) {
+        database::remove_copies(&self.folder);
+    }
+}
+
+/// Returns whether a file is an SQLite database, by its length and its first bytes.
+fn is_database(file: &File, stat: &Stat) -> bool {
+    let mut head = [0; SNIFF_BYTES];
+    stat.size > 0
+        && stat.size.is_multiple_of(PAGE_BYTES_MIN)
+        && file.read_exact_at(&mut head, 0).is_ok()
+        && sniff(&head).class == Class::Sqlite
+}
+
+impl Engine<'_> {
+    /// Returns whether a file that is `stat` is a database that should be taken through SQLite.
+    pub fn database_use(&self, dir: &Dir, name: &CStr, file: &File, stat: &Stat) -> Use {
+        if !self.captures.is_on() || !is_database(file, stat) {
+            Use::None
+        } else if database::is_locked(file) || Companions::of(dir, name).is_ok_and(|companions| companions.any()) {
+            Use::Certain
+        } else if database::is_fresh(stat) {
+            Use::Possible
+        } else {
+            Use::None
+        }
+    }
+
+    /// Takes a database through SQLite; `None` if that cannot be done, with a warning unless it need not be.
+    pub fn capture(
+        &self,
+        dir: &Dir,
+        name: &CStr,
+        path: &DirPath<'_>,
+        stat: &Stat,
+        is_needed: bool,
+    ) -> Option<(Captured, tree::Capture)> {
+        let full_path = || path.join(name.to_bytes());
+        let capture = Capture { folder: &self.captures.folder, verify: self.captures.mode == SqliteCapture::Verify };
+        // What is looked at before cannot have changed unseen.
+        let state = Companions::of(dir, name).map(|companions| companions.state(stat.size));
+        let taken = capture.take(dir, name, stat);
+        let (state, captured) = match (state, taken) {
+            (Ok(state), Ok(captured)) => (state, captured),
+            (Err(error), _) => {
+                self.warn_io(full_path(), "look at what lies beside it", &error);
+                return None;
+            }
+            (_, Err(_)) if !is_needed => return None,
+            (_, Err(why)) => {
+                let message = format!(
+                    "this database is in use and could not be copied through SQLite: {}. Its bytes are saved as they \
+                     are; close the program that uses it and back up again to be sure of them",
+                    why.0
+                );
+                self.warn(full_path(), message);
+                return None;
+            }
+        };
+        if let Some(problem) = &captured.problem {
+            self.warn(full_path(), format!("SQLite finds this database damaged: {problem}; saved as it is"));
+        }
+        lock(&self.captures.captured).push(full_path());
+        Some((captured, tree::Capture { kind: CaptureKind::Sqlite, state }))
+    }
+}
