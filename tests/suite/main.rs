@@ -21,3 +21,4 @@ mod readme;
 mod restoring;
 mod roundtrip;
 mod structure;
+mod whatsapp;
