@@ -5,11 +5,13 @@ use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
-use daykeep_engine::{BackupOptions, BackupReport, Repository, SqliteCapture};
+use daykeep_engine::internals::whatsapp;
+use daykeep_engine::{BackupOptions, BackupReport, Repository, SqliteCapture, WhatsAppKey};
 use daykeep_tests::inventory::read;
 use daykeep_tests::is_long;
 use daykeep_tests::noise::{self, Rng};
 use daykeep_tests::place::{Kind, Place, assert_clean, back_up, below, temp, try_restore};
+use daykeep_tests::whatsapp::Encoder;
 use rusqlite::{Connection, OpenFlags};
 
 const DATABASE: &str = "DAYKEEP_TEST_WRITER_DATABASE";
@@ -322,4 +324,88 @@ fn a_restored_database_does_not_meet_the_log_of_the_one_it_replaces() {
     assert_eq!((report.files, report.files_kept), (1, 0));
     assert_eq!(committed(&restored_path), 20);
     drop(database);
+}
+
+/// Writes the database as WhatsApp would, encrypted and under a new IV each night.
+fn encrypt(database: &Path, to: &Path, night: u8) {
+    let mut encoder = Encoder::new(whatsapp::Kind::Crypt15);
+    encoder.iv.fill(night);
+    fs::write(to, encoder.encode(&fs::read(database).unwrap())).unwrap();
+}
+
+fn with_key(digits: &str) -> BackupOptions {
+    let mut options = BackupOptions::default();
+    options.whatsapp_key = Some(WhatsAppKey::parse(&digits.repeat(32)).unwrap());
+    options
+}
+
+#[test]
+fn encrypted_files_are_opened_and_a_week_of_them_costs_little_more_than_one() {
+    let place = Place::new(Kind::Directory);
+    let (live, folder) = (place.folder("live"), place.folder("Databases"));
+    let path = live.join("msgstore.db");
+    let mut database = hold(&path, "delete", 1500);
+    let mut rng = Rng::new(99);
+    let mut wanted = Vec::new();
+    let repository = place.open();
+    let mut stored = Vec::new();
+    for night in 0..7u8 {
+        let name = format!("msgstore-2026-11-{:02}.1.db", night + 1);
+        encrypt(&path, &folder.join(format!("{name}.crypt15")), night);
+        wanted.push((name, fs::read(&path).unwrap()));
+        let report = repository.backup(&[&folder], &with_key("07")).unwrap();
+        assert_eq!((report.warnings.len(), report.opened.len()), (0, 1), "{:?}", report.warnings);
+        assert_eq!(report.counts.files_unmodified + 1, report.counts.files);
+        stored.push(report.bytes_stored);
+        (0..3).for_each(|_| transaction(&mut database, &mut rng));
+        // Parents are trusted only about files older than they are.
+        for entry in fs::read_dir(&folder).unwrap() {
+            let file = fs::File::options().write(true).open(entry.unwrap().path()).unwrap();
+            file.set_modified(std::time::SystemTime::now() - std::time::Duration::from_secs(3600)).unwrap();
+        }
+        let touched = repository.backup(&[&folder], &with_key("07")).unwrap();
+        stored.push(touched.bytes_stored);
+    }
+    let later: u64 = stored[1..].iter().sum();
+    assert!(later < stored[0], "{stored:?}");
+    let target = temp();
+    let report = try_restore(&repository, "latest", target.path()).unwrap();
+    assert_eq!(report.warnings, []);
+    for (name, bytes) in wanted {
+        assert!(fs::read(below(target.path(), &folder).join(&name)).unwrap() == bytes, "{name}");
+    }
+    assert_clean(&repository);
+}
+
+#[test]
+fn what_cannot_be_opened_is_saved_as_it_is_and_tried_again() {
+    let place = Place::new(Kind::Memory);
+    let (live, folder) = (place.folder("live"), place.folder("Databases"));
+    let path = live.join("msgstore.db");
+    drop(hold(&path, "delete", 50));
+    encrypt(&path, &folder.join("msgstore.db.crypt15"), 1);
+    fs::write(folder.join("taken.db"), "already here").unwrap();
+    encrypt(&path, &folder.join("taken.db.crypt15"), 2);
+    fs::write(folder.join("other.crypt14"), "no such file").unwrap();
+    let encrypted = read(&folder);
+    let repository = place.open();
+    for options in [BackupOptions::default(), with_key("08")] {
+        let has_key = options.whatsapp_key.is_some();
+        let report = repository.backup(&[&folder], &options).unwrap();
+        assert_eq!(report.warnings.len(), if has_key { 3 } else { 0 }, "{:?}", report.warnings);
+        daykeep_tests::place::assert_restores(&repository, "latest", &folder, &encrypted);
+    }
+    let report = repository.backup(&[&folder], &with_key("07")).unwrap();
+    assert_eq!((report.warnings.len(), report.opened.len()), (2, 1), "{:?}", report.warnings);
+    // One file that is named, too.
+    let file = folder.join("msgstore.db.crypt15");
+    for _ in 0..2 {
+        let report = repository.backup(&[&file], &with_key("07")).unwrap();
+        assert_eq!((report.counts.files, report.warnings.len()), (1, 0));
+        let target = temp();
+        let report = try_restore(&repository, "latest", target.path()).unwrap();
+        assert_eq!(report.files, 1);
+        let inside = below(target.path(), &folder).join("msgstore.db");
+        assert!(fs::read(inside).unwrap() == fs::read(&path).unwrap());
+    }
 }

@@ -1,13 +1,16 @@
 //! `backup`: files and folders, or standard input, become a snapshot.
 
+use std::io::Read;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use daykeep_engine::{
-    BackupOptions, BackupReport, Error, MemoryStore, NamedReader, Patterns, Repository, Result, SqliteCapture,
+    BackupOptions, BackupReport, Error, KeyError, MemoryStore, NamedReader, Patterns, Repository, Result,
+    SqliteCapture, WhatsAppKey,
 };
 use serde::Serialize;
+use zeroize::Zeroizing;
 
 use super::{Context, JsonPath, JsonProblem, Status};
 use crate::args::{BackupArgs, SqliteMode};
@@ -40,6 +43,7 @@ pub fn run(context: &Context, args: BackupArgs) -> Result<Status> {
         SqliteMode::Auto => SqliteCapture::Auto,
         SqliteMode::Verify => SqliteCapture::Verify,
     };
+    options.whatsapp_key = args.whatsapp_key_file.as_deref().map(whatsapp_key).transpose()?;
     options.estimate = progress.shows_total();
     options.file_events = context.global.verbose;
     options.observer = progress.observer();
@@ -52,6 +56,18 @@ pub fn run(context: &Context, args: BackupArgs) -> Result<Status> {
     drop(progress);
     summarise(context, &report, args.dry_run);
     Ok(if report.counts.errors > 0 { Status::Incomplete } else { Status::Done })
+}
+
+fn whatsapp_key(path: &Path) -> Result<WhatsAppKey> {
+    let failed = |source| Error::File { path: path.to_owned(), action: "read the WhatsApp key", source };
+    let mut bytes = Zeroizing::new(Vec::new());
+    let file = std::fs::File::open(path).map_err(failed)?;
+    file.take(WhatsAppKey::FILE_BYTES_MAX as u64 + 1).read_to_end(&mut bytes).map_err(failed)?;
+    let refused = |error: KeyError| Error::InvalidOption {
+        option: "whatsapp-key-file",
+        reason: format!("{}: {error}", path.display()),
+    };
+    WhatsAppKey::from_file(&bytes).map_err(refused)
 }
 
 /// Returns a repository in memory, for a dry run before there is any other.
@@ -142,6 +158,10 @@ fn summarise(context: &Context, report: &BackupReport, dry_run: bool) {
     for path in &report.captured {
         out.line(&format!("Open:   {}, saved as one consistent database", text::name(path.as_os_str().as_bytes())));
     }
+    for path in &report.opened {
+        let name = text::name(path.as_os_str().as_bytes());
+        out.line(&format!("Opened: {name}: the database inside is saved, under the name without that ending"));
+    }
     for path in &report.companions {
         out.line(&format!(
             "        {} left out: what it holds is in its database",
@@ -174,6 +194,7 @@ struct JsonSummary<'a> {
     bytes_stored: u64,
     duration_seconds: f64,
     captured: Vec<JsonPath>,
+    opened: Vec<JsonPath>,
     companions: Vec<JsonPath>,
     errors: Vec<JsonProblem<'a>>,
 }
@@ -198,6 +219,7 @@ impl<'a> JsonSummary<'a> {
             bytes_stored: report.bytes_stored,
             duration_seconds: report.duration.as_secs_f64(),
             captured: report.captured.iter().map(|path| JsonPath::of(path)).collect(),
+            opened: report.opened.iter().map(|path| JsonPath::of(path)).collect(),
             companions: report.companions.iter().map(|path| JsonPath::of(path)).collect(),
             errors: report.warnings.iter().map(problem).collect(),
         }

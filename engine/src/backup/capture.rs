@@ -1,19 +1,58 @@
-//! Databases that are in use are taken through SQLite.
+//! Contents that are not a file's own bytes: databases in use, taken through SQLite, and those inside WhatsApp's encrypted
+//! files.
 
-use std::ffi::CStr;
+use std::ffi::{CStr, CString};
 use std::fs::File;
+use std::os::unix::ffi::OsStringExt;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
-use crate::backup::engine::{DirPath, Engine};
-use crate::backup::options::SqliteCapture;
+use crate::backup::engine::{DirPath, Engine, find_near};
+use crate::backup::file::{ReadSource, Stream};
+use crate::backup::options::{BackupOptions, SqliteCapture};
 use crate::base::lock;
 use crate::chunk::{SNIFF_BYTES, sniff};
+use crate::error::{Error, Result};
 use crate::format::tree::{self, CaptureKind, Class, Entry, Node, Timestamp};
 use crate::source::database::{self, Capture, Captured, Companions};
 use crate::source::names::Names;
+use crate::source::whatsapp::{self, Refused};
 use crate::source::{Dir, Stat};
+
+/// The endings of WhatsApp's encrypted files.
+const CRYPT_ENDINGS: [&[u8]; 3] = [b".crypt12", b".crypt14", b".crypt15"];
+
+/// Returns the name of the database in one of WhatsApp's encrypted files, if `name` is one of theirs.
+fn opened_name(name: &[u8]) -> Option<&[u8]> {
+    CRYPT_ENDINGS.iter().find_map(|ending| name.strip_suffix(*ending)).filter(|name| !name.is_empty())
+}
+
+/// Returns the name that the entry of the file `name` has.
+pub(super) fn entry_name<'n>(name: &'n [u8], node: &Node) -> &'n [u8] {
+    match node.capture() {
+        Some(tree::Capture { kind: CaptureKind::WhatsApp, .. }) => opened_name(name).unwrap_or(name),
+        _ => name,
+    }
+}
+
+/// Returns the parent's entry of the file `name`.
+pub(super) fn previous<'e>(entries: &'e [Entry], near: usize, name: &[u8]) -> Option<&'e Entry> {
+    let is_opened = |entry: &&Entry| entry_name(name, &entry.node) == entry.name && entry.name != name;
+    let opened = opened_name(name).and_then(|inside| find_near(entries, near, inside)).filter(is_opened);
+    opened.or_else(|| find_near(entries, near, name))
+}
+
+/// Returns whether another file has the name that the database in the encrypted file `name` would have, or would have it
+/// too.
+fn is_taken(dir: &Dir, name: &[u8]) -> bool {
+    let Some(inside) = opened_name(name) else { return false };
+    let is_there = |ending: &[u8]| {
+        let other = [inside, ending].concat();
+        other != name && CString::new(other).is_ok_and(|other| dir.stat(&other).is_ok())
+    };
+    is_there(b"") || CRYPT_ENDINGS.into_iter().any(is_there)
+}
 
 /// Whether a file is a database that somebody uses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,24 +71,36 @@ const PAGE_BYTES_MIN: u64 = 512;
 /// How this backup takes databases, and which it took.
 pub(super) struct Captures {
     mode: SqliteCapture,
+    /// Whether encrypted files can be opened.
+    has_key: bool,
     /// Where copies lie for as long as they are read.
     folder: PathBuf,
     /// The databases that were taken through SQLite.
     pub captured: Mutex<Vec<PathBuf>>,
+    /// The encrypted files that were opened.
+    pub opened: Mutex<Vec<PathBuf>>,
     /// What was left out for it.
     pub companions: Mutex<Vec<PathBuf>>,
 }
 
 impl Captures {
     /// Copies lie in the cache directory, or where the system keeps temporary files.
-    pub fn new(cache_dir: Option<&Path>, mode: SqliteCapture) -> Self {
+    pub fn new(cache_dir: Option<&Path>, options: &BackupOptions) -> Self {
         let folder = match cache_dir {
             Some(dir) => dir.join("captures"),
             None => std::env::temp_dir().join(format!("daykeep-captures-{}", std::process::id())),
         };
         // Only one process at a time writes to a repository, so whatever lies there was left by one that was killed.
         database::remove_copies(&folder);
-        Self { mode, folder, captured: Mutex::default(), companions: Mutex::default() }
+        let (mode, has_key) = (options.sqlite, options.whatsapp_key.is_some());
+        Self {
+            mode,
+            has_key,
+            folder,
+            captured: Mutex::default(),
+            opened: Mutex::default(),
+            companions: Mutex::default(),
+        }
     }
 
     /// Returns whether databases in use are taken through SQLite.
@@ -78,7 +129,12 @@ impl Captures {
             Node::File { class, capture, .. } => (*class, *capture),
             _ => return true,
         };
+        if capture.is_some_and(|capture| capture.kind == CaptureKind::WhatsApp) {
+            return capture.is_some_and(|capture| capture.state == Companions::default().state(stat.size));
+        }
         match (capture, self.mode) {
+            // With a key, an encrypted file that was saved as it is is tried again.
+            (None, _) if self.has_key && opened_name(&previous.name).is_some() => false,
             (None, SqliteCapture::Off) => true,
             (None, _) if class != Class::Sqlite => true,
             (None, _) => Companions::of(place.0, place.1).is_ok_and(|companions| !companions.any()),
@@ -106,6 +162,54 @@ fn is_database(file: &File, stat: &Stat) -> bool {
 }
 
 impl Engine<'_> {
+    /// Opens one of WhatsApp's encrypted files and returns the database inside; `None`, with a warning, if that cannot be
+    /// done, and without one if there is no key or it is no such file.
+    pub fn open_crypt(
+        &self,
+        dir: &Dir,
+        name: &CStr,
+        path: &DirPath<'_>,
+        (file, stat): (&File, &Stat),
+        previous: Option<&Entry>,
+    ) -> Result<Option<Node>> {
+        let Some(key) = self.options.whatsapp_key.as_ref().filter(|_| opened_name(name.to_bytes()).is_some()) else {
+            return Ok(None);
+        };
+        let full_path = || path.join(name.to_bytes());
+        if is_taken(dir, name.to_bytes()) {
+            let message = "another file has the name that the database inside would have, or would have it too; saved as \
+                           it is, encrypted";
+            self.warn(full_path(), message.into());
+            return Ok(None);
+        }
+        let opened = match whatsapp::open(file, stat.size, key, &self.options.cancel) {
+            Ok(opened) => opened,
+            Err(Refused::Cancelled) => return Err(Error::Cancelled),
+            Err(refused) => {
+                self.warn(full_path(), refused.to_string());
+                return Ok(None);
+            }
+        };
+        let content = previous.filter(|entry| entry.node.capture().is_some()).and_then(|entry| entry.node.content());
+        let last = (full_path().into_os_string().into_vec(), content.cloned());
+        let mut stream = Stream { last: Some(last), ..Stream::default() };
+        let mut scratch = self.writer.lend()?;
+        let outcome = self.stream(&mut ReadSource(opened), &mut stream, &mut scratch);
+        match self.end_stream(stream, scratch, outcome)? {
+            Ok((content, class)) => {
+                lock(&self.captures.opened).push(full_path());
+                let state = Companions::default().state(stat.size);
+                let capture = Some(tree::Capture { kind: CaptureKind::WhatsApp, state });
+                Ok(Some(Node::File { content, class, capture }))
+            }
+            Err(_) if self.options.cancel.is_cancelled() => Err(Error::Cancelled),
+            Err(error) => {
+                self.warn(full_path(), format!("{error}; saved as it is, encrypted"));
+                Ok(None)
+            }
+        }
+    }
+
     /// Returns whether a file that is `stat` is a database that should be taken through SQLite.
     pub fn database_use(&self, dir: &Dir, name: &CStr, file: &File, stat: &Stat) -> Use {
         if !self.captures.is_on() || !is_database(file, stat) {

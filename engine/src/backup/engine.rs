@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex};
 use rayon::prelude::*;
 
 use crate::backup::batch::Batches;
-use crate::backup::capture::Captures;
+use crate::backup::capture::{self, Captures};
 use crate::backup::options::{BackupOptions, Warning};
 pub(super) use crate::base::DirPath;
 use crate::base::limits::TREE_DEPTH_MAX;
@@ -172,7 +172,7 @@ impl Engine<'_> {
         let old_entries = parent_tree.as_ref().map_or(&[][..], |tree| &tree.entries);
         let back_up = |index: usize| {
             let name = names.get(index);
-            let previous = find_near(old_entries, index, name.to_bytes());
+            let previous = capture::previous(old_entries, index, name.to_bytes());
             let outcome = self.entry(dir, name, names.kind(index), path, device, previous)?;
             Ok((previous, outcome))
         };
@@ -192,6 +192,14 @@ impl Engine<'_> {
             }
         }
         outcomes.retain(|(_, outcome)| !matches!(outcome, Outcome::LeftOut));
+        // An encrypted file is called as the database inside.
+        let by_name = |(a_previous, a): &(Option<&Entry>, Outcome), (b_previous, b): &(Option<&Entry>, Outcome)| {
+            let (a, b) = (a.entry(*a_previous), b.entry(*b_previous));
+            a.map(|entry| &entry.name).cmp(&b.map(|entry| &entry.name))
+        };
+        if !outcomes.is_sorted_by(|a, b| by_name(a, b).is_lt()) {
+            outcomes.sort_unstable_by(by_name);
+        }
         self.tally.directories.fetch_add(1, Ordering::Relaxed);
         let all_same = outcomes.iter().all(|(_, outcome)| matches!(outcome, Outcome::Same));
         if let Some(parent) = parent
@@ -440,7 +448,7 @@ const fn stat_bytes(stat: &Stat) -> u64 {
 }
 
 /// Returns the entry of this name: at `near` most often, since most folders stay as they are.
-fn find_near<'a>(entries: &'a [Entry], near: usize, name: &[u8]) -> Option<&'a Entry> {
+pub(super) fn find_near<'a>(entries: &'a [Entry], near: usize, name: &[u8]) -> Option<&'a Entry> {
     match entries.get(near) {
         Some(entry) if entry.name == name => Some(entry),
         _ => find(entries, name),

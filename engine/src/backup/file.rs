@@ -9,7 +9,7 @@ use std::path::PathBuf;
 
 use rayon::prelude::*;
 
-use crate::backup::capture::Use;
+use crate::backup::capture::{Use, entry_name};
 use crate::backup::engine::{DirPath, Engine};
 use crate::backup::resemble::Resemblance;
 use crate::base::Event;
@@ -175,7 +175,7 @@ impl Engine<'_> {
         let Some(node) = node else { return Ok(None) };
         let mut metadata = before.metadata;
         metadata.xattrs = xattrs;
-        Ok(Some(Entry { name: name.to_bytes().to_vec(), metadata, node }))
+        Ok(Some(Entry { name: entry_name(name.to_bytes(), &node).to_vec(), metadata, node }))
     }
 
     /// Reads a file, through SQLite if it is a database in use; `None` if it cannot be read. `before` is what it was when
@@ -201,6 +201,9 @@ impl Engine<'_> {
             let content = read(&captured.file, &stat)?;
             Ok(content.map(|(content, class)| Node::File { content, class, capture: Some(capture) }))
         };
+        if let Some(node) = self.open_crypt(dir, name, path, (file, before), previous)? {
+            return Ok(Some(node));
+        }
         let database_use = self.database_use(dir, name, file, before);
         if database_use != Use::None
             && let Some(node) = capture(database_use == Use::Certain)?
@@ -248,6 +251,17 @@ impl Engine<'_> {
             stream.last = Some((path().into_os_string().into_vec(), content));
         }
         let outcome = self.read_extents(file, stat, &mut stream, &mut scratch);
+        self.end_stream(stream, scratch, outcome)
+    }
+
+    /// Ends a stream that was read to its end, or to an error. The inner error is the source's, the outer the
+    /// repository's.
+    pub fn end_stream(
+        &self,
+        stream: Stream,
+        mut scratch: Scratch,
+        outcome: Result<(), StreamError>,
+    ) -> Result<io::Result<(Content, Class)>> {
         let outcome = match outcome {
             Ok(()) => self.finish_stream(stream, &mut scratch).map_err(StreamError::Engine),
             Err(error) => self.abandon_stream(stream).map_err(StreamError::Engine).and(Err(error)),
@@ -286,7 +300,7 @@ impl Engine<'_> {
     }
 
     /// Ends a stream.
-    pub fn finish_stream(&self, stream: Stream, scratch: &mut Scratch) -> Result<(Content, Class)> {
+    fn finish_stream(&self, stream: Stream, scratch: &mut Scratch) -> Result<(Content, Class)> {
         if let Some(resemblance) = stream.resemblance {
             self.finish_resemblance(resemblance, Sort::Data(stream.class))?;
         }
@@ -295,7 +309,7 @@ impl Engine<'_> {
 
     /// Stores what waits of a stream that could not be read to its end: other files may refer to these chunks already,
     /// since whoever claims a chunk stores it.
-    pub fn abandon_stream(&self, stream: Stream) -> Result<()> {
+    fn abandon_stream(&self, stream: Stream) -> Result<()> {
         match stream.resemblance {
             Some(mut resemblance) => self.store_changed(&mut resemblance, Sort::Data(stream.class)),
             None => Ok(()),

@@ -8,6 +8,7 @@ use std::time::Duration;
 use crate::base::{CancelToken, ObjectId, Observer};
 use crate::format::snapshot::Counts;
 use crate::source::Patterns;
+use crate::source::whatsapp::WhatsAppKey;
 
 /// What is done with SQLite databases that are in use while they are backed up.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -46,6 +47,9 @@ pub struct BackupOptions {
     pub level: i32,
     /// What is done with SQLite databases that are in use.
     pub sqlite: SqliteCapture,
+    /// Opens WhatsApp's encrypted nightly files (`.crypt12`, `.crypt14`, `.crypt15`): the databases inside are saved, under
+    /// the names without that ending. Without it, and where it does not fit, the files are saved as they are.
+    pub whatsapp_key: Option<WhatsAppKey>,
     /// Count what there is to do while doing it, and send [`Event::Total`](crate::Event::Total).
     pub estimate: bool,
     /// Send [`Event::File`](crate::Event::File) for every file.
@@ -69,6 +73,7 @@ impl Default for BackupOptions {
             threads: 0,
             level: 1,
             sqlite: SqliteCapture::Auto,
+            whatsapp_key: None,
             estimate: false,
             file_events: false,
             observer: None,
@@ -128,6 +133,8 @@ pub struct BackupReport {
     pub duration: Duration,
     /// Databases in use that were taken through SQLite.
     pub captured: Vec<PathBuf>,
+    /// Encrypted files of WhatsApp's of which the database inside was saved.
+    pub opened: Vec<PathBuf>,
     /// Logs, journals and shared memory of such databases: left out, since what they hold is in the databases.
     pub companions: Vec<PathBuf>,
     /// What could not be read, or changed while it was; the rest is saved.

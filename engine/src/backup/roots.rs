@@ -6,7 +6,8 @@ use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path, PathBuf};
 
-use crate::backup::engine::{DirPath, Engine, find};
+use crate::backup::capture::{self, entry_name};
+use crate::backup::engine::{DirPath, Engine};
 use crate::error::{Error, Result};
 use crate::format::content::Content;
 use crate::format::tree::{Entry, Metadata, Node};
@@ -61,7 +62,7 @@ impl Engine<'_> {
         let mut entries = Vec::new();
         for (name, child) in &node.children {
             let child_path = path.join(OsStr::from_bytes(name));
-            let previous = parent_tree.as_ref().and_then(|tree| find(&tree.entries, name));
+            let previous = parent_tree.as_ref().and_then(|tree| capture::previous(&tree.entries, 0, name));
             if child.is_named {
                 match self.named(&child_path, name, previous) {
                     Ok(entry) => entries.extend(entry?),
@@ -99,9 +100,12 @@ impl Engine<'_> {
         let device = dir.stat_self()?.device;
         let above = path.parent().unwrap_or(Path::new("/"));
         let dir_path = DirPath::root(above.as_os_str().as_bytes());
-        Ok(self
-            .entry(&dir, &real_name, None, &dir_path, device, previous)
-            .map(|outcome| outcome.entry(previous).map(|entry| Entry { name: name.to_vec(), ..entry.clone() })))
+        Ok(self.entry(&dir, &real_name, None, &dir_path, device, previous).map(|outcome| {
+            outcome
+                .entry(previous)
+                .cloned()
+                .map(|entry| Entry { name: entry_name(name, &entry.node).to_vec(), ..entry })
+        }))
     }
 
     fn named_directory(

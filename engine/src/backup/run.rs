@@ -10,7 +10,7 @@ use crate::backup::batch::Batches;
 use crate::backup::capture::Captures;
 use crate::backup::engine::{Engine, Tally};
 use crate::backup::estimate::Estimate;
-use crate::backup::file::{ReadSource, Stream, StreamError};
+use crate::backup::file::{ReadSource, Stream};
 use crate::backup::options::{BackupOptions, BackupReport, NamedReader};
 use crate::backup::roots::{Root, absolute};
 use crate::base::{Event, FileState, lock};
@@ -119,7 +119,7 @@ impl Repository {
                 .map(|_| PieceWalk::default()),
             told_of_loss: AtomicBool::new(false),
             tally: Tally::default(),
-            captures: Captures::new(self.cache_dir.as_deref(), options.sqlite),
+            captures: Captures::new(self.cache_dir.as_deref(), options),
             warnings: Mutex::default(),
         };
         let parent_root = parent.as_ref().map(|parent| &parent.record.root);
@@ -162,6 +162,7 @@ impl Repository {
             bytes_stored,
             duration: begun.elapsed(),
             captured: sorted(&engine.captures.captured),
+            opened: sorted(&engine.captures.opened),
             companions: sorted(&engine.captures.companions),
             warnings: engine.warnings.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner),
         })
@@ -266,17 +267,14 @@ impl Engine<'_> {
         let mut stream = Stream::default();
         let mut scratch = self.writer.lend()?;
         let streamed = self.stream(&mut ReadSource(reader), &mut stream, &mut scratch);
-        let content = streamed.and_then(|()| Ok(self.finish_stream(stream, &mut scratch)?));
-        self.writer.give_back(scratch);
-        match content {
+        match self.end_stream(stream, scratch, streamed)? {
             Ok((content, class)) => {
                 self.count_stream(path, content.bytes());
                 let node = Node::File { content, class, capture: None };
                 Ok(Some(Entry { name: name.to_vec(), metadata: plain_metadata(0o600), node }))
             }
-            Err(StreamError::Engine(error)) => Err(error),
-            Err(StreamError::Source(_)) if self.options.cancel.is_cancelled() => Err(Error::Cancelled),
-            Err(StreamError::Source(error)) => {
+            Err(_) if self.options.cancel.is_cancelled() => Err(Error::Cancelled),
+            Err(error) => {
                 self.warn_io(path.into(), "read it", &error);
                 Ok(None)
             }
