@@ -29,6 +29,11 @@ impl Batches {
     pub fn new(memory_bytes: usize) -> Self {
         Self { bytes: (memory_bytes / 2).max(4 * MIB), buffers: Default::default() }
     }
+
+    /// Gives the memory back until the next stream comes.
+    pub fn free(&mut self) {
+        self.buffers = Default::default();
+    }
 }
 
 /// What became of a chunk of a batch.

@@ -1,7 +1,6 @@
 //! A changed file beside its last version: which chunks are as they were, and which known ones a new one resembles.
 
 use crate::backup::engine::Engine;
-use crate::base::limits::MIB;
 use crate::base::{ChunkId, ShortId};
 use crate::chunks::{Scratch, Sort, Taken};
 use crate::delta::{Similar, Sketch};
@@ -10,8 +9,6 @@ use crate::format::content::{Content, Part};
 use crate::format::tree::Class;
 use crate::tree::Outline;
 
-/// Changed chunks wait until they are so many bytes, so that the last version's sketches are gone through seldom.
-const WAITING_BYTES_MAX: usize = 8 * MIB;
 /// Places and sketches of a file's chunks take some 120 bytes each: of a longer file than fits into a quarter of the memory
 /// budget only the first chunks are compared with those at their place.
 const MEMORY_PER_CHUNK: usize = 4 * 128;
@@ -24,6 +21,8 @@ pub(super) struct Resemblance {
     name: Vec<u8>,
     /// How many chunks are kept at most.
     chunks_max: usize,
+    /// Changed chunks wait until they are so many bytes: whatever waits together opens a frame of old ones once.
+    waiting_bytes_max: usize,
     /// Whether there is nothing to compare it with; then it is only looked at for the next time.
     is_first: bool,
     /// Whether the chunks of the last version are certainly there.
@@ -77,7 +76,10 @@ impl Engine<'_> {
         let is_first = outline.chunks() == 0 && old.is_empty();
         let (new, waiting, changed) = (Vec::with_capacity(old.len()), Vec::new(), Vec::new());
         let is_certain = self.doubts.is_none();
-        Some((Box::new(Resemblance { name, is_first, is_certain, chunks_max, old, new, waiting, changed }), outline))
+        let waiting_bytes_max = self.repo.memory_bytes / 16 * 3;
+        let resemblance =
+            Resemblance { name, is_first, is_certain, chunks_max, waiting_bytes_max, old, new, waiting, changed };
+        Some((Box::new(resemblance), outline))
     }
 
     /// Looks at the chunk at byte `at`, the `index`th of the file.
@@ -123,7 +125,11 @@ impl Engine<'_> {
         let in_place = outline.chunk(at);
         resemblance.waiting.extend_from_slice(bytes);
         resemblance.changed.push(Changed { id, sketch: seen.sketch, bytes: bytes.len(), in_place });
-        if resemblance.waiting.len() >= WAITING_BYTES_MAX { self.store_changed(resemblance, sort) } else { Ok(()) }
+        if resemblance.waiting.len() >= resemblance.waiting_bytes_max {
+            self.store_changed(resemblance, sort)
+        } else {
+            Ok(())
+        }
     }
 
     /// Stores what waits.
@@ -157,6 +163,12 @@ impl Engine<'_> {
 
     /// Stores the rest and keeps the sketches for the next time.
     pub fn finish_resemblance(&self, mut resemblance: Box<Resemblance>, sort: Sort) -> Result<()> {
+        if !resemblance.waiting.is_empty()
+            && let Ok(mut batches) = self.batches.try_lock()
+        {
+            // What waits has been copied, and its bases need the memory.
+            batches.free();
+        }
         self.store_changed(&mut resemblance, sort)?;
         if let Some(sketches) = &self.sketches
             && !self.options.dry_run

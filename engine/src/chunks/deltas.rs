@@ -6,7 +6,7 @@ use crate::base::limits::{BASES_MAX, DELTA_DEPTH_MAX};
 use crate::base::{ChunkId, ShortId};
 use crate::chunks::graph::{Graph, Opened, Rebuilt};
 use crate::chunks::writer::{ChunkWriter, Scratch, Sort, Stored, no_memory};
-use crate::delta::{self, DeltaEncoder};
+use crate::delta::{DeltaDecoder, DeltaEncoder};
 use crate::error::{Error, Result};
 use crate::format::index::{BasePrefix, DeltaRecord, Reach};
 
@@ -97,7 +97,7 @@ impl ChunkWriter {
                 let chunk = Taken { id, bytes, bases: vec![base] };
                 let mut graph = Graph::default();
                 let bases = self.choose(&mut graph, sort, &chunk)?;
-                let opened = readable(self.reader.read_graph(&graph))?;
+                let opened = readable(self.reader.read_graph(&graph, bases.places.iter().copied()))?;
                 let known = opened.as_ref().map(|opened| (&graph, opened));
                 self.put_chosen(scratch, sort, &[(&chunk, bases)], known)?;
             }
@@ -121,7 +121,8 @@ impl ChunkWriter {
                 rest = after;
             }
             // Without them all of the group is stored whole.
-            let opened = readable(self.reader.read_graph(&graph))?;
+            let wanted = chosen.iter().flat_map(|(_, bases): &(_, Bases)| bases.places.iter().copied());
+            let opened = readable(self.reader.read_graph(&graph, wanted))?;
             let known = opened.as_ref().map(|opened| (&graph, opened));
             chosen.par_chunks(CHUNKS_PER_TASK).try_for_each(|chosen| {
                 let mut scratch = self.lend()?;
@@ -162,7 +163,8 @@ impl ChunkWriter {
             known.map_or_else(Vec::new, slices).concat()
         };
         let prefixes: Vec<Vec<u8>> = chosen.iter().map(|(_, bases)| prefix(bases)).collect();
-        let mut encoder = DeltaEncoder::new(LEVEL).map_err(failed)?;
+        let (mut encoder, mut decoder) =
+            (DeltaEncoder::new(LEVEL).map_err(failed)?, DeltaDecoder::new().map_err(failed)?);
         let (mut delta, mut back) = (Vec::new(), Vec::new());
         for ((chunk, bases), prefix) in chosen.iter().zip(&prefixes) {
             if prefix.is_empty() {
@@ -174,7 +176,7 @@ impl ChunkWriter {
             back.resize(chunk.bytes.len(), 0);
             // What is so short need not be compared with what the chunk takes alone.
             let pays = (cost < chunk.bytes.len() / 8 || cost < self.alone_bytes(scratch, chunk.bytes)?)
-                && delta::decode(prefix, &delta, &mut back).is_ok()
+                && decoder.decode(prefix, &delta, &mut back).is_ok()
                 && back == chunk.bytes;
             match known {
                 Some((graph, _)) if pays => {

@@ -7,7 +7,7 @@ use rayon::prelude::*;
 use crate::base::ShortId;
 use crate::base::limits::{DELTA_CLOSURE_MAX, DELTA_DEPTH_MAX};
 use crate::chunks::reader::ChunkReader;
-use crate::delta;
+use crate::delta::DeltaDecoder;
 use crate::error::Result;
 use crate::format::index::{ChunkKind, ChunkLocation};
 
@@ -66,6 +66,18 @@ impl Graph {
         deltas
     }
 
+    /// Returns the places `wanted` and all that they stand on.
+    fn needed(&self, wanted: impl IntoIterator<Item = u32>) -> Vec<usize> {
+        let mut is_needed = vec![false; self.nodes.len()];
+        wanted.into_iter().for_each(|place| is_needed[place as usize] = true);
+        for (place, node) in self.nodes.iter().enumerate().rev() {
+            if is_needed[place] {
+                node.bases.iter().for_each(|&base| is_needed[base as usize] = true);
+            }
+        }
+        (0..self.nodes.len()).filter(|&place| is_needed[place]).collect()
+    }
+
     /// Adds the chunk at `place` and all that it stands on to `needs`, each once, and returns whether these are within
     /// what one chunk may need then; if not, `needs` is as it was.
     pub fn add_needs(&self, place: u32, needs: &mut Vec<u32>) -> bool {
@@ -90,7 +102,7 @@ impl Graph {
     }
 }
 
-/// What lies in the frames of a graph's chunks: their bytes, or their deltas.
+/// What lies in the frames of chunks of a graph: their bytes, or their deltas.
 pub struct Opened {
     bytes: Vec<u8>,
     /// Where each chunk's begin.
@@ -100,6 +112,8 @@ pub struct Opened {
 /// Chunks of one graph, rebuilt by one thread.
 #[derive(Default)]
 pub struct Rebuilt {
+    /// Made when the first delta comes.
+    decoder: Option<DeltaDecoder>,
     /// What deltas made.
     made: Vec<u8>,
     /// Where in it each chunk is that was a delta, in the order of their places.
@@ -145,17 +159,17 @@ impl ChunkReader {
         Ok(place)
     }
 
-    /// Reads everything in `graph`, each frame once.
+    /// Reads the chunks at `wanted` and what they stand on, each frame once.
     ///
     /// # Errors
     /// `Damaged`, or the store's own.
-    pub fn read_graph(&self, graph: &Graph) -> Result<Opened> {
-        let mut places: Vec<usize> = (0..graph.nodes.len()).collect();
+    pub fn read_graph(&self, graph: &Graph, wanted: impl IntoIterator<Item = u32>) -> Result<Opened> {
+        let mut places = graph.needed(wanted);
         places.sort_unstable_by_key(|&place| {
             let location = &graph.nodes[place].location;
             (*location.frame.pack.as_bytes(), location.frame.offset, location.offset)
         });
-        let mut starts = vec![0; places.len()];
+        let mut starts = vec![0; graph.nodes.len()];
         let mut total = 0;
         for &place in &places {
             starts[place] = total;
@@ -176,14 +190,15 @@ impl ChunkReader {
                 // All of it is wanted, and in order.
                 return self.decode(&first.frame, out);
             }
-            let plain = self.plain(&first.frame)?;
-            for &place in run {
-                let bytes = self.stored(&graph.nodes[place].location, &plain)?;
-                let (here, after) = out.split_at_mut(bytes.len());
-                here.copy_from_slice(bytes);
-                out = after;
-            }
-            Ok(())
+            self.with_plain(&first.frame, &mut |plain| {
+                for &place in run {
+                    let bytes = self.stored(&graph.nodes[place].location, plain)?;
+                    let (here, after) = std::mem::take(&mut out).split_at_mut(bytes.len());
+                    here.copy_from_slice(bytes);
+                    out = after;
+                }
+                Ok(())
+            })
         })?;
         Ok(Opened { bytes, starts })
     }
@@ -203,7 +218,8 @@ impl ChunkReader {
             bases.iter().for_each(|&base| prefix.extend_from_slice(rebuilt.get(graph, opened, base)));
             let start = rebuilt.made.len();
             rebuilt.made.resize(start + location.bytes as usize, 0);
-            delta::decode(&prefix, opened.get(graph, place), &mut rebuilt.made[start..])
+            rebuilt
+                .decode(&prefix, opened.get(graph, place), start)
                 .map_err(|error| self.damaged(&location.frame, &format!("the delta of chunk {id} {error}")))?;
             rebuilt.spans.push((place, start));
         }
@@ -228,6 +244,14 @@ impl Opened {
 }
 
 impl Rebuilt {
+    fn decode(&mut self, prefix: &[u8], delta: &[u8], start: usize) -> std::io::Result<()> {
+        let decoder = match &mut self.decoder {
+            Some(decoder) => decoder,
+            none => none.insert(DeltaDecoder::new()?),
+        };
+        decoder.decode(prefix, delta, &mut self.made[start..])
+    }
+
     /// Returns the bytes of a chunk that was rebuilt, or of a whole one.
     pub fn get<'b>(&'b self, graph: &Graph, opened: &'b Opened, place: u32) -> &'b [u8] {
         match self.spans.binary_search_by_key(&place, |&(place, _)| place) {

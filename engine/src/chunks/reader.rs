@@ -23,6 +23,7 @@ const CHUNKS_PER_REBUILD: usize = 64;
 struct Worker {
     decoder: FrameDecoder,
     sealed: Vec<u8>,
+    plain: Vec<u8>,
 }
 
 /// Reads chunks of one repository. Used by many threads at once.
@@ -105,7 +106,7 @@ impl ChunkReader {
                 }
                 places.push(self.explore(&mut graph, id, kind)?);
             }
-            let opened = self.read_graph(&graph)?;
+            let opened = self.read_graph(&graph, places.iter().copied())?;
             let start = out.len();
             let bytes: u64 = chunks[done..done + places.len()].iter().map(|(_, bytes)| bytes).sum();
             out.resize(start + bytes as usize, 0);
@@ -162,18 +163,36 @@ impl ChunkReader {
     }
 
     /// Returns a frame's plaintext.
-    pub(super) fn plain(&self, frame: &FrameLocation) -> Result<Arc<Vec<u8>>> {
+    fn plain(&self, frame: &FrameLocation) -> Result<Arc<Vec<u8>>> {
         if let Some(plain) = self.cache.get(frame.pack, frame.offset) {
             return Ok(plain);
         }
-        if frame.plain_bytes as usize > FRAME_BYTES_MAX {
-            return Err(self.damaged(frame, "names a frame beyond 1 MiB"));
-        }
-        let mut plain = vec![0; frame.plain_bytes as usize];
+        let mut plain = vec![0; self.plain_bytes(frame)?];
         self.decode(frame, &mut plain)?;
         let plain = Arc::new(plain);
         self.cache.insert(frame.pack, frame.offset, Arc::clone(&plain));
         Ok(plain)
+    }
+
+    /// Calls `work` with a frame's plaintext, which is not kept: for those that are wanted once.
+    pub(super) fn with_plain(&self, frame: &FrameLocation, work: &mut dyn FnMut(&[u8]) -> Result<()>) -> Result<()> {
+        if let Some(plain) = self.cache.get(frame.pack, frame.offset) {
+            return work(&plain);
+        }
+        let bytes = self.plain_bytes(frame)?;
+        let mut worker = self.worker(frame)?;
+        let mut plain = std::mem::take(&mut worker.plain);
+        // Not cleared first: only what is longer than before would have to be zeroed.
+        plain.resize(bytes.max(plain.len()), 0);
+        let outcome = self.decode_with(&mut worker, frame, &mut plain[..bytes]).and_then(|()| work(&plain[..bytes]));
+        worker.plain = plain;
+        lock(&self.workers).push(worker);
+        outcome
+    }
+
+    fn plain_bytes(&self, frame: &FrameLocation) -> Result<usize> {
+        let bytes = frame.plain_bytes as usize;
+        if bytes > FRAME_BYTES_MAX { Err(self.damaged(frame, "names a frame beyond 1 MiB")) } else { Ok(bytes) }
     }
 
     /// Returns the bytes of a frame that are a chunk's, or its delta's.
@@ -196,18 +215,25 @@ impl ChunkReader {
 
     /// Reads, opens and decodes a frame into `plain`.
     pub(super) fn decode(&self, frame: &FrameLocation, plain: &mut [u8]) -> Result<()> {
+        let mut worker = self.worker(frame)?;
+        let outcome = self.decode_with(&mut worker, frame, plain);
+        lock(&self.workers).push(worker);
+        outcome
+    }
+
+    fn worker(&self, frame: &FrameLocation) -> Result<Worker> {
+        if let Some(worker) = lock(&self.workers).pop() {
+            return Ok(worker);
+        }
+        let decoder = FrameDecoder::new().map_err(|error| self.damaged(frame, &format!("not read: {error}")))?;
+        Ok(Worker { decoder, sealed: Vec::new(), plain: Vec::new() })
+    }
+
+    fn decode_with(&self, worker: &mut Worker, frame: &FrameLocation, plain: &mut [u8]) -> Result<()> {
         let name = ObjectName::new(ObjectKind::Pack, frame.pack);
-        let mut worker = match lock(&self.workers).pop() {
-            Some(worker) => worker,
-            None => {
-                let failed = |error: std::io::Error| Error::damaged_object(&name, format!("not read: {error}"));
-                Worker { decoder: FrameDecoder::new().map_err(failed)?, sealed: Vec::new() }
-            }
-        };
         self.store.get_range(&name, u64::from(frame.offset), frame.sealed_bytes as usize, &mut worker.sealed)?;
         let (header, key) = (self.codec.header(&name), self.codec.keys.object(&name));
         let outcome = worker.decoder.decode(&key, &header, frame, &worker.sealed, plain);
-        lock(&self.workers).push(worker);
         outcome.map_err(|error| Error::damaged(name, &error))
     }
 }

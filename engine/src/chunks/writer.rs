@@ -127,7 +127,7 @@ impl ChunkWriter {
             reader,
             committer,
             level: options.level,
-            graph_bytes: options.memory_bytes / 2,
+            graph_bytes: options.memory_bytes / 4 * 3,
             pack_bytes,
             data_slots: (0..slots).map(|_| Mutex::default()).collect(),
             meta_slot: Mutex::default(),

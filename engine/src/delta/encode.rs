@@ -46,20 +46,47 @@ impl<'b> DeltaEncoder<'b> {
     }
 }
 
-/// Fills `out`, whose length says how many bytes there must be, with what `delta` makes of `prefix`.
-///
-/// # Errors
-/// If `delta` is no zstd frame or makes more or fewer bytes.
-pub fn decode(prefix: &[u8], delta: &[u8], out: &mut [u8]) -> io::Result<()> {
-    let wanted = out.len();
+/// What zstd's own dictionaries begin with. A prefix that happens to begin so would be taken for one.
+const DICTIONARY_MAGIC: [u8; 4] = 0xec30_a437u32.to_le_bytes();
+
+/// Decodes deltas; keeps its working memory from call to call.
+pub struct DeltaDecoder {
+    context: DCtx<'static>,
+}
+
+impl DeltaDecoder {
+    /// Makes a decoder.
+    ///
+    /// # Errors
+    /// If zstd cannot have its memory.
+    pub fn new() -> io::Result<Self> {
+        Ok(Self { context: magicless_context()? })
+    }
+
+    /// Fills `out`, whose length says how many bytes there must be, with what `delta` makes of `prefix`.
+    ///
+    /// # Errors
+    /// If `delta` is no zstd frame or makes more or fewer bytes.
+    pub fn decode(&mut self, prefix: &[u8], delta: &[u8], out: &mut [u8]) -> io::Result<()> {
+        let wanted = out.len();
+        let found = if prefix.starts_with(&DICTIONARY_MAGIC) {
+            let mut context = magicless_context()?;
+            context.ref_prefix(prefix).and_then(|_| context.decompress(out, delta))
+        } else {
+            self.context.decompress_using_dict(out, delta, prefix)
+        };
+        let found = found.map_err(failed)?;
+        if found == wanted {
+            Ok(())
+        } else {
+            let message = format!("makes {found} bytes instead of {wanted}");
+            Err(io::Error::new(io::ErrorKind::InvalidData, message))
+        }
+    }
+}
+
+fn magicless_context<'p>() -> io::Result<DCtx<'p>> {
     let mut context = DCtx::try_create().ok_or(io::ErrorKind::OutOfMemory)?;
     context.set_parameter(DParameter::Format(FrameFormat::Magicless)).map_err(failed)?;
-    context.ref_prefix(prefix).map_err(failed)?;
-    let found = context.decompress(out, delta).map_err(failed)?;
-    if found == wanted {
-        Ok(())
-    } else {
-        let message = format!("makes {found} bytes instead of {wanted}");
-        Err(io::Error::new(io::ErrorKind::InvalidData, message))
-    }
+    Ok(context)
 }

@@ -7,6 +7,6 @@ mod encode;
 mod similar;
 mod sketch;
 
-pub use encode::{DeltaEncoder, decode};
+pub use encode::{DeltaDecoder, DeltaEncoder};
 pub use similar::Similar;
 pub use sketch::{FEATURES, Sketch};
