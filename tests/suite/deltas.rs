@@ -394,3 +394,34 @@ fn the_most_similar_chunk_is_found() {
     // A quarter of eight features may be none.
     assert!(second >= 60, "{second} of 100 have two");
 }
+
+#[test]
+fn a_changed_file_costs_its_changes_wherever_they_shift_the_rest() {
+    for kind in Kind::ON_DISK {
+        let place = Place::new(kind);
+        let folder = place.folder("source");
+        let mut long = noise::text(1, 6 << 20);
+        let mut short = noise::text(2, 9000);
+        let write = |long: &[u8], short: &[u8]| {
+            fs::write(folder.join("long.txt"), long).unwrap();
+            fs::write(folder.join("short.txt"), short).unwrap();
+        };
+        write(&long, &short);
+        let repository = place.open();
+        let first = back_up(&repository, &folder).bytes_stored;
+        for day in 0..10u64 {
+            let at = noise::random(day, 16);
+            for (number, word) in at.chunks(8).enumerate() {
+                let at = u64::from_le_bytes(word.try_into().unwrap()) as usize % long.len();
+                long.splice(at..at, noise::text(100 + day * 2 + number as u64, 40 + number));
+            }
+            short.splice(4000..4010, noise::text(300 + day, 20));
+            write(&long, &short);
+            let wanted = read(&folder);
+            let stored = back_up(&repository, &folder).bytes_stored;
+            assert!(stored < 12_000 && stored < first / 100, "{kind:?}, day {day}: {stored} of {first}");
+            assert_restores(&repository, "latest", &folder, &wanted);
+        }
+        assert_clean(&repository);
+    }
+}

@@ -1,4 +1,10 @@
 //! A changed file beside its last version: which chunks are as they were, and which known ones a new one resembles.
+//!
+//! A database's pages resemble those at their places, and others that sketches tell, which are kept from one backup to the
+//! next. Any other file is read in order beside its last version: whatever was put in or taken out shifts what follows, so
+//! a chunk that is found again tells where the next ones were.
+
+use std::collections::HashMap;
 
 use crate::backup::engine::Engine;
 use crate::base::{ChunkId, ShortId};
@@ -15,10 +21,22 @@ const MEMORY_PER_CHUNK: usize = 4 * 128;
 /// The most bases that are tried for a chunk, the one at its own place included.
 const BASES_TRIED_MAX: usize = 6;
 
+/// The least part of what a chunk takes alone that a delta has to save, if the chunk would lie in a frame with others that
+/// it has much in common with: a quarter.
+const GAIN_MIN_GENERAL: usize = 4;
+
+/// By what old chunks are found that a new one resembles.
+enum By {
+    /// By sketches, kept under this name.
+    Sketches(Vec<u8>),
+    /// By where the last version's chunks began, and how far what follows the last one that was found again lies from where
+    /// it was.
+    Places { old: HashMap<ShortId, u64>, shift: i64 },
+}
+
 /// A file that is compared with its last version while it is read.
 pub(super) struct Resemblance {
-    /// What its sketches are kept under.
-    name: Vec<u8>,
+    by: By,
     /// How many chunks are kept at most.
     chunks_max: usize,
     /// Changed chunks wait until they are so many bytes: whatever waits together opens a frame of old ones once.
@@ -39,7 +57,8 @@ struct Changed {
     id: ChunkId,
     sketch: Sketch,
     bytes: usize,
-    in_place: Option<ShortId>,
+    /// Old chunks where it is, the best first.
+    in_place: Vec<ShortId>,
 }
 
 /// What is found out about a chunk.
@@ -67,18 +86,25 @@ impl Engine<'_> {
         previous: Option<&Content>,
         class: Class,
     ) -> Option<(Box<Resemblance>, Outline)> {
-        if class != Class::Sqlite {
-            return None;
-        }
         let chunks_max = self.repo.memory_bytes / MEMORY_PER_CHUNK;
-        let outline = previous.map_or_else(Outline::default, |content| Outline::of(&self.reader, content, chunks_max));
-        let old = self.sketches.as_ref().map_or_else(Vec::new, |sketches| sketches.load(&name, chunks_max));
+        let outline = || previous.map_or_else(Outline::default, |last| Outline::of(&self.reader, last, chunks_max));
+        let (by, outline, old) = match class {
+            Class::Sqlite => {
+                let old = self.sketches.as_ref().map_or_else(Vec::new, |sketches| sketches.load(&name, chunks_max));
+                (By::Sketches(name), outline(), old)
+            }
+            Class::General if previous.is_some() => {
+                let outline = outline();
+                (By::Places { old: outline.starts().collect(), shift: 0 }, outline, Vec::new())
+            }
+            Class::General | Class::Media => return None,
+        };
         let is_first = outline.chunks() == 0 && old.is_empty();
         let (new, waiting, changed) = (Vec::with_capacity(old.len()), Vec::new(), Vec::new());
         let is_certain = self.doubts.is_none();
         let waiting_bytes_max = self.repo.memory_bytes / 16 * 3;
         let resemblance =
-            Resemblance { name, is_first, is_certain, chunks_max, waiting_bytes_max, old, new, waiting, changed };
+            Resemblance { by, is_first, is_certain, chunks_max, waiting_bytes_max, old, new, waiting, changed };
         Some((Box::new(resemblance), outline))
     }
 
@@ -93,8 +119,13 @@ impl Engine<'_> {
     ) -> Result<Seen> {
         let id = self.writer.id(sort, bytes);
         let part = Part::Chunk { id: id.short(), bytes: bytes.len() as u64 };
-        let known = resemblance.old.get(index).filter(|(old, _)| *old == id.short());
-        let sketch = known.map_or_else(|| Sketch::of(self.repo.chunker.gear(), bytes), |(_, sketch)| *sketch);
+        let sketch = match resemblance.by {
+            By::Sketches(_) => {
+                let known = resemblance.old.get(index).filter(|(old, _)| *old == id.short());
+                known.map_or_else(|| Sketch::of(self.repo.chunker.gear(), bytes), |(_, sketch)| *sketch)
+            }
+            By::Places { .. } => Sketch::NONE,
+        };
         let is_in_place = resemblance.is_certain && outline.chunk(at) == Some(id.short());
         let mut taken = None;
         if !is_in_place && self.writer.claim(id.short(), bytes.len())? {
@@ -116,13 +147,25 @@ impl Engine<'_> {
         seen: &Seen,
         bytes: &[u8],
     ) -> Result<()> {
-        if let Part::Chunk { id, .. } = seen.part
-            && resemblance.new.len() < resemblance.chunks_max
-        {
-            resemblance.new.push((id, seen.sketch));
-        }
+        let Part::Chunk { id: short, .. } = seen.part else { return Ok(()) };
+        let in_place = match &mut resemblance.by {
+            By::Sketches(_) => {
+                if resemblance.new.len() < resemblance.chunks_max {
+                    resemblance.new.push((short, seen.sketch));
+                }
+                outline.chunk(at).into_iter().collect()
+            }
+            By::Places { old, shift } => {
+                if let Some(&was) = old.get(&short) {
+                    *shift = was as i64 - at as i64;
+                }
+                match seen.taken {
+                    Some(_) => places(outline, at.saturating_add_signed(*shift), bytes.len() as u64),
+                    None => Vec::new(),
+                }
+            }
+        };
         let Some(id) = seen.taken else { return Ok(()) };
-        let in_place = outline.chunk(at);
         resemblance.waiting.extend_from_slice(bytes);
         resemblance.changed.push(Changed { id, sketch: seen.sketch, bytes: bytes.len(), in_place });
         if resemblance.waiting.len() >= resemblance.waiting_bytes_max {
@@ -144,7 +187,7 @@ impl Engine<'_> {
             .map(|(changed, candidates)| {
                 let (bytes, after) = rest.split_at(changed.bytes);
                 rest = after;
-                let mut bases: Vec<ShortId> = changed.in_place.into_iter().collect();
+                let mut bases = changed.in_place.clone();
                 for (old, _) in candidates {
                     let (id, _) = resemblance.old[old as usize];
                     if bases.len() < BASES_TRIED_MAX && !bases.contains(&id) {
@@ -154,7 +197,11 @@ impl Engine<'_> {
                 Taken { id: changed.id, bytes, bases }
             })
             .collect();
-        self.writer.put_taken(sort, &taken)?;
+        let gain_min = match resemblance.by {
+            By::Sketches(_) => None,
+            By::Places { .. } => Some(GAIN_MIN_GENERAL),
+        };
+        self.writer.put_taken(sort, &taken, gain_min)?;
         drop(taken);
         resemblance.waiting.clear();
         resemblance.changed.clear();
@@ -170,14 +217,23 @@ impl Engine<'_> {
             batches.free();
         }
         self.store_changed(&mut resemblance, sort)?;
-        if let Some(sketches) = &self.sketches
+        if let (Some(sketches), By::Sketches(name)) = (&self.sketches, &resemblance.by)
             && !self.options.dry_run
             && resemblance.new != resemblance.old
         {
             // Without them the next backup finds fewer bases, that is all.
-            let _ = sketches.save(&resemblance.name, &resemblance.new);
+            let _ = sketches.save(name, &resemblance.new);
             sketches.trim();
         }
         Ok(())
     }
+}
+
+/// Returns the old chunks that hold the beginning, the middle and the end of `bytes` bytes from `at` on.
+fn places(outline: &Outline, at: u64, bytes: u64) -> Vec<ShortId> {
+    let mut found: Vec<ShortId> = Vec::new();
+    for byte in [at, at + bytes / 2, at + bytes.saturating_sub(1)] {
+        found.extend(outline.chunk(byte).filter(|id| !found.contains(id)));
+    }
+    found
 }

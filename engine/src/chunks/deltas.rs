@@ -99,17 +99,18 @@ impl ChunkWriter {
                 let bases = self.choose(&mut graph, sort, &chunk)?;
                 let opened = readable(self.reader.read_graph(&graph, bases.places.iter().copied()))?;
                 let known = opened.as_ref().map(|opened| (&graph, opened));
-                self.put_chosen(scratch, sort, &[(&chunk, bases)], known)?;
+                self.put_chosen(scratch, sort, &[(&chunk, bases)], known, None)?;
             }
         }
         Ok(stored)
     }
 
-    /// Stores chunks that were claimed, on all cores.
+    /// Stores chunks that were claimed, on all cores. `gain_min`: deltas have to be smaller than the chunk alone by one part
+    /// in so many.
     ///
     /// # Errors
     /// As [`put`](Self::put).
-    pub fn put_taken(&self, sort: Sort, chunks: &[Taken<'_>]) -> Result<()> {
+    pub fn put_taken(&self, sort: Sort, chunks: &[Taken<'_>], gain_min: Option<usize>) -> Result<()> {
         let mut rest = chunks;
         while !rest.is_empty() {
             let mut graph = Graph::default();
@@ -126,7 +127,7 @@ impl ChunkWriter {
             let known = opened.as_ref().map(|opened| (&graph, opened));
             chosen.par_chunks(CHUNKS_PER_TASK).try_for_each(|chosen| {
                 let mut scratch = self.lend()?;
-                let outcome = self.put_chosen(&mut scratch, sort, chosen, known);
+                let outcome = self.put_chosen(&mut scratch, sort, chosen, known, gain_min);
                 self.give_back(scratch);
                 outcome
             })?;
@@ -149,6 +150,7 @@ impl ChunkWriter {
         sort: Sort,
         chosen: &[(&Taken<'_>, Bases)],
         known: Option<(&Graph, &Opened)>,
+        gain_min: Option<usize>,
     ) -> Result<()> {
         let mut rebuilt = Rebuilt::default();
         let mut wanted: Vec<u32> = chosen.iter().flat_map(|(_, bases)| bases.places.iter().copied()).collect();
@@ -166,6 +168,7 @@ impl ChunkWriter {
         let (mut encoder, mut decoder) =
             (DeltaEncoder::new(LEVEL).map_err(failed)?, DeltaDecoder::new().map_err(failed)?);
         let (mut delta, mut back) = (Vec::new(), Vec::new());
+        let at_most = |alone: usize| alone - gain_min.map_or(0, |parts| alone / parts);
         for ((chunk, bases), prefix) in chosen.iter().zip(&prefixes) {
             if prefix.is_empty() {
                 self.put_claimed(scratch, sort, chunk.id, chunk.bytes)?;
@@ -175,7 +178,7 @@ impl ChunkWriter {
             let cost = delta.len() + DELTA_OVERHEAD_BYTES;
             back.resize(chunk.bytes.len(), 0);
             // What is so short need not be compared with what the chunk takes alone.
-            let pays = (cost < chunk.bytes.len() / 8 || cost < self.alone_bytes(scratch, chunk.bytes)?)
+            let pays = (cost < chunk.bytes.len() / 8 || cost < at_most(self.alone_bytes(scratch, chunk.bytes)?))
                 && decoder.decode(prefix, &delta, &mut back).is_ok()
                 && back == chunk.bytes;
             match known {

@@ -2,8 +2,6 @@
 
 use std::collections::{BinaryHeap, HashMap};
 
-use rayon::prelude::*;
-
 use crate::base::ShortId;
 use crate::base::limits::{DELTA_CLOSURE_MAX, DELTA_DEPTH_MAX};
 use crate::chunks::reader::ChunkReader;
@@ -66,8 +64,18 @@ impl Graph {
         deltas
     }
 
+    /// Returns how many chunks there are.
+    pub fn len(&self) -> usize {
+        self.nodes.len()
+    }
+
+    /// Returns where the chunk lies.
+    pub fn location(&self, place: u32) -> &ChunkLocation {
+        &self.nodes[place as usize].location
+    }
+
     /// Returns the places `wanted` and all that they stand on.
-    fn needed(&self, wanted: impl IntoIterator<Item = u32>) -> Vec<usize> {
+    pub fn needed(&self, wanted: impl IntoIterator<Item = u32>) -> impl Iterator<Item = u32> {
         let mut is_needed = vec![false; self.nodes.len()];
         wanted.into_iter().for_each(|place| is_needed[place as usize] = true);
         for (place, node) in self.nodes.iter().enumerate().rev() {
@@ -75,7 +83,7 @@ impl Graph {
                 node.bases.iter().for_each(|&base| is_needed[base as usize] = true);
             }
         }
-        (0..self.nodes.len()).filter(|&place| is_needed[place]).collect()
+        (0u32..).zip(is_needed).filter_map(|(place, is_needed)| is_needed.then_some(place))
     }
 
     /// Adds the chunk at `place` and all that it stands on to `needs`, each once, and returns whether these are within
@@ -104,9 +112,10 @@ impl Graph {
 
 /// What lies in the frames of chunks of a graph: their bytes, or their deltas.
 pub struct Opened {
-    bytes: Vec<u8>,
-    /// Where each chunk's begin.
-    starts: Vec<usize>,
+    /// All of them, in the order of the frames.
+    pub(super) bytes: Vec<u8>,
+    /// Where each chunk's begin; of those that were not read it says nothing.
+    pub(super) starts: Vec<usize>,
 }
 
 /// Chunks of one graph, rebuilt by one thread.
@@ -157,50 +166,6 @@ impl ChunkReader {
             return Err(self.damaged(&location.frame, &reason));
         }
         Ok(place)
-    }
-
-    /// Reads the chunks at `wanted` and what they stand on, each frame once.
-    ///
-    /// # Errors
-    /// `Damaged`, or the store's own.
-    pub fn read_graph(&self, graph: &Graph, wanted: impl IntoIterator<Item = u32>) -> Result<Opened> {
-        let mut places = graph.needed(wanted);
-        places.sort_unstable_by_key(|&place| {
-            let location = &graph.nodes[place].location;
-            (*location.frame.pack.as_bytes(), location.frame.offset, location.offset)
-        });
-        let mut starts = vec![0; graph.nodes.len()];
-        let mut total = 0;
-        for &place in &places {
-            starts[place] = total;
-            total += graph.nodes[place].location.stored_bytes as usize;
-        }
-        let mut bytes = vec![0; total];
-        let mut tasks = Vec::new();
-        let mut rest = bytes.as_mut_slice();
-        for run in places.chunk_by(|&a, &b| graph.nodes[a].location.frame == graph.nodes[b].location.frame) {
-            let bytes = run.iter().map(|&place| graph.nodes[place].location.stored_bytes as usize).sum();
-            let (out, after) = rest.split_at_mut(bytes);
-            rest = after;
-            tasks.push((run, out));
-        }
-        tasks.into_par_iter().try_for_each(|(run, mut out)| {
-            let first = &graph.nodes[run[0]].location;
-            if first.frame.plain_bytes as usize == out.len() {
-                // All of it is wanted, and in order.
-                return self.decode(&first.frame, out);
-            }
-            self.with_plain(&first.frame, &mut |plain| {
-                for &place in run {
-                    let bytes = self.stored(&graph.nodes[place].location, plain)?;
-                    let (here, after) = std::mem::take(&mut out).split_at_mut(bytes.len());
-                    here.copy_from_slice(bytes);
-                    out = after;
-                }
-                Ok(())
-            })
-        })?;
-        Ok(Opened { bytes, starts })
     }
 
     /// Rebuilds the chunks at `wanted`, in the memory of `rebuilt`. Only their ids are recomputed, not those of what they

@@ -7,9 +7,11 @@ mod deltas;
 mod frames;
 mod graph;
 mod reader;
+mod scatter;
 mod writer;
 
 pub use commit::{entries_of, shorten};
 pub use deltas::Taken;
 pub use reader::ChunkReader;
+pub use scatter::Wanted;
 pub use writer::{ChunkWriter, Scratch, Sort, WriterOptions};

@@ -32,7 +32,8 @@ pub struct ChunkReader {
     catalog: Arc<Catalog>,
     store: Arc<dyn Store>,
     cache: FrameCache,
-    graph_bytes: usize,
+    /// What deltas and all that they stand on may take together while they are rebuilt.
+    pub(super) graph_bytes: usize,
     workers: Mutex<Vec<Worker>>,
 }
 
@@ -163,7 +164,7 @@ impl ChunkReader {
     }
 
     /// Returns a frame's plaintext.
-    fn plain(&self, frame: &FrameLocation) -> Result<Arc<Vec<u8>>> {
+    pub(super) fn plain(&self, frame: &FrameLocation) -> Result<Arc<Vec<u8>>> {
         if let Some(plain) = self.cache.get(frame.pack, frame.offset) {
             return Ok(plain);
         }

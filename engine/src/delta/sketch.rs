@@ -16,6 +16,9 @@ const NONE: u32 = u32::MAX;
 pub struct Sketch([u32; FEATURES]);
 
 impl Sketch {
+    /// The sketch of a chunk that nobody looked at.
+    pub const NONE: Self = Self([NONE; FEATURES]);
+
     /// Returns the sketch of `bytes` under a table of random words, one for each value of a byte.
     pub fn of(gear: &[u64; 256], bytes: &[u8]) -> Self {
         let mut least = [NONE; FEATURES];

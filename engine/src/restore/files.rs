@@ -9,6 +9,7 @@ use rayon::prelude::*;
 
 use crate::base::limits::MIB;
 use crate::base::{Event, ShortId, lock};
+use crate::chunks::Wanted;
 use crate::error::{Error, Result};
 use crate::format::content::{Content, Part};
 use crate::format::index::ChunkKind;
@@ -25,8 +26,8 @@ const SMALL_BYTES_MAX: u64 = 2 * MIB as u64;
 const RUN_BYTES: u64 = 512 * 1024;
 /// How many runs of a large file wait for the workers at once.
 const RUNS_MAX: usize = 256;
-/// Of a file that may be of deltas so much is read at once, on all cores: what they stand on lies here and there.
-const DELTA_RUN_BYTES: u64 = 16 * MIB as u64;
+/// So many chunks of a file that may be of deltas are read at once, on all cores: what they stand on lies here and there.
+const CHUNKS_AT_ONCE: usize = 128 * 1024;
 
 /// Chunks that lie one after the other in a file.
 #[derive(Default)]
@@ -123,7 +124,7 @@ impl Restore<'_> {
             }
         }
         if self.options.verify {
-            self.verify(&dir.open_for_read(name)?, content, class, &path())?;
+            self.verify(&dir.open_for_read(name)?, content, &path())?;
         }
         Ok(())
     }
@@ -212,7 +213,16 @@ impl Restore<'_> {
         // What is not written below stays a hole.
         file.set_len(total).map_err(failed)?;
         let told = AtomicU64::new(0);
-        self.in_runs(content, class, &|run| {
+        if class != Class::Media {
+            self.scattered(content, &|at, bytes| {
+                file.write_all_at(bytes, at).map_err(failed)?;
+                told.fetch_add(bytes.len() as u64, Ordering::Relaxed);
+                self.send(&Event::Progress { files: 0, bytes: bytes.len() as u64 });
+                Ok(())
+            })?;
+            return Ok(told.into_inner());
+        }
+        self.in_runs(content, &|run| {
             let mut buffer = lock(&self.buffers).pop().unwrap_or_default();
             buffer.clear();
             let read = self.reader.read_run(&run.chunks, ChunkKind::Data, &mut buffer);
@@ -225,9 +235,33 @@ impl Restore<'_> {
         Ok(told.into_inner())
     }
 
+    /// Calls `sink` with all bytes of a content, in any order, many at once.
+    fn scattered(&self, content: &Content, sink: &(dyn Fn(u64, &[u8]) -> Result<()> + Sync)) -> Result<()> {
+        let mut wanted: Vec<Wanted> = Vec::new();
+        let mut at = 0;
+        let scatter = |wanted: &mut Vec<Wanted>| {
+            let outcome = self.reader.scatter(wanted, ChunkKind::Data, &|at, bytes| {
+                self.check_cancel()?;
+                sink(at, bytes)
+            });
+            wanted.clear();
+            outcome
+        };
+        tree::for_each_part(&self.reader, content, &mut |part| {
+            if let Part::Chunk { id, bytes } = part {
+                wanted.push(Wanted { id, bytes, at });
+                if wanted.len() == CHUNKS_AT_ONCE {
+                    scatter(&mut wanted)?;
+                }
+            }
+            at += part.bytes();
+            Ok(())
+        })?;
+        scatter(&mut wanted)
+    }
+
     /// Calls `work` with all runs of a content, many at once.
-    fn in_runs(&self, content: &Content, class: Class, work: &(dyn Fn(&Run) -> Result<()> + Sync)) -> Result<()> {
-        let (run_bytes, runs_max) = if class == Class::Sqlite { (DELTA_RUN_BYTES, 1) } else { (RUN_BYTES, RUNS_MAX) };
+    fn in_runs(&self, content: &Content, work: &(dyn Fn(&Run) -> Result<()> + Sync)) -> Result<()> {
         let work = |runs: &mut Vec<Run>| {
             let outcome = runs.par_iter().try_for_each(|run| {
                 self.check_cancel()?;
@@ -241,12 +275,12 @@ impl Restore<'_> {
         tree::for_each_part(&self.reader, content, &mut |part| {
             if let Part::Chunk { id, bytes } = part {
                 match runs.last_mut() {
-                    Some(run) if run.offset + run.bytes == at && run.bytes + bytes <= run_bytes => {
+                    Some(run) if run.offset + run.bytes == at && run.bytes + bytes <= RUN_BYTES => {
                         run.bytes += bytes;
                         run.chunks.push((id, bytes));
                     }
                     _ => {
-                        if runs.len() >= runs_max {
+                        if runs.len() >= RUNS_MAX {
                             work(&mut runs)?;
                         }
                         runs.push(Run { offset: at, bytes, chunks: vec![(id, bytes)] });
@@ -260,7 +294,7 @@ impl Restore<'_> {
     }
 
     /// Compares a file with a content and warns if they differ.
-    fn verify(&self, file: &File, content: &Content, class: Class, path: &Path) -> Result<()> {
+    fn verify(&self, file: &File, content: &Content, path: &Path) -> Result<()> {
         let failed = |source| Error::File { path: path.to_owned(), action: "read the file back", source };
         let found = file.metadata().map_err(failed)?.len();
         let wanted = content.bytes();
@@ -269,16 +303,14 @@ impl Restore<'_> {
             return Ok(());
         }
         let differs = std::sync::atomic::AtomicBool::new(false);
-        self.in_runs(content, class, &|run| {
-            let mut wanted = lock(&self.buffers).pop().unwrap_or_default();
-            wanted.clear();
-            let mut found = vec![0; run.bytes as usize];
-            let read = self.reader.read_run(&run.chunks, ChunkKind::Data, &mut wanted);
-            let outcome = read.and_then(|()| file.read_exact_at(&mut found, run.offset).map_err(failed));
+        self.scattered(content, &|at, wanted| {
+            let mut found = lock(&self.buffers).pop().unwrap_or_default();
+            found.resize(wanted.len(), 0);
+            let outcome = file.read_exact_at(&mut found, at).map_err(failed);
             if outcome.is_ok() && found != wanted {
                 differs.store(true, Ordering::Relaxed);
             }
-            lock(&self.buffers).push(wanted);
+            lock(&self.buffers).push(found);
             outcome
         })?;
         if differs.into_inner() {

@@ -77,6 +77,14 @@ impl Outline {
         holding(self.levels.first()?, at)
     }
 
+    /// Returns the chunks with the bytes at which they begin, the first for one that comes again; holes between them are
+    /// taken for a part of what follows.
+    pub fn starts(&self) -> impl Iterator<Item = (ShortId, u64)> {
+        let chunks = self.levels.first().map_or(&[][..], Vec::as_slice);
+        let start = |index: usize| index.checked_sub(1).map_or(0, |before| chunks[before].0);
+        (0..chunks.len()).rev().map(move |index| (chunks[index].1, start(index)))
+    }
+
     /// Returns how many chunks it knows.
     pub fn chunks(&self) -> usize {
         self.levels.first().map_or(0, Vec::len)

@@ -1,0 +1,189 @@
+//! Reads chunks that lie here and there in frames, each frame once, and hands them out in the order of the frames.
+
+use rayon::prelude::*;
+
+use crate::base::ShortId;
+use crate::chunks::graph::{Graph, Opened, Rebuilt};
+use crate::chunks::reader::ChunkReader;
+use crate::error::{Error, Result};
+use crate::format::index::{ChunkKind, ChunkLocation};
+
+/// So many chunks are located at a time, on all cores.
+const CHUNKS_PER_GROUP: usize = 64 * 1024;
+/// So few frames go through the cache of frames: who wants little often wants more of the same soon.
+const CACHED_FRAMES: usize = 8;
+/// So many deltas are rebuilt at a time, so that what was made for them stays in the processor's cache.
+const DELTAS_PER_TASK: usize = 64;
+
+/// A chunk of a content.
+#[derive(Clone, Copy, Debug)]
+pub struct Wanted {
+    /// Its id.
+    pub id: ShortId,
+    /// How many bytes it must have.
+    pub bytes: u64,
+    /// Where it lies in the content.
+    pub at: u64,
+}
+
+/// Takes bytes of a content and where they begin.
+pub type Sink<'s> = dyn Fn(u64, &[u8]) -> Result<()> + Sync + 's;
+
+/// What is taken from a frame.
+struct Piece {
+    location: ChunkLocation,
+    use_: Use,
+}
+
+enum Use {
+    /// It is a chunk that is wanted.
+    Hand(Wanted),
+    /// It is a delta, or something that deltas stand on: what the graph has at this place.
+    Keep(u32),
+}
+
+impl ChunkReader {
+    /// Reads chunks and calls `sink` with their bytes, from many threads and in any order; what lies one after the other
+    /// both in a frame and in the content is handed out together. Every id is recomputed.
+    ///
+    /// # Errors
+    /// As [`read`](Self::read), and whatever `sink` returns.
+    pub fn scatter(&self, chunks: &[Wanted], kind: ChunkKind, sink: &Sink<'_>) -> Result<()> {
+        for group in chunks.chunks(CHUNKS_PER_GROUP) {
+            let locate = |wanted: &Wanted| self.locate_exactly(wanted, kind);
+            let locations: Vec<ChunkLocation> = group.par_iter().map(locate).collect::<Result<_>>()?;
+            let mut done = 0;
+            while done < group.len() {
+                done += self.scatter_some(&group[done..], &locations[done..], kind, sink)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn locate_exactly(&self, wanted: &Wanted, kind: ChunkKind) -> Result<ChunkLocation> {
+        let location = self.locate(&wanted.id, kind)?;
+        if u64::from(location.bytes) == wanted.bytes {
+            return Ok(location);
+        }
+        let reason = format!("has {} bytes where {} are named", location.bytes, wanted.bytes);
+        Err(Error::Damaged { object: format!("chunk {}", wanted.id), reason })
+    }
+
+    /// Hands out as many of `chunks` as deltas and what they stand on fit into memory, and returns how many.
+    fn scatter_some(
+        &self,
+        chunks: &[Wanted],
+        locations: &[ChunkLocation],
+        kind: ChunkKind,
+        sink: &Sink<'_>,
+    ) -> Result<usize> {
+        let mut graph = Graph::default();
+        let (mut pieces, mut deltas) = (Vec::new(), Vec::new());
+        let mut count = 0;
+        for (wanted, location) in chunks.iter().zip(locations) {
+            if location.reach.depth == 0 {
+                pieces.push(Piece { location: *location, use_: Use::Hand(*wanted) });
+            } else if deltas.is_empty() || graph.bytes_at_most(self.graph_bytes) {
+                deltas.push((self.explore(&mut graph, &wanted.id, kind)?, wanted.at));
+            } else {
+                break;
+            }
+            count += 1;
+        }
+        let kept = graph.needed(deltas.iter().map(|&(place, _)| place));
+        pieces.extend(kept.map(|place| Piece { location: *graph.location(place), use_: Use::Keep(place) }));
+        let opened = self.open_pieces(&graph, pieces, sink)?;
+        deltas.par_chunks(DELTAS_PER_TASK).try_for_each(|deltas| {
+            let mut rebuilt = Rebuilt::default();
+            let places: Vec<u32> = deltas.iter().map(|&(place, _)| place).collect();
+            self.rebuild(&graph, &opened, &places, &mut rebuilt)?;
+            deltas.iter().try_for_each(|&(place, at)| sink(at, rebuilt.get(&graph, &opened, place)))
+        })?;
+        Ok(count)
+    }
+
+    /// Reads the chunks at `wanted` and what they stand on, each frame once.
+    ///
+    /// # Errors
+    /// `Damaged`, or the store's own.
+    pub fn read_graph(&self, graph: &Graph, wanted: impl IntoIterator<Item = u32>) -> Result<Opened> {
+        let keep = |place| Piece { location: *graph.location(place), use_: Use::Keep(place) };
+        self.open_pieces(graph, graph.needed(wanted).map(keep).collect(), &|_, _| Ok(()))
+    }
+
+    /// Opens the frames of all pieces, each once.
+    fn open_pieces(&self, graph: &Graph, mut pieces: Vec<Piece>, sink: &Sink<'_>) -> Result<Opened> {
+        pieces.sort_unstable_by_key(|Piece { location, .. }| {
+            (*location.frame.pack.as_bytes(), location.frame.offset, location.offset)
+        });
+        let mut starts = vec![0; graph.len()];
+        let mut total = 0;
+        for piece in &pieces {
+            if let Use::Keep(place) = piece.use_ {
+                starts[place as usize] = total;
+                total += piece.location.stored_bytes as usize;
+            }
+        }
+        let mut bytes = vec![0; total];
+        let mut tasks = Vec::new();
+        let mut rest = bytes.as_mut_slice();
+        for run in pieces.chunk_by(|a, b| a.location.frame == b.location.frame) {
+            let kept = run.iter().map(Piece::kept_bytes).sum();
+            let (out, after) = rest.split_at_mut(kept);
+            rest = after;
+            tasks.push((run, out));
+        }
+        if tasks.len() <= CACHED_FRAMES {
+            return tasks
+                .into_iter()
+                .try_for_each(|(run, mut out)| {
+                    self.take_pieces(run, &self.plain(&run[0].location.frame)?, &mut out, sink)
+                })
+                .map(|()| Opened { bytes, starts });
+        }
+        tasks.into_par_iter().try_for_each(|(run, mut out)| {
+            self.with_plain(&run[0].location.frame, &mut |plain| self.take_pieces(run, plain, &mut out, sink))
+        })?;
+        Ok(Opened { bytes, starts })
+    }
+
+    /// Takes what is wanted of one frame: some goes to `out`, some to `sink`.
+    fn take_pieces(&self, run: &[Piece], plain: &[u8], out: &mut &mut [u8], sink: &Sink<'_>) -> Result<()> {
+        // What waits to be handed out: where it begins in the content, and its range in the frame.
+        let mut waiting = (0, 0..0);
+        let hand = |(at, range): &(u64, std::ops::Range<usize>)| match range.is_empty() {
+            true => Ok(()),
+            false => sink(*at, &plain[range.clone()]),
+        };
+        for Piece { location, use_ } in run {
+            let bytes = self.stored(location, plain)?;
+            match use_ {
+                Use::Keep(_) => {
+                    let (here, after) = std::mem::take(out).split_at_mut(bytes.len());
+                    here.copy_from_slice(bytes);
+                    *out = after;
+                }
+                Use::Hand(wanted) => {
+                    self.check_id(&wanted.id, location, bytes)?;
+                    let start = location.offset as usize;
+                    if waiting.1.end == start && waiting.0 + waiting.1.len() as u64 == wanted.at {
+                        waiting.1.end += bytes.len();
+                    } else {
+                        hand(&waiting)?;
+                        waiting = (wanted.at, start..start + bytes.len());
+                    }
+                }
+            }
+        }
+        hand(&waiting)
+    }
+}
+
+impl Piece {
+    fn kept_bytes(&self) -> usize {
+        match self.use_ {
+            Use::Keep(_) => self.location.stored_bytes as usize,
+            Use::Hand(_) => 0,
+        }
+    }
+}
