@@ -58,6 +58,7 @@ pub use repo::{KeyInfo, KeyOpens, Location, OpenOptions, Repository, Secret};
 pub use restore::{ListedEntry, ListedKind, Overwrite, RestoreOptions, RestoreReport, SnapshotPath};
 pub use snapshot::Snapshot;
 pub use source::Patterns;
+pub use source::whatsapp::{KeyError, WhatsAppKey};
 pub use store::{Access, DirectoryStore, MemoryStore, RedbStore, Store};
 
 /// The inner layers, for this workspace's own tests, benchmarks and fuzz targets. Nothing here is promised to stay.
@@ -102,5 +103,8 @@ pub mod internals {
     }
     pub mod tree {
         pub use crate::tree::*;
+    }
+    pub mod whatsapp {
+        pub use crate::source::whatsapp::*;
     }
 }

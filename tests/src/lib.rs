@@ -1,5 +1,5 @@
-//! What the test suite shares: temporary places, trees and their comparison, repositories, stores that fail, and a
-//! forge for repositories that no honest program would write.
+//! What the test suite shares: temporary places, trees and their comparison, repositories, stores that fail, a
+//! forge for repositories that no honest program would write, and an encoder of WhatsApp's backups.
 
 pub mod forge;
 pub mod inventory;
@@ -7,6 +7,7 @@ pub mod noise;
 pub mod place;
 pub mod stores;
 pub mod trees;
+pub mod whatsapp;
 
 /// Returns whether the long versions of the tests were asked for, by `DAYKEEP_LONG=1`.
 pub fn is_long() -> bool {

@@ -20,3 +20,4 @@ mod readme;
 mod restoring;
 mod roundtrip;
 mod structure;
+mod whatsapp;

@@ -11,6 +11,7 @@ pub mod names;
 pub mod owners;
 pub mod patterns;
 pub mod stat;
+pub mod whatsapp;
 pub mod xattrs;
 
 pub use cachedir::is_cache_dir;
