@@ -6,7 +6,7 @@ use std::path::Path;
 
 use rusqlite::config::DbConfig;
 use rusqlite::limits::Limit;
-use rusqlite::{Connection, ErrorCode, OpenFlags, Statement};
+use rusqlite::{Connection, ErrorCode, OpenFlags, Row};
 
 use crate::base::CancelToken;
 use crate::error::{Error, Result};
@@ -21,11 +21,10 @@ const VALUE_BYTES_MAX: i32 = 16 << 20;
 /// The longest statement, in bytes; a table's definition is one.
 const SQL_BYTES_MAX: i32 = 1 << 20;
 
-/// What is said of every connection: nothing may be written or mapped, sizes on pages are checked, and what does not fit
-/// into a small cache goes to temporary files. SQLite may take 256 MiB in all; that limit is the process's, and a lower
-/// one stays.
+/// What is said of every connection: nothing may be written, mapped or put into temporary files, and sizes on pages are
+/// checked. SQLite may take 256 MiB in all; that limit is the process's, and a lower one stays.
 const SETTINGS: &str = "PRAGMA hard_heap_limit = 268435456; PRAGMA query_only = ON; PRAGMA cell_size_check = ON;
-    PRAGMA mmap_size = 0; PRAGMA cache_size = -16384; PRAGMA temp_store = FILE;";
+    PRAGMA mmap_size = 0; PRAGMA cache_size = -16384; PRAGMA temp_store = MEMORY;";
 
 /// An open database.
 pub struct Database {
@@ -51,20 +50,24 @@ impl Database {
     /// # Errors
     /// `Database` for what SQLite says; `Cancelled`.
     pub fn read<T>(&self, read: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T> {
-        read(&self.connection).map_err(|error| self.failed(&error))
+        read(&self.connection).map_err(|error| failed(&self.name, &self.cancel, &error))
     }
 
-    /// Prepares a statement.
+    /// Calls `visit` with each row of the answer to `sql`; it returns whether to go on.
     ///
     /// # Errors
     /// As [`read`](Self::read).
-    pub fn prepare(&self, sql: &str) -> Result<Statement<'_>> {
-        self.connection.prepare(sql).map_err(|error| self.failed(&error))
-    }
-
-    /// Returns the error for what SQLite says.
-    pub fn failed(&self, error: &rusqlite::Error) -> Error {
-        failed(&self.name, &self.cancel, error)
+    pub fn each(&self, sql: &str, visit: &mut dyn FnMut(&Row<'_>) -> rusqlite::Result<bool>) -> Result<()> {
+        self.read(|connection| {
+            let mut statement = connection.prepare(sql)?;
+            let mut rows = statement.query([])?;
+            while let Some(row) = rows.next()? {
+                if !visit(row)? {
+                    break;
+                }
+            }
+            Ok(())
+        })
     }
 
     /// Returns the error for more of something than is read.
@@ -157,6 +160,41 @@ mod tests {
         assert_eq!(error, "/d.db: it takes longer to read than a true one would; restore it instead");
         cancel.cancel();
         assert!(matches!(sum(INSTRUCTIONS_MAX, &cancel), Err(Error::Cancelled)));
+    }
+
+    /// A tree of a few pages, each of which names the next 600 times, has more rows than anyone can count.
+    #[test]
+    fn a_few_pages_that_stand_for_many_rows_are_given_up() {
+        const PAGE: usize = 4096;
+        const CELLS: u16 = 600;
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("d.db");
+        let sql =
+            "PRAGMA page_size = 4096; CREATE TABLE t (a); CREATE TABLE u (a); INSERT INTO u VALUES (zeroblob(40000))";
+        Connection::open(&path).unwrap().execute_batch(sql).unwrap();
+        let mut bytes = std::fs::read(&path).unwrap();
+        // The root of the first table is page 2.
+        for number in 2..=8_u32 {
+            let page = &mut bytes[(number as usize - 1) * PAGE..][..PAGE];
+            page.fill(0);
+            let (kind, header, cell): (u8, usize, &[u8]) = match number {
+                8 => (13, 8, &[2, 1, 2, 9]),
+                _ => (5, 12, &[0, 0, 0, number as u8 + 1, 1]),
+            };
+            let at = PAGE - cell.len();
+            page[0] = kind;
+            page[3..5].copy_from_slice(&CELLS.to_be_bytes());
+            page[5..7].copy_from_slice(&(at as u16).to_be_bytes());
+            page[8..12].copy_from_slice(&(number + 1).to_be_bytes());
+            for cell in 0..usize::from(CELLS) {
+                page[header + 2 * cell..][..2].copy_from_slice(&(at as u16).to_be_bytes());
+            }
+            page[at..].copy_from_slice(cell);
+        }
+        std::fs::write(&path, bytes).unwrap();
+        let database = Database::open(&path, b"/d.db", 10_000_000, &CancelToken::new()).unwrap();
+        let error = database.read(|connection| super::super::schema::rows(connection, "t")).unwrap_err().to_string();
+        assert!(error.contains("takes longer to read"), "{error}");
     }
 
     #[test]

@@ -1,16 +1,12 @@
 //! What one database holds.
 
-use rusqlite::types::ValueRef;
-use rusqlite::{Connection, Row};
+use std::cmp::Reverse;
 
 use super::database::Database;
+use super::lines::{ChatNames, Line, bytes, time};
 use super::options::{Chat, DatabaseContent, TableRows};
 use super::schema::{self, Schema, TABLES_MAX};
 use crate::error::Result;
-use crate::format::tree::Timestamp;
-
-/// The most chats of one database.
-pub const CHATS_MAX: usize = 100_000;
 
 /// A database with its schema, if that is known.
 pub struct Known<'d> {
@@ -41,14 +37,10 @@ impl<'d> Known<'d> {
     /// # Errors
     /// `Database` or `Cancelled`.
     pub fn content(&self) -> Result<DatabaseContent> {
-        let Some(schema) = self.schema else {
-            return self.tables().map(DatabaseContent::Tables);
-        };
-        let chats = self.database.read(|connection| chats(connection, schema))?;
-        if chats.len() > CHATS_MAX {
-            return Err(self.database.too_many("chats", CHATS_MAX));
+        match self.schema {
+            Some(schema) => Ok(DatabaseContent::Chats { app: schema.app, chats: chats(self.database, schema)? }),
+            None => self.tables().map(DatabaseContent::Tables),
         }
-        Ok(DatabaseContent::Chats { app: schema.app, chats })
     }
 
     /// Returns its tables with their rows.
@@ -64,43 +56,47 @@ impl<'d> Known<'d> {
     }
 }
 
-fn chats(connection: &Connection, schema: &Schema) -> rusqlite::Result<Vec<Chat>> {
-    let chat = |row: &Row<'_>| {
-        let jid = text(row, 0)?.unwrap_or_default();
-        Ok(Chat {
-            name: text(row, 1)?.unwrap_or_else(|| jid.clone()),
-            jid,
-            messages: number(row, 2)?.unwrap_or_default().unsigned_abs(),
-            first: number(row, 3)?.map(time),
-            last: number(row, 4)?.map(time),
-            media: number(row, 5)?.unwrap_or_default().unsigned_abs(),
-        })
+/// What is counted of one chat.
+#[derive(Clone, Default)]
+struct Sum {
+    messages: u64,
+    media: u64,
+    first: Option<i64>,
+    last: Option<i64>,
+}
+
+/// Returns the sum of the chat that has this key.
+fn sum_of<'s>(sums: &'s mut Vec<Sum>, names: &mut ChatNames, key: &[u8]) -> Option<&'s mut Sum> {
+    let number = names.find(key)?;
+    sums.resize(names.len(), Sum::default());
+    sums.get_mut(number)
+}
+
+fn chats(database: &Database, schema: &Schema) -> Result<Vec<Chat>> {
+    let mut names = ChatNames::read(database, schema)?;
+    let mut sums = Vec::new();
+    database.each(schema.messages, &mut |row| {
+        let line = Line::of(row)?;
+        if let Some(sum) = sum_of(&mut sums, &mut names, line.chat) {
+            sum.messages += 1;
+            sum.first = sum.first.into_iter().chain(line.time).min();
+            sum.last = sum.last.max(line.time);
+        }
+        Ok(true)
+    })?;
+    database.each(schema.media, &mut |row| {
+        if let Some(sum) = sum_of(&mut sums, &mut names, bytes(row, 0)?.unwrap_or_default()) {
+            sum.media += 1;
+        }
+        Ok(true)
+    })?;
+    names.check(database)?;
+    let mut held: Vec<(usize, Sum)> = sums.into_iter().enumerate().filter(|(_, sum)| sum.messages > 0).collect();
+    held.sort_by_key(|(_, sum)| Reverse(sum.last));
+    let chat = |(number, sum): (usize, Sum)| {
+        let name = names.name(number).clone();
+        let (first, last) = (sum.first.map(time), sum.last.map(time));
+        Chat { name: name.name, jid: name.jid, messages: sum.messages, media: sum.media, first, last }
     };
-    connection.prepare(schema.chats)?.query_map([CHATS_MAX as i64 + 1], chat)?.collect()
-}
-
-/// Returns the bytes of a text; whatever else stands there is as good as nothing.
-pub fn bytes<'r>(row: &'r Row<'_>, column: usize) -> rusqlite::Result<Option<&'r [u8]>> {
-    Ok(match row.get_ref(column)? {
-        ValueRef::Text(text) => Some(text),
-        _ => None,
-    })
-}
-
-/// Returns a text.
-pub fn text(row: &Row<'_>, column: usize) -> rusqlite::Result<Option<String>> {
-    Ok(bytes(row, column)?.map(|text| String::from_utf8_lossy(text).into_owned()))
-}
-
-/// Returns a number; whatever else stands there is as good as nothing.
-pub fn number(row: &Row<'_>, column: usize) -> rusqlite::Result<Option<i64>> {
-    Ok(match row.get_ref(column)? {
-        ValueRef::Integer(number) => Some(number),
-        _ => None,
-    })
-}
-
-/// Returns the point in time so many milliseconds after 1970.
-pub fn time(milliseconds: i64) -> Timestamp {
-    Timestamp { seconds: milliseconds.div_euclid(1000), nanos: milliseconds.rem_euclid(1000) as u32 * 1_000_000 }
+    Ok(held.into_iter().map(chat).collect())
 }

@@ -7,6 +7,7 @@
 mod database;
 mod diff;
 mod find;
+mod lines;
 mod listing;
 mod options;
 mod run;

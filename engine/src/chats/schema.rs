@@ -1,6 +1,9 @@
-//! The schemas that are known, and the two questions that each is asked.
+//! The schemas that are known, and what each is asked.
+//!
+//! Every question is a scan of one table, or of a small one joined by its row numbers: what a hostile database could
+//! make of sorting, grouping or joining is nothing that SQLite's limits bound.
 
-use rusqlite::{Connection, params};
+use rusqlite::Connection;
 
 use super::options::ChatApp;
 
@@ -13,14 +16,17 @@ pub struct Schema {
     pub app: ChatApp,
     /// What it is known by: tables, each with columns that it must have.
     tables: &'static [(&'static str, &'static [&'static str])],
-    /// Asks for the chats: jid, name, messages, first and last time in milliseconds since 1970, media.
-    pub chats: &'static str,
-    /// Asks for all messages: jid, whether the owner sent it, key, name of the chat, time, kind, text. They are ordered
-    /// by the first three, which stay what they are as long as the message lives, on every phone.
+    /// Asks for the chats: key in this database, jid, name. None: the jid is the key, and it tells the name.
+    pub chats: Option<&'static str>,
+    /// Asks for all messages: row, key of the chat, whether the owner sent it, its own key, time in milliseconds since
+    /// 1970, kind, text. Jid, sender and own key stay what they are as long as the message lives, on every phone. A
+    /// further condition may be appended.
     pub messages: &'static str,
+    /// Asks for the key of the chat of each message that has a photo, video or another file.
+    pub media: &'static str,
 }
 
-/// Android since 2021; times are in milliseconds since 1970.
+/// Android since 2021.
 const ANDROID: Schema = Schema {
     app: ChatApp::WhatsAppAndroid,
     tables: &[
@@ -29,71 +35,39 @@ const ANDROID: Schema = Schema {
         ("jid", &["_id", "user", "raw_string"]),
         ("message_media", &["message_row_id", "chat_row_id"]),
     ],
-    chats: "
-        SELECT coalesce(jid.raw_string, 'chat ' || chat._id), coalesce(nullif(chat.subject, ''), jid.user),
-            held.messages, held.first, held.last, files.media
-        FROM (SELECT chat_row_id, sum(1) AS messages, min(nullif(timestamp, 0)) AS first,
-                max(nullif(timestamp, 0)) AS last FROM message GROUP BY chat_row_id) AS held
-            JOIN chat ON chat._id = held.chat_row_id
-            LEFT JOIN jid ON jid._id = chat.jid_row_id
-            LEFT JOIN (SELECT chat_row_id, sum(1) AS media FROM message_media GROUP BY chat_row_id) AS files
-                ON files.chat_row_id = chat._id
-        ORDER BY held.last DESC, chat._id LIMIT ?1",
-    messages: "
-        SELECT CAST(coalesce(jid.raw_string, 'chat ' || chat._id) AS TEXT) AS chat_jid,
-            CAST(coalesce(message.from_me, 0) AS INTEGER) AS is_mine,
-            CAST(coalesce(message.key_id, '') AS TEXT) AS stable_key,
-            coalesce(nullif(chat.subject, ''), jid.user), message.timestamp, message.message_type, message.text_data
-        FROM message JOIN chat ON chat._id = message.chat_row_id LEFT JOIN jid ON jid._id = chat.jid_row_id
-        ORDER BY chat_jid COLLATE BINARY, is_mine, stable_key COLLATE BINARY",
+    chats: Some(
+        "SELECT CAST(chat._id AS TEXT), jid.raw_string, coalesce(nullif(chat.subject, ''), jid.user)
+            FROM chat LEFT JOIN jid ON jid.rowid = chat.jid_row_id",
+    ),
+    messages:
+        "SELECT rowid, CAST(chat_row_id AS TEXT), from_me, key_id, timestamp, message_type, text_data FROM message
+        WHERE chat_row_id > 0",
+    media: "SELECT CAST(chat_row_id AS TEXT) FROM message_media",
 };
 
 /// Android before that: one table, a message's chat in each row. The kinds counted as media are photo, sound, video,
 /// document, GIF and sticker.
 const ANDROID_OLD: Schema = Schema {
     app: ChatApp::WhatsAppAndroid,
-    tables: &[("messages", &["_id", "key_remote_jid", "key_from_me", "key_id", "data", "timestamp", "media_wa_type"])],
-    chats: "
-        SELECT key_remote_jid, substr(key_remote_jid, 1, instr(key_remote_jid || '@', '@') - 1), sum(1),
-            min(nullif(timestamp, 0)), max(nullif(timestamp, 0)) AS last,
-            sum(CAST(media_wa_type AS INTEGER) IN (1, 2, 3, 9, 13, 20))
-        FROM messages WHERE key_remote_jid <> '-1'
-        GROUP BY key_remote_jid ORDER BY last DESC, key_remote_jid LIMIT ?1",
-    messages: "
-        SELECT CAST(key_remote_jid AS TEXT) AS chat_jid, CAST(coalesce(key_from_me, 0) AS INTEGER) AS is_mine,
-            CAST(coalesce(key_id, '') AS TEXT) AS stable_key,
-            substr(key_remote_jid, 1, instr(key_remote_jid || '@', '@') - 1), timestamp,
-            CAST(media_wa_type AS INTEGER), data
-        FROM messages WHERE key_remote_jid <> '-1'
-        ORDER BY chat_jid COLLATE BINARY, is_mine, stable_key COLLATE BINARY",
+    tables: &[("messages", &["key_remote_jid", "key_from_me", "key_id", "data", "timestamp", "media_wa_type"])],
+    chats: None,
+    messages: "SELECT rowid, key_remote_jid, key_from_me, key_id, timestamp, CAST(media_wa_type AS INTEGER), data
+        FROM messages WHERE key_remote_jid <> '-1'",
+    media: "SELECT key_remote_jid FROM messages WHERE CAST(media_wa_type AS INTEGER) IN (1, 2, 3, 9, 13, 20)",
 };
 
-/// iOS; times are in seconds since 2001.
+/// iOS, whose times are in seconds since 2001.
 const IOS: Schema = Schema {
     app: ChatApp::WhatsAppIos,
     tables: &[
         ("ZWAMESSAGE", &["Z_PK", "ZISFROMME", "ZCHATSESSION", "ZMESSAGEDATE", "ZTEXT", "ZSTANZAID", "ZMEDIAITEM"]),
         ("ZWACHATSESSION", &["Z_PK", "ZPARTNERNAME", "ZCONTACTJID"]),
     ],
-    chats: "
-        SELECT coalesce(chat.ZCONTACTJID, 'chat ' || chat.Z_PK),
-            coalesce(nullif(chat.ZPARTNERNAME, ''),
-                substr(chat.ZCONTACTJID, 1, instr(chat.ZCONTACTJID || '@', '@') - 1)),
-            held.messages, CAST((held.first + 978307200) * 1000 AS INTEGER),
-            CAST((held.last + 978307200) * 1000 AS INTEGER), held.media
-        FROM (SELECT ZCHATSESSION, sum(1) AS messages, min(ZMESSAGEDATE) AS first, max(ZMESSAGEDATE) AS last,
-                sum(ZMEDIAITEM IS NOT NULL) AS media FROM ZWAMESSAGE GROUP BY ZCHATSESSION) AS held
-            JOIN ZWACHATSESSION AS chat ON chat.Z_PK = held.ZCHATSESSION
-        ORDER BY held.last DESC, chat.Z_PK LIMIT ?1",
-    messages: "
-        SELECT CAST(coalesce(chat.ZCONTACTJID, 'chat ' || chat.Z_PK) AS TEXT) AS chat_jid,
-            CAST(coalesce(message.ZISFROMME, 0) AS INTEGER) AS is_mine,
-            CAST(coalesce(message.ZSTANZAID, 'row ' || message.Z_PK) AS TEXT) AS stable_key,
-            coalesce(nullif(chat.ZPARTNERNAME, ''),
-                substr(chat.ZCONTACTJID, 1, instr(chat.ZCONTACTJID || '@', '@') - 1)),
-            CAST((message.ZMESSAGEDATE + 978307200) * 1000 AS INTEGER), message.ZMEDIAITEM IS NOT NULL, message.ZTEXT
-        FROM ZWAMESSAGE AS message JOIN ZWACHATSESSION AS chat ON chat.Z_PK = message.ZCHATSESSION
-        ORDER BY chat_jid COLLATE BINARY, is_mine, stable_key COLLATE BINARY",
+    chats: Some("SELECT CAST(Z_PK AS TEXT), ZCONTACTJID, ZPARTNERNAME FROM ZWACHATSESSION"),
+    messages: "SELECT rowid, CAST(ZCHATSESSION AS TEXT), ZISFROMME, coalesce(ZSTANZAID, 'row ' || Z_PK),
+            CAST((ZMESSAGEDATE + 978307200) * 1000 AS INTEGER), ZMEDIAITEM IS NOT NULL, ZTEXT FROM ZWAMESSAGE
+        WHERE ZCHATSESSION > 0",
+    media: "SELECT CAST(ZCHATSESSION AS TEXT) FROM ZWAMESSAGE WHERE ZMEDIAITEM IS NOT NULL",
 };
 
 const KNOWN: [&Schema; 3] = [&ANDROID, &IOS, &ANDROID_OLD];
@@ -103,17 +77,13 @@ const KNOWN: [&Schema; 3] = [&ANDROID, &IOS, &ANDROID_OLD];
 /// # Errors
 /// SQLite's.
 pub fn recognise(connection: &Connection, tables: &[String]) -> rusqlite::Result<Option<&'static Schema>> {
-    // Messages of two databases are merged in the order of their bytes, which only UTF-8 has as SQLite has it.
-    let encoding: String = connection.query_row("PRAGMA encoding", [], |row| row.get(0))?;
-    if encoding != "UTF-8" {
-        return Ok(None);
-    }
     let has = |table: &str, wanted: &[&str]| {
         if !tables.iter().any(|name| name == table) {
             return Ok(false);
         }
+        // Computed columns are not among them.
         let mut statement = connection.prepare("SELECT name FROM pragma_table_info(?1)")?;
-        let columns: Vec<String> = statement.query_map(params![table], |row| row.get(0))?.collect::<Result<_, _>>()?;
+        let columns: Vec<String> = statement.query_map([table], |row| row.get(0))?.collect::<Result<_, _>>()?;
         Ok::<_, rusqlite::Error>(wanted.iter().all(|wanted| columns.iter().any(|column| column == wanted)))
     };
     for schema in KNOWN {
@@ -134,8 +104,8 @@ pub fn recognise(connection: &Connection, tables: &[String]) -> rusqlite::Result
 /// # Errors
 /// SQLite's.
 pub fn tables(connection: &Connection) -> rusqlite::Result<Vec<String>> {
-    let sql = "SELECT name FROM pragma_table_list WHERE schema = 'main' AND type = 'table' AND substr(name, 1, 7) <> 'sqlite_'
-        ORDER BY name COLLATE BINARY LIMIT ?1";
+    let sql = "SELECT name FROM pragma_table_list WHERE schema = 'main' AND type = 'table'
+        AND substr(name, 1, 7) <> 'sqlite_' ORDER BY name COLLATE BINARY LIMIT ?1";
     connection.prepare(sql)?.query_map([TABLES_MAX as i64 + 1], |row| row.get(0))?.collect()
 }
 
@@ -144,7 +114,7 @@ pub fn tables(connection: &Connection) -> rusqlite::Result<Vec<String>> {
 /// # Errors
 /// SQLite's.
 pub fn rows(connection: &Connection, table: &str) -> rusqlite::Result<u64> {
-    // Not `count(*)`, which is a single instruction: nothing could interrupt it on a tree that leads in circles.
+    // Not `count(*)`, which is a single instruction: nothing could interrupt it where a few pages stand for many.
     let sql = format!("SELECT coalesce(sum(1), 0) FROM \"{}\"", table.replace('"', "\"\""));
     connection.query_row(&sql, [], |row| row.get::<_, i64>(0)).map(i64::unsigned_abs)
 }
