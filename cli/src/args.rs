@@ -86,6 +86,8 @@ pub enum Command {
     Ls(LsArgs),
     /// Bring files of a snapshot back.
     Restore(RestoreArgs),
+    /// Show what the chat databases of a snapshot hold, or what came and went between two.
+    Chats(ChatsArgs),
     /// Prove that everything is there and intact.
     Check(CheckArgs),
     /// Show what the repository holds.
@@ -222,6 +224,19 @@ pub enum OverwriteArg {
     IfChanged,
     /// Keep them.
     Never,
+}
+
+#[derive(ClapArgs, Debug)]
+pub struct ChatsArgs {
+    /// `latest` or the first digits of an id; with `:PATH`, only the databases at or below that path.
+    #[arg(value_name = "SNAPSHOT[:PATH]", required_unless_present = "diff", conflicts_with = "diff")]
+    pub snapshot: Option<OsString>,
+    /// Show the messages that came, went or changed from A to B, each SNAPSHOT[:PATH].
+    #[arg(long, num_args = 2, value_names = ["A", "B"])]
+    pub diff: Vec<OsString>,
+    /// Show so many of them in each chat, the latest of each sort.
+    #[arg(long, value_name = "N", default_value_t = 20, requires = "diff")]
+    pub limit: usize,
 }
 
 #[derive(ClapArgs, Debug)]

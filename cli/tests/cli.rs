@@ -4,6 +4,7 @@
 
 mod backup;
 mod benchmark;
+mod chats;
 mod default_repository;
 mod failures;
 mod json;

@@ -163,6 +163,25 @@ pub enum Error {
         /// The snapshot.
         snapshot: String,
     },
+    /// There is no database to look into.
+    #[error(
+        "{path}: there is no SQLite database at or below this path of snapshot {snapshot}; `ls` shows what is. One that \
+         is encrypted cannot be looked into"
+    )]
+    NoDatabase {
+        /// The path.
+        path: String,
+        /// The snapshot.
+        snapshot: String,
+    },
+    /// A database in a snapshot cannot be read, though its bytes are what was backed up.
+    #[error("{path}: {reason}")]
+    Database {
+        /// Where it is in the snapshot.
+        path: String,
+        /// Why, and what would do.
+        reason: String,
+    },
     /// An option has a value that cannot be used.
     #[error("{option}: {reason}")]
     InvalidOption {

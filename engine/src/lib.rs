@@ -2,7 +2,7 @@
 //!
 //! A [`Repository`] lies in one redb file or in a directory. [`Repository::backup`] splits files into chunks by
 //! content, stores each chunk once, compressed and sealed, and records a snapshot; [`Repository::restore`] brings one
-//! back; [`Repository::check`] proves that it could. [`measure()`] says how fast all that is on this machine, and why.
+//! back; [`Repository::check`] proves that it could; [`Repository::chats`] looks into the chats that one holds. [`measure()`] says how fast all that is on this machine, and why.
 //!
 //! ```no_run
 //! use daykeep_engine::{Access, BackupOptions, Location, OpenOptions, Repository, Secret};
@@ -24,6 +24,7 @@
 mod backup;
 mod base;
 mod catalog;
+mod chats;
 mod check;
 mod chunk;
 mod chunks;
@@ -47,6 +48,10 @@ mod tree;
 pub use backup::{BackupOptions, BackupReport, NamedReader, SqliteCapture, Warning};
 pub use base::limits::MEMORY_BYTES_DEFAULT;
 pub use base::{CancelToken, Event, FileState, ObjectId, ObjectKind, ObjectName, Observer, RepositoryId};
+pub use chats::{
+    Chat, ChatApp, ChatChanges, ChatsOptions, DatabaseChanges, DatabaseContent, DatabaseDiff, DatabaseReport, Message,
+    Messages, TableChanges, TableRows,
+};
 pub use check::{CheckOptions, CheckReport, Stats};
 pub use crypt::RecoveryKey;
 pub use error::{Error, FormatError, Result, StoreError, StoreErrorKind};
@@ -55,8 +60,8 @@ pub use format::snapshot::SnapshotRecord;
 pub use format::tree::{Class, Timestamp, Xattr};
 pub use measure::{Advice, Conclusion, Limit, MeasureOptions, Measurement, SampleReport, Stage, StageReport, measure};
 pub use repo::{KeyInfo, KeyOpens, Location, OpenOptions, Repository, Secret};
-pub use restore::{ListedEntry, ListedKind, Overwrite, RestoreOptions, RestoreReport, SnapshotPath};
-pub use snapshot::Snapshot;
+pub use restore::{ListedEntry, ListedKind, Overwrite, RestoreOptions, RestoreReport};
+pub use snapshot::{Snapshot, SnapshotPath};
 pub use source::Patterns;
 pub use source::whatsapp::{KeyError, WhatsAppKey};
 pub use store::{Access, DirectoryStore, MemoryStore, RedbStore, Store};

@@ -74,7 +74,7 @@ impl Encoder {
             _ => field(3, &field(1, &self.iv)),
         };
         // A number, the cipher, a text, and numbers of fixed lengths that nobody knows.
-        let unknown = [varint(9 << 3 | 5), vec![1, 2, 3, 4], varint(900 << 3 | 1), vec![0xff; 8]].concat();
+        let unknown = [varint((9 << 3) | 5), vec![1, 2, 3, 4], varint((900 << 3) | 1), vec![0xff; 8]].concat();
         let message = [vec![1 << 3, 1], cipher, field(4, &about), unknown].concat();
         let flag: &[u8] = if self.has_flag { &[1] } else { &[] };
         [varint(message.len() as u64).as_slice(), flag, &message].concat()
@@ -103,7 +103,7 @@ pub fn varint(mut value: u64) -> Vec<u8> {
 
 /// Returns a field of bytes as protobuf writes it.
 pub fn field(number: u64, value: &[u8]) -> Vec<u8> {
-    [varint(number << 3 | 2), varint(value.len() as u64), value.to_vec()].concat()
+    [varint((number << 3) | 2), varint(value.len() as u64), value.to_vec()].concat()
 }
 
 /// Returns a zlib stream of exactly `bytes` bytes, at least 12, and what it holds: blocks that are stored as they are.
@@ -122,7 +122,7 @@ pub fn stored(bytes: usize) -> (Vec<u8>, Vec<u8>) {
         low = (low + u32::from(byte)) % 65521;
         high = (high + low) % 65521;
     }
-    stream.extend((high << 16 | low).to_be_bytes());
+    stream.extend(((high << 16) | low).to_be_bytes());
     assert_eq!(stream.len(), bytes);
     (stream, plain)
 }
@@ -143,10 +143,10 @@ pub fn gcm(key: &[u8; 32], iv: &[u8], associated: &[u8], plain: &[u8]) -> (Vec<u
     let mut counter = first;
     let mut text = plain.to_vec();
     for block in text.chunks_mut(16) {
-        counter = counter & !0xffff_ffff | u128::from((counter as u32).wrapping_add(1));
+        counter = (counter & !0xffff_ffff) | u128::from((counter as u32).wrapping_add(1));
         block.iter_mut().zip(encrypt(counter).to_be_bytes()).for_each(|(byte, key)| *byte ^= key);
     }
-    let lengths = (associated.len() as u128 * 8) << 64 | text.len() as u128 * 8;
+    let lengths = ((associated.len() as u128 * 8) << 64) | (text.len() as u128 * 8);
     let tag = encrypt(first) ^ ghash(h, &[(associated, 0), (&text, 0), (&[], lengths)]);
     (text, tag.to_be_bytes())
 }
@@ -187,10 +187,10 @@ fn ghash(h: u128, parts: &[(&[u8], u128)]) -> u128 {
 fn multiply(x: u128, y: u128) -> u128 {
     let (mut z, mut v) = (0, y);
     for bit in (0..128).rev() {
-        if x >> bit & 1 == 1 {
+        if (x >> bit) & 1 == 1 {
             z ^= v;
         }
-        v = v >> 1 ^ if v & 1 == 1 { 0xe1 << 120 } else { 0 };
+        v = (v >> 1) ^ if v & 1 == 1 { 0xe1 << 120 } else { 0 };
     }
     z
 }

@@ -4,6 +4,7 @@
 
 mod bad_repositories;
 mod cancelling;
+mod chats;
 mod chunking;
 mod chunking_oracle;
 mod damage;

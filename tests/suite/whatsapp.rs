@@ -313,7 +313,7 @@ fn what_is_no_key_is_refused_without_showing_it() {
         &[9; 31],
         &[9; 33],
         &[9; 131],
-        digits[..32].as_bytes(),
+        &digits.as_bytes()[..32],
         &java(&[9; 31]),
         &java(&[9; 32])[..58],
         &[java(&[9; 32]), vec![0]].concat(),
@@ -379,7 +379,7 @@ fn streamed_gcm(key: &[u8; 32], iv: &[u8], text: &[u8], piece_bytes: usize) -> (
 #[test]
 fn the_counter_wraps() {
     let plain = text(64 * 1024);
-    for first in [u128::MAX, u128::MAX - 1, u128::MAX - 4000, 7 << 32 | 0xffff_ff00] {
+    for first in [u128::MAX, u128::MAX - 1, u128::MAX - 4000, (7 << 32) | 0xffff_ff00] {
         let iv = iv_of(&[5; 32], first);
         let (sealed, tag) = gcm(&[5; 32], &iv, &[], &plain);
         assert!(streamed_gcm(&[5; 32], &iv, &sealed, 4096) == (plain.clone(), tag), "{first:x}");

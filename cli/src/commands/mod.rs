@@ -2,6 +2,7 @@
 
 mod backup;
 mod benchmark;
+mod chats;
 mod check;
 mod completions;
 mod init;
@@ -51,6 +52,7 @@ pub fn run(context: &Context, command: Command) -> Result<Status> {
         Command::Snapshots(args) => snapshots::run(context, args),
         Command::Ls(args) => ls::run(context, args),
         Command::Restore(args) => restore::run(context, args),
+        Command::Chats(args) => chats::run(context, args),
         Command::Check(args) => check::run(context, args),
         Command::Stats => stats::run(context),
         Command::Benchmark(args) => benchmark::run(context, args),

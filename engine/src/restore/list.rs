@@ -6,7 +6,8 @@ use crate::error::{Error, Result};
 use crate::format::content::Content;
 use crate::format::tree::{Entry, Node, OwnerName, Tree};
 use crate::repo::Repository;
-use crate::restore::options::{ListedEntry, ListedKind, SnapshotPath};
+use crate::restore::options::{ListedEntry, ListedKind};
+use crate::snapshot::SnapshotPath;
 use crate::tree;
 
 fn owner(names: &[OwnerName], id: u32) -> Option<String> {
@@ -73,7 +74,7 @@ impl Repository {
     pub fn list(&self, what: &SnapshotPath, visit: &mut dyn FnMut(&ListedEntry) -> bool) -> Result<()> {
         let snapshot = self.snapshot(&what.snapshot)?;
         let reader = self.reader();
-        let names: Vec<&[u8]> = what.path.iter().flatten().map(Vec::as_slice).collect();
+        let names = what.names();
         let path: Vec<u8> = names.iter().flat_map(|name| [b"/".as_slice(), name].concat()).collect();
         match tree::find(&reader, &snapshot.record.root, &names, &what.snapshot)? {
             None => walk(&reader, &snapshot.record.root, b"", 0, visit)?,

@@ -6,4 +6,4 @@ mod options;
 mod run;
 mod target_dir;
 
-pub use options::{ListedEntry, ListedKind, Overwrite, RestoreOptions, RestoreReport, SnapshotPath};
+pub use options::{ListedEntry, ListedKind, Overwrite, RestoreOptions, RestoreReport};

@@ -4,8 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::base::{CancelToken, Observer};
-use crate::error::{Error, Result};
-use crate::format::tree::{Timestamp, is_valid_name};
+use crate::format::tree::Timestamp;
 use crate::source::Patterns;
 
 /// What to do with a file that is at the target already.
@@ -64,41 +63,6 @@ pub struct RestoreReport {
     pub duration: Duration,
     /// What could not be restored in full, or differs when read back: path and reason.
     pub warnings: Vec<(String, String)>,
-}
-
-/// A snapshot, or a path in one: `ID` or `ID:PATH`, where ID may be `latest` or the first digits of an id.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SnapshotPath {
-    /// The snapshot, as the user named it.
-    pub snapshot: String,
-    /// The path's components from the root; `None`: no path was given.
-    pub path: Option<Vec<Vec<u8>>>,
-}
-
-impl SnapshotPath {
-    /// Reads what the user wrote.
-    ///
-    /// # Errors
-    /// `InvalidOption` for a path with `..`.
-    pub fn parse(text: &[u8]) -> Result<Self> {
-        let (id, path) = match text.iter().position(|&byte| byte == b':') {
-            Some(at) => (&text[..at], Some(&text[at + 1..])),
-            None => (text, None),
-        };
-        let snapshot = String::from_utf8_lossy(id).into_owned();
-        let mut names = Vec::new();
-        for name in path.unwrap_or_default().split(|&byte| byte == b'/') {
-            if name.is_empty() || name == b"." {
-                continue;
-            }
-            if !is_valid_name(name) {
-                let reason = format!("{}: write the path without `..`", String::from_utf8_lossy(text));
-                return Err(Error::InvalidOption { option: "SNAPSHOT:PATH", reason });
-            }
-            names.push(name.to_vec());
-        }
-        Ok(Self { snapshot, path: path.map(|_| names) })
-    }
 }
 
 /// What a listed entry is.

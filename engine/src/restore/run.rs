@@ -17,8 +17,9 @@ use crate::error::{Error, Result, StoreErrorKind};
 use crate::format::content::Content;
 use crate::format::tree::{Entry, Metadata, Node};
 use crate::repo::Repository;
-use crate::restore::options::{RestoreOptions, RestoreReport, SnapshotPath};
+use crate::restore::options::{RestoreOptions, RestoreReport};
 use crate::restore::target_dir::{Applier, LocalOwners, TargetDir};
+use crate::snapshot::SnapshotPath;
 use crate::source::{Reach, Selection};
 use crate::tree::{self, PieceWalk};
 
@@ -123,7 +124,7 @@ impl Repository {
             directories: AtomicU64::new(0),
             warnings: Mutex::default(),
         };
-        let names: Vec<&[u8]> = what.path.iter().flatten().map(Vec::as_slice).collect();
+        let names = what.names();
         let chosen = tree::find(&restore.reader, &snapshot.record.root, &names, &what.snapshot)?;
         if what.path.is_none() {
             let (files, bytes) = (snapshot.record.counts.files, snapshot.record.counts.bytes);

@@ -1,11 +1,15 @@
 //! Rank 6: snapshots in a store.
 
+mod path;
+
 use crate::base::limits::SMALL_OBJECT_BYTES_MAX;
 use crate::base::{ObjectId, ObjectKind, ObjectName};
 use crate::codec::Codec;
 use crate::error::{Error, Result};
 use crate::format::snapshot::SnapshotRecord;
 use crate::store::Store;
+
+pub use path::SnapshotPath;
 
 /// The longest snapshot once decompressed: paths and tags are all it can be long of.
 const PLAIN_BYTES_MAX: usize = 64 * SMALL_OBJECT_BYTES_MAX;
