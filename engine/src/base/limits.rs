@@ -11,6 +11,8 @@ pub const CHUNK_BYTES_MAX: usize = MIB;
 pub const FRAME_BYTES_MAX: usize = CHUNK_BYTES_MAX;
 /// Small compressible chunks are gathered until their frame has this many bytes, then compressed together.
 pub const FRAME_BYTES_TARGET: usize = 256 * KIB;
+/// The same for pages of databases, whose rows repeat far away: larger frames save more than they cost to open.
+pub const PAGE_FRAME_BYTES_TARGET: usize = 512 * KIB;
 /// The most chunks in one frame.
 pub const FRAME_CHUNKS_MAX: usize = 4096;
 /// The most bases of one delta chunk.
@@ -77,7 +79,7 @@ pub const MEMORY_BYTES_DEFAULT: usize = 128 * MIB;
 pub const MEMORY_BYTES_MIN: usize = 64 * MIB;
 
 const _: () = assert!(CHUNK_BYTES_MAX <= FRAME_BYTES_MAX);
-const _: () = assert!(FRAME_BYTES_TARGET <= FRAME_BYTES_MAX);
+const _: () = assert!(FRAME_BYTES_TARGET <= FRAME_BYTES_MAX && PAGE_FRAME_BYTES_TARGET <= FRAME_BYTES_MAX);
 const _: () = assert!(FRAME_BYTES_MAX + FRAME_BYTES_MAX / 8 < PACK_BYTES_MIN);
 const _: () = assert!(PACK_BYTES_MIN < PACK_BYTES_MAX);
 const _: () = assert!(MEMORY_BYTES_MIN <= MEMORY_BYTES_DEFAULT);

@@ -1,7 +1,7 @@
 //! Gathers small chunks so that neighbours are compressed together.
 
 use crate::base::ChunkId;
-use crate::base::limits::{FRAME_BYTES_TARGET, FRAME_CHUNKS_MAX};
+use crate::base::limits::FRAME_CHUNKS_MAX;
 use crate::format::index::ChunkRecord;
 
 /// A frame that is being gathered.
@@ -14,10 +14,9 @@ pub struct FrameBuffer {
 }
 
 impl FrameBuffer {
-    /// Returns whether a chunk of `bytes` bytes should rather begin the next frame.
-    pub fn is_full_for(&self, bytes: usize) -> bool {
-        !self.chunks.is_empty()
-            && (self.plain.len() + bytes > FRAME_BYTES_TARGET || self.chunks.len() >= FRAME_CHUNKS_MAX)
+    /// Returns whether a chunk of `bytes` bytes should rather begin the next frame, if frames shall have `target` bytes.
+    pub fn is_full_for(&self, bytes: usize, target: usize) -> bool {
+        !self.chunks.is_empty() && (self.plain.len() + bytes > target || self.chunks.len() >= FRAME_CHUNKS_MAX)
     }
 
     /// Adds a chunk, whose bytes in the frame are `bytes`.

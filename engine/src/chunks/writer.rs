@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
-use crate::base::limits::{MIB, PACK_BYTES_MIN};
+use crate::base::limits::{FRAME_BYTES_TARGET, MIB, PACK_BYTES_MIN, PAGE_FRAME_BYTES_TARGET};
 use crate::base::{ChunkId, ObjectId, ShortId, lock};
 use crate::catalog::Catalog;
 use crate::chunks::commit::{CommitCounts, Committer};
@@ -205,7 +205,7 @@ impl ChunkWriter {
         } else if bytes.len() >= OWN_FRAME_BYTES_MIN {
             self.append_compressed(scratch, sort, bytes, &[chunk])
         } else {
-            if gathered(scratch, sort).is_full_for(bytes.len()) {
+            if gathered(scratch, sort).is_full_for(bytes.len(), frame_target(sort)) {
                 self.flush(scratch, sort)?;
             }
             gathered(scratch, sort).push(chunk, bytes);
@@ -232,13 +232,13 @@ impl ChunkWriter {
         let chunk = ChunkRecord { id, kind: sort.kind(), bytes: delta.len() as u32, delta: Some(Box::new(record)) };
         match sort {
             Sort::Data(_) => {
-                if scratch.deltas.is_full_for(delta.len()) {
+                if scratch.deltas.is_full_for(delta.len(), FRAME_BYTES_TARGET) {
                     self.flush_deltas(scratch)?;
                 }
                 scratch.deltas.push(chunk, delta);
             }
             Sort::Tree | Sort::List => {
-                if scratch.meta.is_full_for(delta.len()) {
+                if scratch.meta.is_full_for(delta.len(), FRAME_BYTES_TARGET) {
                     self.flush(scratch, sort)?;
                 }
                 scratch.meta.push(chunk, delta);
@@ -356,6 +356,14 @@ fn is_kept_raw(sort: Sort, bytes: &[u8]) -> bool {
     match sort {
         Sort::Data(Class::Media) => looks_compressed_inside(bytes),
         _ => looks_incompressible(bytes),
+    }
+}
+
+/// Returns how many bytes the gathered chunks of a frame shall have.
+const fn frame_target(sort: Sort) -> usize {
+    match sort {
+        Sort::Data(Class::Sqlite) => PAGE_FRAME_BYTES_TARGET,
+        _ => FRAME_BYTES_TARGET,
     }
 }
 

@@ -64,7 +64,10 @@ impl Companions {
             let name = CString::new([name.to_bytes(), suffix.as_bytes()].concat())?;
             match dir.stat(&name) {
                 Ok(stat) => Ok(Some(stat)),
-                Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+                // With a longer name it could not be there.
+                Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::InvalidFilename) => {
+                    Ok(None)
+                }
                 Err(error) => Err(error),
             }
         };
