@@ -29,16 +29,16 @@ impl Amounts {
     const fn of(preset: Preset) -> Self {
         match preset {
             Preset::Quick => Self {
-                media_bytes: 150_000_000,
-                video_bytes: 250_000_000,
-                small_files: 10_000,
-                messages: 40_000,
+                media_bytes: 140_000_000,
+                video_bytes: 200_000_000,
+                small_files: 6_000,
+                messages: 36_000,
                 messages_per_day: 500,
                 releases: 4,
-                version_files: 500,
+                version_files: 400,
                 library_bytes: 25_000_000,
                 library_day_bytes: 3_000_000,
-                total_bytes: 1_000_000_000,
+                total_bytes: 900_000_000,
             },
             Preset::Full => Self {
                 media_bytes: 1_000_000_000,
