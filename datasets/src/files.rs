@@ -1,13 +1,12 @@
 //! Many small files of text.
 
 use std::fs;
-use std::io;
 use std::path::Path;
 
 use rayon::prelude::*;
 
-use crate::draw::stream;
-use crate::folder::{create_empty, named};
+use crate::error::Error;
+use crate::folder::create_empty;
 use crate::random::Random;
 
 /// How to make small files.
@@ -36,15 +35,14 @@ const BYTES_MAX: u64 = 2600;
 /// Writes text files of 200 to 2,600 bytes, 1,000 to a folder, into `folder`, which must be empty. Returns their bytes.
 ///
 /// # Errors
-///
-/// `DirectoryNotEmpty` if something is in the folder, or what writing runs into; the message names the path.
-pub fn generate(folder: &Path, options: &Options) -> io::Result<u64> {
+/// `NotEmpty` if something is in the folder, or what writing runs into.
+pub fn generate(folder: &Path, options: &Options) -> Result<u64, Error> {
     create_empty(folder)?;
     let words = Words::new(options.seed);
-    let write_folder = |number: u64| -> io::Result<u64> {
+    let write_folder = |number: u64| -> Result<u64, Error> {
         let path = folder.join(format!("d{number:03}"));
-        fs::create_dir(&path).map_err(|error| named(&path, error))?;
-        let mut random = stream(options.seed, "files", number);
+        fs::create_dir(&path).map_err(Error::io(&path))?;
+        let mut random = Random::stream(options.seed, "files", number);
         let mut text = Vec::new();
         let mut bytes = 0;
         for index in 0..FOLDER_FILES.min(options.count - number * FOLDER_FILES) {
@@ -52,7 +50,7 @@ pub fn generate(folder: &Path, options: &Options) -> io::Result<u64> {
             text.clear();
             words.write(&mut text, len as usize, &mut random);
             let path = path.join(format!("f{index:04}.txt"));
-            fs::write(&path, &text).map_err(|error| named(&path, error))?;
+            fs::write(&path, &text).map_err(Error::io(&path))?;
             bytes += len;
         }
         Ok(bytes)
@@ -75,7 +73,7 @@ const SLOTS: u64 = 1 << 16;
 impl Words {
     /// Makes up a vocabulary.
     pub fn new(seed: u64) -> Self {
-        let mut random = stream(seed, "words", 0);
+        let mut random = Random::stream(seed, "words", 0);
         let mut word = |_| {
             let len = 2 + random.below(8);
             (0..len).map(|_| b"etaoinshrdlucmfwypvbgkjqxz"[random.below(26) as usize]).collect()

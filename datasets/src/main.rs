@@ -7,8 +7,8 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand, value_parser};
 use daykeep_datasets::chats::{self, MESSAGES_MAX, State};
+use daykeep_datasets::folder::beside;
 use daykeep_datasets::manifest::Manifest;
-use daykeep_datasets::target::beside;
 use daykeep_datasets::{files, media, versions};
 
 /// What a command comes to; a lack of errors may still be a difference.
@@ -170,7 +170,7 @@ fn main() -> ExitCode {
 }
 
 /// Writes the manifest of a folder once it is `done`.
-fn written<T>(done: std::io::Result<T>, folder: &Path) -> Outcome {
+fn written<T>(done: Result<T, daykeep_datasets::error::Error>, folder: &Path) -> Outcome {
     done?;
     write_manifest(folder, None)
 }
