@@ -9,3 +9,4 @@ pub mod media;
 pub mod random;
 pub mod text;
 pub mod versions;
+pub mod writer;
