@@ -60,23 +60,33 @@ pub fn generate(folder: &Path, options: &Options) -> Result<u64, Error> {
 
 /// A vocabulary whose n-th word is used with a frequency of about 1/n (Zipf's law).
 pub(crate) struct Words {
-    words: Vec<Vec<u8>>,
+    words: Vec<Word>,
     /// Which word a draw stands for.
     slots: Vec<u16>,
+}
+
+/// A word and a space, and whatever follows: so many bytes are copied faster than as many as there are.
+struct Word {
+    bytes: [u8; WORD_BYTES],
+    len: usize,
 }
 
 /// Words of the vocabulary.
 const VOCABULARY: u64 = 5000;
 /// Entries to draw from.
 const SLOTS: u64 = 1 << 16;
+/// More than the longest word and a space.
+const WORD_BYTES: usize = 16;
 
 impl Words {
     /// Makes up a vocabulary.
     pub fn new(seed: u64) -> Self {
         let mut random = Random::stream(seed, "words", 0);
         let mut word = |_| {
-            let len = 2 + random.below(8);
-            (0..len).map(|_| b"etaoinshrdlucmfwypvbgkjqxz"[random.below(26) as usize]).collect()
+            let len = 2 + random.below(8) as usize;
+            let mut bytes = [b' '; WORD_BYTES];
+            bytes[..len].fill_with(|| b"etaoinshrdlucmfwypvbgkjqxz"[random.below(26) as usize]);
+            Word { bytes, len }
         };
         let words = (0..VOCABULARY).map(&mut word).collect();
         let total: u64 = (1..=VOCABULARY).map(|rank| (1 << 32) / rank).sum();
@@ -89,18 +99,25 @@ impl Words {
         Words { words, slots }
     }
 
+    fn word(&self, random: &mut Random) -> &Word {
+        &self.words[usize::from(self.slots[random.below(SLOTS) as usize])]
+    }
+
     /// Returns a word.
     pub fn draw(&self, random: &mut Random) -> &[u8] {
-        let slot = self.slots[random.below(self.slots.len() as u64) as usize];
-        &self.words[usize::from(slot)]
+        let word = self.word(random);
+        &word.bytes[..word.len]
     }
 
     /// Appends words up to `len` bytes.
     pub fn write(&self, out: &mut Vec<u8>, len: usize, random: &mut Random) {
-        let end = out.len() + len;
-        while out.len() < end {
-            out.extend_from_slice(self.draw(random));
-            out.push(b' ');
+        let mut at = out.len();
+        let end = at + len;
+        out.resize(end + WORD_BYTES, 0);
+        while at < end {
+            let word = self.word(random);
+            out[at..at + WORD_BYTES].copy_from_slice(&word.bytes);
+            at += word.len + 1;
         }
         out.truncate(end);
     }
