@@ -29,9 +29,9 @@ impl Amounts {
     const fn of(preset: Preset) -> Self {
         match preset {
             Preset::Quick => Self {
-                media_bytes: 140_000_000,
-                video_bytes: 200_000_000,
-                small_files: 6_000,
+                media_bytes: 160_000_000,
+                video_bytes: 190_000_000,
+                small_files: 5_000,
                 messages: 36_000,
                 messages_per_day: 500,
                 releases: 4,
