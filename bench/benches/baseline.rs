@@ -8,6 +8,10 @@ use std::fmt::Write;
 pub struct Environment {
     /// As `rustc --version` says.
     pub rustc: String,
+    /// As the first line of `cc --version` says: BLAKE3, zstd and AWS-LC are compiled by it.
+    pub cc: String,
+    /// As `valgrind --version` says: it decides which instructions the program finds.
+    pub valgrind: String,
     /// The processor's architecture, and the widest of its vectors that valgrind passes on.
     pub target: String,
     /// Cargo's profile.
@@ -15,8 +19,9 @@ pub struct Environment {
 }
 
 impl Environment {
-    fn fields(&self) -> [(&'static str, &String); 3] {
-        [("rustc", &self.rustc), ("target", &self.target), ("profile", &self.profile)]
+    fn fields(&self) -> [(&'static str, &String); 5] {
+        let Self { rustc, cc, valgrind, target, profile } = self;
+        [("rustc", rustc), ("cc", cc), ("valgrind", valgrind), ("target", target), ("profile", profile)]
     }
 
     /// Returns what differs, in words; empty if nothing does.
@@ -62,7 +67,13 @@ impl Baseline {
             }
         }
         let mut take = |name: &str| fields.remove(name).ok_or_else(|| format!("{name} is missing"));
-        let environment = Environment { rustc: take("rustc")?, target: take("target")?, profile: take("profile")? };
+        let environment = Environment {
+            rustc: take("rustc")?,
+            cc: take("cc")?,
+            valgrind: take("valgrind")?,
+            target: take("target")?,
+            profile: take("profile")?,
+        };
         Ok(Self { environment, counts })
     }
 

@@ -11,7 +11,7 @@
 //! is one round, whatever starting, preparing and ending take. That needs no symbols of the code measured, which the
 //! compiler may inline or rename, nothing in the code, and no runner to be installed in the one version that goes with a
 //! library, as gungraun wants. What a count depends on beside the code stands in the baseline, and where something else
-//! is found nothing is compared, which is said and is no failure; nor is it one that there is no valgrind. Valgrind has
+//! is found the counts are shown beside it and none is a failure; nor is it one that there is no valgrind. Valgrind has
 //! neither AVX-512 nor VAES nor SHA instructions, so the counts are those of the AVX2 code (on other processors less),
 //! and comparable among machines, but say nothing of how fast the wider code is.
 
@@ -23,6 +23,7 @@ mod work;
 
 use std::collections::BTreeMap;
 use std::env;
+use std::ffi::{OsStr, OsString};
 use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::{Command, ExitCode};
@@ -71,19 +72,17 @@ fn run() -> Outcome<bool> {
     let (flags, wanted): (Vec<String>, Vec<String>) = env::args().skip(1).partition(|word| word.starts_with("--"));
     let save = flags.iter().any(|flag| flag == "--save");
     let is_wanted = |name: &&str| wanted.is_empty() || wanted.iter().any(|begin| name.starts_with(begin.as_str()));
-    if Command::new("valgrind").arg("--version").output().is_err() {
+    let Ok(valgrind) = version("valgrind") else {
         writeln!(out, "instructions: not counted, since valgrind is not installed")?;
         return Ok(true);
-    }
-    let environment = environment()?;
+    };
+    let environment = environment(valgrind)?;
     let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("benches/instructions.toml");
     let old = std::fs::read_to_string(&path).ok().map(|text| Baseline::parse(&text)).transpose()?;
-    if let Some(old) = old.as_ref().filter(|_| !save) {
-        let differences = old.environment.differences(&environment);
-        if !differences.is_empty() {
-            writeln!(out, "instructions: not compared, since {}", differences.join("; "))?;
-            return Ok(true);
-        }
+    let differences = old.as_ref().filter(|_| !save).map(|old| old.environment.differences(&environment));
+    let differences = differences.unwrap_or_default();
+    if !differences.is_empty() {
+        writeln!(out, "instructions: only shown, since {}", differences.join("; "))?;
     }
     let names: Vec<&str> = work::NAMES.iter().copied().filter(is_wanted).collect();
     let counts = count_all(&names)?;
@@ -96,15 +95,25 @@ fn run() -> Outcome<bool> {
         return Ok(true);
     }
     let Some(old) = old else { return Err(format!("there is no {}; make it by: {RENEW}", path.display()).into()) };
-    compare(&mut out, &old, &counts)
+    let verdicts = show(&mut out, &old, &counts)?;
+    if !differences.is_empty() {
+        return Ok(true);
+    }
+    let is_well = !verdicts.iter().any(|verdict| verdict.is_failure());
+    if !is_well {
+        writeln!(out, "instructions: more than 5 % dearer, or not in the baseline. If it is worth that: {RENEW}")?;
+    } else if verdicts.iter().any(|verdict| matches!(verdict, Verdict::Cheaper(_))) {
+        writeln!(out, "instructions: cheaper; keep the gain by: {RENEW}")?;
+    }
+    Ok(is_well)
 }
 
-fn compare(out: &mut impl Write, old: &Baseline, counts: &BTreeMap<String, u64>) -> Outcome<bool> {
-    let mut is_well = true;
-    let mut is_cheaper = false;
+/// Shows the counts beside those of the baseline.
+fn show(out: &mut impl Write, old: &Baseline, counts: &BTreeMap<String, u64>) -> Outcome<Vec<Verdict>> {
+    let percent = |change: f64| format!("{:+.2} %", change * 100.0);
+    let mut verdicts = Vec::new();
     for (name, &count) in counts {
         let verdict = old.verdict(name, count);
-        let percent = |change: f64| format!("{:+.2} %", change * 100.0);
         let said = match verdict {
             Verdict::Same(change) => percent(change),
             Verdict::Dearer(change) => format!("{} DEARER", percent(change)),
@@ -112,23 +121,29 @@ fn compare(out: &mut impl Write, old: &Baseline, counts: &BTreeMap<String, u64>)
             Verdict::New => "NOT IN THE BASELINE".into(),
         };
         writeln!(out, "{name:<18} {count:>12}  {said}")?;
-        is_well &= !verdict.is_failure();
-        is_cheaper |= matches!(verdict, Verdict::Cheaper(_));
+        verdicts.push(verdict);
     }
-    if !is_well {
-        writeln!(out, "instructions: more than 5 % dearer, or not in the baseline. If it is worth that: {RENEW}")?;
-    } else if is_cheaper {
-        writeln!(out, "instructions: cheaper; keep the gain by: {RENEW}")?;
-    }
-    Ok(is_well)
+    Ok(verdicts)
 }
 
-fn environment() -> Outcome<Environment> {
-    let rustc = Command::new(env::var_os("RUSTC").unwrap_or_else(|| "rustc".into())).arg("--version").output()?;
+/// Returns the first line of what a program says of its version.
+fn version(program: impl AsRef<OsStr>) -> Outcome<String> {
+    let said = String::from_utf8(Command::new(program).arg("--version").output()?.stdout)?;
+    Ok(said.lines().next().unwrap_or_default().trim().to_owned())
+}
+
+/// Returns what a variable names, or else what is usual.
+fn program(variable: &str, usual: &str) -> OsString {
+    env::var_os(variable).unwrap_or_else(|| usual.into())
+}
+
+fn environment(valgrind: String) -> Outcome<Environment> {
     // target/PROFILE/deps/instructions-HASH
     let profile = env::current_exe()?.ancestors().nth(2).and_then(|path| Some(path.file_name()?.to_owned()));
     Ok(Environment {
-        rustc: String::from_utf8(rustc.stdout)?.trim().to_owned(),
+        rustc: version(program("RUSTC", "rustc"))?,
+        cc: version(program("CC", "cc"))?,
+        valgrind,
         target: target(),
         profile: profile.unwrap_or_default().to_string_lossy().into_owned(),
     })

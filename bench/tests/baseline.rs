@@ -10,7 +10,13 @@ use std::collections::BTreeMap;
 use baseline::{Baseline, Environment, Verdict};
 
 fn baseline() -> Baseline {
-    let environment = Environment { rustc: "rustc 1.2.3 (abc)".into(), target: "x".into(), profile: "counts".into() };
+    let environment = Environment {
+        rustc: "rustc 1.2.3 (abc)".into(),
+        cc: "cc 1".into(),
+        valgrind: "valgrind-3".into(),
+        target: "x".into(),
+        profile: "counts".into(),
+    };
     Baseline { environment, counts: BTreeMap::from([("a/b".into(), 1_000_000), ("c".into(), 1)]) }
 }
 

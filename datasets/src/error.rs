@@ -15,6 +15,12 @@ pub enum Error {
         /// What the system said.
         source: io::Error,
     },
+    /// There is a file already where one is to be made.
+    #[error("{}: exists already; name another one or remove it first", path.display())]
+    Exists {
+        /// The file.
+        path: PathBuf,
+    },
     /// A database could not be read or written.
     #[error("{}: {source}; if it was not made by this program or was changed since, make it anew", path.display())]
     Database {
@@ -42,7 +48,10 @@ pub enum Error {
 impl Error {
     /// Returns what turns an error of the system at `path` into one of this crate.
     pub fn io(path: &Path) -> impl FnOnce(io::Error) -> Error {
-        move |source| Error::Io { path: path.to_owned(), source }
+        move |source| match source.kind() {
+            io::ErrorKind::AlreadyExists => Error::Exists { path: path.to_owned() },
+            _ => Error::Io { path: path.to_owned(), source },
+        }
     }
 
     /// Returns what turns an error of SQLite at `path` into one of this crate.

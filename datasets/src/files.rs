@@ -1,13 +1,12 @@
 //! Many small files of text.
 
 use std::fs;
-use std::io;
 use std::path::Path;
 
 use rayon::prelude::*;
 
-use crate::draw::stream;
-use crate::folder::{create_empty, named};
+use crate::error::Error;
+use crate::folder::create_empty;
 use crate::random::Random;
 
 /// How to make small files.
@@ -36,15 +35,14 @@ const BYTES_MAX: u64 = 2600;
 /// Writes text files of 200 to 2,600 bytes, 1,000 to a folder, into `folder`, which must be empty. Returns their bytes.
 ///
 /// # Errors
-///
-/// `DirectoryNotEmpty` if something is in the folder, or what writing runs into; the message names the path.
-pub fn generate(folder: &Path, options: &Options) -> io::Result<u64> {
+/// `NotEmpty` if something is in the folder, or what writing runs into.
+pub fn generate(folder: &Path, options: &Options) -> Result<u64, Error> {
     create_empty(folder)?;
     let words = Words::new(options.seed);
-    let write_folder = |number: u64| -> io::Result<u64> {
+    let write_folder = |number: u64| -> Result<u64, Error> {
         let path = folder.join(format!("d{number:03}"));
-        fs::create_dir(&path).map_err(|error| named(&path, error))?;
-        let mut random = stream(options.seed, "files", number);
+        fs::create_dir(&path).map_err(Error::io(&path))?;
+        let mut random = Random::stream(options.seed, "files", number);
         let mut text = Vec::new();
         let mut bytes = 0;
         for index in 0..FOLDER_FILES.min(options.count - number * FOLDER_FILES) {
@@ -52,7 +50,7 @@ pub fn generate(folder: &Path, options: &Options) -> io::Result<u64> {
             text.clear();
             words.write(&mut text, len as usize, &mut random);
             let path = path.join(format!("f{index:04}.txt"));
-            fs::write(&path, &text).map_err(|error| named(&path, error))?;
+            fs::write(&path, &text).map_err(Error::io(&path))?;
             bytes += len;
         }
         Ok(bytes)
@@ -62,23 +60,33 @@ pub fn generate(folder: &Path, options: &Options) -> io::Result<u64> {
 
 /// A vocabulary whose n-th word is used with a frequency of about 1/n (Zipf's law).
 pub(crate) struct Words {
-    words: Vec<Vec<u8>>,
+    words: Vec<Word>,
     /// Which word a draw stands for.
     slots: Vec<u16>,
+}
+
+/// A word and a space, and whatever follows: so many bytes are copied faster than as many as there are.
+struct Word {
+    bytes: [u8; WORD_BYTES],
+    len: usize,
 }
 
 /// Words of the vocabulary.
 const VOCABULARY: u64 = 5000;
 /// Entries to draw from.
 const SLOTS: u64 = 1 << 16;
+/// More than the longest word and a space.
+const WORD_BYTES: usize = 16;
 
 impl Words {
     /// Makes up a vocabulary.
     pub fn new(seed: u64) -> Self {
-        let mut random = stream(seed, "words", 0);
+        let mut random = Random::stream(seed, "words", 0);
         let mut word = |_| {
-            let len = 2 + random.below(8);
-            (0..len).map(|_| b"etaoinshrdlucmfwypvbgkjqxz"[random.below(26) as usize]).collect()
+            let len = 2 + random.below(8) as usize;
+            let mut bytes = [b' '; WORD_BYTES];
+            bytes[..len].fill_with(|| b"etaoinshrdlucmfwypvbgkjqxz"[random.below(26) as usize]);
+            Word { bytes, len }
         };
         let words = (0..VOCABULARY).map(&mut word).collect();
         let total: u64 = (1..=VOCABULARY).map(|rank| (1 << 32) / rank).sum();
@@ -91,18 +99,25 @@ impl Words {
         Words { words, slots }
     }
 
+    fn word(&self, random: &mut Random) -> &Word {
+        &self.words[usize::from(self.slots[random.below(SLOTS) as usize])]
+    }
+
     /// Returns a word.
     pub fn draw(&self, random: &mut Random) -> &[u8] {
-        let slot = self.slots[random.below(self.slots.len() as u64) as usize];
-        &self.words[usize::from(slot)]
+        let word = self.word(random);
+        &word.bytes[..word.len]
     }
 
     /// Appends words up to `len` bytes.
     pub fn write(&self, out: &mut Vec<u8>, len: usize, random: &mut Random) {
-        let end = out.len() + len;
-        while out.len() < end {
-            out.extend_from_slice(self.draw(random));
-            out.push(b' ');
+        let mut at = out.len();
+        let end = at + len;
+        out.resize(end + WORD_BYTES, 0);
+        while at < end {
+            let word = self.word(random);
+            out[at..at + WORD_BYTES].copy_from_slice(&word.bytes);
+            at += word.len + 1;
         }
         out.truncate(end);
     }

@@ -1,13 +1,12 @@
 //! Data sets for measuring backups, made from a seed: the same bytes on every machine, and a manifest that proves it.
 
 pub mod chats;
-mod draw;
 pub mod error;
 pub mod files;
-mod folder;
+pub mod folder;
 pub mod manifest;
 pub mod media;
 pub mod random;
-pub mod target;
 pub mod text;
 pub mod versions;
+pub mod writer;

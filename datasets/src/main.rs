@@ -4,12 +4,13 @@ use std::error::Error;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::Duration;
 
-use clap::{Args, Parser, Subcommand, value_parser};
+use clap::{Args, Parser, Subcommand, ValueEnum, value_parser};
 use daykeep_datasets::chats::{self, MESSAGES_MAX, State};
+use daykeep_datasets::folder::beside;
 use daykeep_datasets::manifest::Manifest;
-use daykeep_datasets::target::beside;
-use daykeep_datasets::{files, media, versions};
+use daykeep_datasets::{files, media, versions, writer};
 
 /// What a command comes to; a lack of errors may still be a difference.
 type Outcome = Result<ExitCode, Box<dyn Error>>;
@@ -76,6 +77,26 @@ enum Command {
         #[arg(long, default_value_t = 1)]
         seed: u64,
     },
+    /// Writes to a database without a pause, to prove that copies made meanwhile are whole
+    ///
+    /// Prints the number of each transaction once it is committed; goes on until it is killed, or until nobody reads that
+    /// any more.
+    Writer {
+        /// The database, a new one or one that this wrote before
+        file: PathBuf,
+        /// The journal
+        #[arg(long, value_enum, default_value = "wal")]
+        mode: Mode,
+        /// What everything follows from
+        #[arg(long, default_value_t = 1)]
+        seed: u64,
+        /// End after so many transactions
+        #[arg(long, value_name = "N")]
+        transactions: Option<u64>,
+        /// Wait so long after each, in milliseconds
+        #[arg(long, value_name = "N", default_value_t = 0)]
+        every_ms: u64,
+    },
     /// Lists all files of a folder with length and BLAKE3 hash
     Manifest {
         /// The folder
@@ -91,6 +112,13 @@ enum Command {
         /// The manifest
         manifest: PathBuf,
     },
+}
+
+/// A database's journal.
+#[derive(Clone, Copy, ValueEnum)]
+enum Mode {
+    Wal,
+    Delete,
 }
 
 /// Writes an SQLite database with WhatsApp's tables, one state for each day
@@ -159,6 +187,16 @@ fn main() -> ExitCode {
         Command::Versions { folder, releases, files, seed } => {
             written(versions::generate(&folder, &versions::Options { seed, releases, files }), &folder)
         }
+        Command::Writer { file, mode, seed, transactions, every_ms } => {
+            let mode = match mode {
+                Mode::Wal => writer::Mode::Wal,
+                Mode::Delete => writer::Mode::Delete,
+            };
+            let options = writer::Options { seed, mode, transactions, pause: Duration::from_millis(every_ms) };
+            let mut out = std::io::stdout().lock();
+            let told = |number| writeln!(out, "{number}").and_then(|()| out.flush()).is_ok();
+            writer::write(&file, &options, told).map(|_| ExitCode::SUCCESS).map_err(Into::into)
+        }
         Command::Manifest { folder, out } => write_manifest(&folder, out),
         Command::Verify { folder, manifest } => verify(&folder, &manifest),
     };
@@ -170,7 +208,7 @@ fn main() -> ExitCode {
 }
 
 /// Writes the manifest of a folder once it is `done`.
-fn written<T>(done: std::io::Result<T>, folder: &Path) -> Outcome {
+fn written<T>(done: Result<T, daykeep_datasets::error::Error>, folder: &Path) -> Outcome {
     done?;
     write_manifest(folder, None)
 }

@@ -29,6 +29,16 @@ impl Random {
         Random(mix(self.0.wrapping_add(mix(n.wrapping_add(GOLDEN)))))
     }
 
+    /// Returns the generator that belongs to `index` among those of `purpose`. Not a root's [`fork`](Self::fork) and its
+    /// [`nth`](Self::nth): each has its own numbers, and the bytes of the data sets follow from them.
+    pub fn stream(seed: u64, purpose: &str, index: u64) -> Random {
+        let mut state = Random(seed).next();
+        for byte in purpose.bytes() {
+            state = Random(state ^ u64::from(byte)).next();
+        }
+        Random(Random(state ^ index).next())
+    }
+
     /// Returns the next 64 bits.
     #[expect(clippy::should_implement_trait, reason = "an endless sequence needs no `Some`")]
     pub fn next(&mut self) -> u64 {
@@ -57,9 +67,29 @@ impl Random {
         self.below(1000) < per_mille
     }
 
+    /// Returns a number of the distribution whose quantiles at equal steps from 0 to 1 are `quantiles`; between two of
+    /// them it is uniform. An empty slice gives 0.
+    pub fn quantile(&mut self, quantiles: &[u64]) -> u64 {
+        let [first, .., _] = quantiles else { return quantiles.first().copied().unwrap_or(0) };
+        let at = self.below((quantiles.len() - 1) as u64) as usize;
+        let low = quantiles.get(at).unwrap_or(first);
+        let high = quantiles.get(at + 1).unwrap_or(low);
+        low + self.below(high.saturating_sub(*low) + 1)
+    }
+
     /// Returns one of `items`, which must not be empty.
-    pub fn pick<'a, T: ?Sized>(&mut self, items: &[&'a T]) -> &'a T {
+    pub fn pick<T: Copy>(&mut self, items: &[T]) -> T {
         items[self.below(items.len() as u64) as usize]
+    }
+
+    /// Returns one of `items`, or `None` if there are none.
+    pub fn pick_any<'a, T>(&mut self, items: &'a [T]) -> Option<&'a T> {
+        items.get(self.below(items.len() as u64) as usize)
+    }
+
+    /// Removes one of `items` and returns it, or returns `None` if there are none.
+    pub fn take<T>(&mut self, items: &mut Vec<T>) -> Option<T> {
+        (!items.is_empty()).then(|| items.swap_remove(self.below(items.len() as u64) as usize))
     }
 
     /// Fills `out`.

@@ -2,14 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::io;
 use std::path::Path;
 
 use rayon::prelude::*;
 
-use crate::draw::{quantile, stream};
+use crate::error::Error;
 use crate::files::Words;
-use crate::folder::{create_empty, named};
+use crate::folder::create_empty;
 use crate::random::Random;
 
 /// How to make a source tree.
@@ -42,9 +41,8 @@ pub struct Report {
 /// Writes each release into a folder of its own, `release-01` and so on, below `folder`, which must be empty.
 ///
 /// # Errors
-///
-/// `DirectoryNotEmpty` if something is in the folder, or what writing runs into; the message names the path.
-pub fn generate(folder: &Path, options: &Options) -> io::Result<Report> {
+/// `NotEmpty` if something is in the folder, or what writing runs into.
+pub fn generate(folder: &Path, options: &Options) -> Result<Report, Error> {
     create_empty(folder)?;
     let mut tree = Tree::new(options);
     let mut report = Report::default();
@@ -64,10 +62,9 @@ pub fn generate(folder: &Path, options: &Options) -> io::Result<Report> {
 /// The first release wants an empty folder. Only files that the release changes are written.
 ///
 /// # Errors
-///
-/// `DirectoryNotEmpty` if something is in the first release's folder, or what writing runs into, such as a file of the
-/// release before that is not there; the message names the path.
-pub fn advance(folder: &Path, release: u64, options: &Options) -> io::Result<Report> {
+/// `NotEmpty` if something is in the first release's folder, or what writing runs into, such as a file of the release before
+/// that is not there.
+pub fn advance(folder: &Path, release: u64, options: &Options) -> Result<Report, Error> {
     let mut tree = Tree::new(options);
     if release <= 1 {
         create_empty(folder)?;
@@ -83,10 +80,10 @@ pub fn advance(folder: &Path, release: u64, options: &Options) -> io::Result<Rep
 type Files = BTreeMap<String, String>;
 
 /// Writes what differs between two states of a tree.
-fn write(folder: &Path, before: &Files, after: &Files) -> io::Result<Report> {
+fn write(folder: &Path, before: &Files, after: &Files) -> Result<Report, Error> {
     for path in before.keys().filter(|path| !after.contains_key(*path)) {
         let path = folder.join(path);
-        fs::remove_file(&path).map_err(|error| named(&path, error))?;
+        fs::remove_file(&path).map_err(Error::io(&path))?;
         // A folder that holds nothing any more goes too; one that does stays, with an error that says so.
         let _ = path.parent().map(fs::remove_dir);
     }
@@ -96,11 +93,11 @@ fn write(folder: &Path, before: &Files, after: &Files) -> io::Result<Report> {
         changed.iter().map(|(path, _)| path.rsplit_once('/').map_or("", |(above, _)| above)).collect();
     for below in folders {
         let path = folder.join(below);
-        fs::create_dir_all(&path).map_err(|error| named(&path, error))?;
+        fs::create_dir_all(&path).map_err(Error::io(&path))?;
     }
     changed.par_iter().try_for_each(|(path, text)| {
         let path = folder.join(path);
-        fs::write(&path, text).map_err(|error| named(&path, error))
+        fs::write(&path, text).map_err(Error::io(&path))
     })?;
     Ok(Report { files: changed.len() as u64, bytes: changed.iter().map(|(_, text)| text.len() as u64).sum() })
 }
@@ -137,7 +134,7 @@ impl Tree {
     /// Makes the first release.
     fn new(options: &Options) -> Self {
         let mut tree = Tree {
-            random: stream(options.seed, "versions", 0),
+            random: Random::stream(options.seed, "versions", 0),
             words: Words::new(options.seed),
             release: 1,
             year_release: options.releases / 2 + 1,
@@ -188,7 +185,7 @@ impl Tree {
 
     fn add(&mut self) {
         let path = self.free_path();
-        let len = quantile(&LENS, &mut self.random) as usize;
+        let len = self.random.quantile(&LENS) as usize;
         let mut text = format!("// Copyright {} The {} authors. See LICENSE for terms.\n\n", self.year, "example");
         while text.len() < len {
             text.push_str(&self.line());

@@ -10,6 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use daykeep_datasets::error::Error;
 use daykeep_datasets::media::{self, Kind, Options};
 
 /// Path, content and time of modification of all files below a folder.
@@ -146,7 +147,7 @@ fn a_folder_that_holds_something_is_left_alone() {
     let folder = tempfile::tempdir().unwrap();
     fs::write(folder.path().join("mine.txt"), "mine").unwrap();
     let error = media::generate(folder.path(), &Options::default()).unwrap_err();
-    assert_eq!(error.kind(), std::io::ErrorKind::DirectoryNotEmpty);
+    assert!(matches!(error, Error::NotEmpty { .. }), "{error}");
     assert!(error.to_string().contains(folder.path().to_str().unwrap()), "{error}");
     assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
 }
@@ -159,7 +160,7 @@ fn a_day_comes_once() {
     media::grow(folder.path(), 1, &options).unwrap();
     let before = state(folder.path());
     let error = media::grow(folder.path(), 1, &options).unwrap_err();
-    assert_eq!(error.kind(), std::io::ErrorKind::AlreadyExists);
+    assert!(matches!(error, Error::Exists { .. }), "{error}");
     assert_eq!(state(folder.path()), before);
 }
 

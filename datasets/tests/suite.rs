@@ -3,8 +3,9 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::fs;
+use std::io::{BufRead, BufReader};
 use std::path::Path;
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 
 use daykeep_datasets::manifest::{Differences, Manifest};
 
@@ -138,4 +139,32 @@ fn the_binary_advances_a_database_in_place() {
     assert!(none != advanced && two == advanced);
     let missing = run(&["chats", home.path().to_str().unwrap(), "--advance", "1"]);
     assert!(missing.status.code() == Some(1) && text(&missing.stderr).contains("--in-place"));
+}
+
+#[test]
+fn the_writer_tells_what_it_committed_until_it_is_killed() {
+    let home = tempfile::tempdir().unwrap();
+    for mode in ["wal", "delete"] {
+        let file = home.path().join(mode);
+        let path = file.to_str().unwrap();
+        let mut writer = Command::new(env!("CARGO_BIN_EXE_daykeep-datasets"))
+            .args(["writer", path, "--mode", mode, "--seed", "2"])
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut told = BufReader::new(writer.stdout.take().unwrap()).lines();
+        let number = |line: Option<std::io::Result<String>>| line.unwrap().unwrap().parse::<u64>().unwrap();
+        assert_eq!(number(told.next()), 1);
+        let seen = number(told.nth(60));
+        assert_eq!(seen, 62);
+        writer.kill().unwrap();
+        writer.wait().unwrap();
+        // The next one finds all that was committed.
+        let next = run(&["writer", path, "--mode", mode, "--seed", "2", "--transactions", "3", "--every-ms", "1"]);
+        let next: Vec<u64> = text(&next.stdout).lines().map(|line| line.parse().unwrap()).collect();
+        assert!(next.len() == 3 && next[0] > seen, "{next:?}");
+        assert_eq!(daykeep_datasets::writer::verify_state(&file).unwrap(), next[2]);
+    }
+    let refused = run(&["writer", home.path().to_str().unwrap()]);
+    assert!(refused.status.code() == Some(1) && text(&refused.stderr).contains("make it anew"));
 }

@@ -29,16 +29,16 @@ impl Amounts {
     const fn of(preset: Preset) -> Self {
         match preset {
             Preset::Quick => Self {
-                media_bytes: 150_000_000,
-                video_bytes: 250_000_000,
-                small_files: 10_000,
-                messages: 40_000,
+                media_bytes: 160_000_000,
+                video_bytes: 190_000_000,
+                small_files: 5_000,
+                messages: 36_000,
                 messages_per_day: 500,
                 releases: 4,
-                version_files: 500,
+                version_files: 400,
                 library_bytes: 25_000_000,
                 library_day_bytes: 3_000_000,
-                total_bytes: 1_000_000_000,
+                total_bytes: 900_000_000,
             },
             Preset::Full => Self {
                 media_bytes: 1_000_000_000,
@@ -94,6 +94,11 @@ pub fn prepare(folder: Option<&Path>, preset: Preset, interrupt: &Interrupt) -> 
     Ok(DataFolder { path: made.path().to_owned(), _made: Some(made) })
 }
 
+/// Says that data could not be made.
+fn failed(error: daykeep_datasets::error::Error) -> Error {
+    Error::Request(format!("cannot write the data: {error}"))
+}
+
 fn fill(folder: &Path, preset: Preset, interrupt: &Interrupt) -> Result<(), Error> {
     let amounts = Amounts::of(preset);
     let room = room_bytes(folder)?;
@@ -106,35 +111,33 @@ fn fill(folder: &Path, preset: Preset, interrupt: &Interrupt) -> Result<(), Erro
         )));
     }
     note(&format!("making the data, about {}", super::report::text::bytes(amounts.total_bytes)));
-    let failed = |error: daykeep_datasets::error::Error| Error::Request(error.to_string());
-    let io = |error: std::io::Error| Error::Request(format!("cannot write the data: {error}"));
     media::generate(&folder.join("media"), &media::Options { bytes: amounts.media_bytes, ..media::Options::default() })
-        .map_err(io)?;
+        .map_err(failed)?;
     interrupt.check()?;
     let video = folder.join("video");
     fs::create_dir(&video).map_err(Error::file("create", &video))?;
-    media::video(&video.join("video.mp4"), amounts.video_bytes, SEED).map_err(io)?;
-    files::generate(&folder.join("small"), &files::Options { seed: SEED, count: amounts.small_files }).map_err(io)?;
+    media::video(&video.join("video.mp4"), amounts.video_bytes, SEED).map_err(failed)?;
+    files::generate(&folder.join("small"), &files::Options { seed: SEED, count: amounts.small_files })
+        .map_err(failed)?;
     interrupt.check()?;
     let options = chats::Options { seed: SEED, messages: amounts.messages, messages_per_day: amounts.messages_per_day };
     chats::write_days(&folder.join("chats"), &options, DAYS, false).map_err(failed)?;
     interrupt.check()?;
     let options = versions::Options { seed: SEED, releases: amounts.releases, files: amounts.version_files };
-    versions::generate(&folder.join("versions"), &options).map_err(io)?;
+    versions::generate(&folder.join("versions"), &options).map_err(failed)?;
     library(&folder.join("library"), &amounts, interrupt)
 }
 
 /// A library that grows day by day, each day in a folder of its own.
 fn library(folder: &Path, amounts: &Amounts, interrupt: &Interrupt) -> Result<(), Error> {
-    let io = |error: std::io::Error| Error::Request(format!("cannot write the data: {error}"));
     let options = media::Options { seed: SEED + 1, bytes: amounts.library_bytes, day_bytes: amounts.library_day_bytes };
     let day_folder = |day: u64| folder.join(format!("day-{day:02}"));
     fs::create_dir(folder).map_err(Error::file("create", folder))?;
-    media::generate(&day_folder(0), &options).map_err(io)?;
+    media::generate(&day_folder(0), &options).map_err(failed)?;
     for day in 1..=DAYS {
         interrupt.check()?;
         tree::copy(&day_folder(day - 1), &day_folder(day), interrupt)?;
-        media::grow(&day_folder(day), day, &options).map_err(io)?;
+        media::grow(&day_folder(day), day, &options).map_err(failed)?;
     }
     Ok(())
 }

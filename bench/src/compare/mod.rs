@@ -69,7 +69,7 @@ impl Error {
 /// How much data is made when none is given, and how often everything is run unless `--runs` says otherwise.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Preset {
-    /// About 1 GB, three rounds: some ten minutes on two cores.
+    /// About 900 MB, three rounds: some nine minutes on two cores.
     Quick,
     /// Several gigabytes, five rounds.
     Full,

@@ -59,7 +59,7 @@ pub fn create(path: &Path, options: &Options) -> Result<(), Error> {
         return Err(Error::refused(path, format!("more than {MESSAGES_MAX} messages are too many; ask for fewer")));
     }
     if path.exists() {
-        return Err(Error::refused(path, "exists already; name a new file"));
+        return Err(Error::Exists { path: path.to_owned() });
     }
     let write = || {
         let connection = Connection::open_with_flags(path, flags() | OpenFlags::SQLITE_OPEN_CREATE)?;

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use crate::chats::{Options, advance, create, encrypt, seed_of};
 use crate::error::Error;
-use crate::target::{beside, make_empty_folder};
+use crate::folder::{beside, create_empty};
 
 /// The name of the database.
 pub const DATABASE: &str = "msgstore.db";
@@ -28,10 +28,10 @@ impl State {
     /// # Errors
     /// A folder is not empty, or as [`create`].
     pub fn create(folder: &Path, options: &Options, encrypted: bool) -> Result<State, Error> {
-        make_empty_folder(folder)?;
+        create_empty(folder)?;
         let state = if encrypted {
             let plain = beside(folder, ".plain")?;
-            make_empty_folder(&plain)?;
+            create_empty(&plain)?;
             State { plain: plain.join(DATABASE), encrypted: Some((folder.join(ENCRYPTED), options.seed)) }
         } else {
             State { plain: folder.join(DATABASE), encrypted: None }
@@ -85,7 +85,7 @@ impl State {
 /// # Errors
 /// The folder is not empty, or as [`create`] and [`advance`].
 pub fn write_days(folder: &Path, options: &Options, days: u64, encrypted: bool) -> Result<(), Error> {
-    make_empty_folder(folder)?;
+    create_empty(folder)?;
     let day = |number: u64| folder.join(format!("day-{number:02}"));
     let mut before: Option<PathBuf> = None;
     for number in 0..=days {

@@ -3,13 +3,12 @@
 use std::fs::{self, File};
 use std::io::{self, BufWriter, Read, Seek, SeekFrom, Write};
 use std::path::Path;
-use std::time::{Duration, UNIX_EPOCH};
 
 use super::mp4::FRAMES;
 use super::plan::{DAY, Period, plan};
-use super::{Options, Report, boxes, exif, write_all};
-use crate::draw::{pick, stream, take};
-use crate::folder::{list, named};
+use super::{Options, Report, boxes, create, exif, write_all};
+use crate::error::Error;
+use crate::folder::list;
 use crate::random::Random;
 
 /// What a day did. Paths are relative to the library's folder, with `/` between their parts.
@@ -43,10 +42,9 @@ const GROUPS_MIN: usize = 3;
 /// The same state of the folder, day and options give the same changes.
 ///
 /// # Errors
-///
-/// `AlreadyExists` if the day was added before, or what reading and writing run into; the message names the path.
-pub fn grow(folder: &Path, day: u64, options: &Options) -> io::Result<Growth> {
-    let mut random = stream(options.seed, "grow", day);
+/// `Exists` if the day was added before, or what reading and writing run into.
+pub fn grow(folder: &Path, day: u64, options: &Options) -> Result<Growth, Error> {
+    let mut random = Random::stream(options.seed, "grow", day);
     let old = list(folder)?;
     let period = Period::day(day);
     let (copies, new) = plan(options.seed, period, options.day_bytes).into_iter().partition(|file| file.duplicate);
@@ -82,27 +80,27 @@ struct Day<'a> {
 
 impl Day<'_> {
     /// Copies an older file of the same folder and kind to `to`.
-    fn forward(&mut self, old: &[String], to: &str, modified: u64) -> io::Result<()> {
+    fn forward(&mut self, old: &[String], to: &str, modified: u64) -> Result<(), Error> {
         let (kind, ending) = (to.split('/').nth(2), to.rsplit('.').next());
         let like = |path: &&String| path.split('/').nth(2) == kind && path.rsplit('.').next() == ending;
         let candidates: Vec<&String> = old.iter().filter(like).collect();
-        let Some(from) = pick(&candidates, self.random) else { return Ok(()) };
+        let Some(from) = self.random.pick_any(&candidates) else { return Ok(()) };
         let target = self.folder.join(to);
         self.make_parent(&target)?;
-        let bytes = fs::read(self.folder.join(from)).map_err(|error| named(&self.folder.join(from), error))?;
+        let bytes = fs::read(self.folder.join(from)).map_err(Error::io(&self.folder.join(from)))?;
         create(&target, modified, |file| file.write_all(&bytes))?;
         self.growth.forwarded.push(((*from).clone(), to.to_owned()));
         Ok(())
     }
 
     /// Saves a part of a video of one of these lists as a new one, the first that is long enough.
-    fn trim(&mut self, mut camera: Vec<String>, mut whatsapp: Vec<String>) -> io::Result<()> {
+    fn trim(&mut self, mut camera: Vec<String>, mut whatsapp: Vec<String>) -> Result<(), Error> {
         for _ in 0..10 {
-            let next = take(&mut camera, self.random).or_else(|| take(&mut whatsapp, self.random));
+            let next = self.random.take(&mut camera).or_else(|| self.random.take(&mut whatsapp));
             let Some(from) = next else { break };
             let source = self.folder.join(&from);
-            let mut video = File::open(&source).map_err(|error| named(&source, error))?;
-            let found = boxes::read(&mut video).map_err(|error| named(&source, error))?;
+            let mut video = File::open(&source).map_err(Error::io(&source))?;
+            let found = boxes::read(&mut video).map_err(Error::io(&source))?;
             let groups = found.track.sizes.len() / FRAMES as usize;
             if groups < GROUPS_MIN {
                 continue;
@@ -130,14 +128,14 @@ impl Day<'_> {
     }
 
     /// Gives one or two of the photos a title.
-    fn edit(&mut self, photos: &mut Vec<String>, seed: u64) -> io::Result<()> {
+    fn edit(&mut self, photos: &mut Vec<String>, seed: u64) -> Result<(), Error> {
         for _ in 0..1 + self.random.below(2) {
-            let Some(path) = take(photos, self.random) else { break };
+            let Some(path) = self.random.take(photos) else { break };
             let target = self.folder.join(&path);
-            let jpeg = fs::read(&target).map_err(|error| named(&target, error))?;
-            let title = format!("{} {}", pick(&TITLES, self.random).unwrap_or(&TITLES[0]), self.day);
+            let jpeg = fs::read(&target).map_err(Error::io(&target))?;
+            let title = format!("{} {}", self.random.pick(&TITLES), self.day);
             let Some(edited) = exif::edit(&jpeg, seed, &title, self.random) else { continue };
-            fs::remove_file(&target).map_err(|error| named(&target, error))?;
+            fs::remove_file(&target).map_err(Error::io(&target))?;
             create(&target, self.evening, |file| file.write_all(&edited))?;
             self.growth.edited.push(path);
         }
@@ -145,10 +143,10 @@ impl Day<'_> {
     }
 
     /// Gives two or three of the photos other names.
-    fn rename(&mut self, photos: &mut Vec<String>) -> io::Result<()> {
+    fn rename(&mut self, photos: &mut Vec<String>) -> Result<(), Error> {
         for number in 0..2 + self.random.below(2) {
-            let Some(from) = take(photos, self.random) else { break };
-            let title = pick(&TITLES, self.random).unwrap_or(&TITLES[0]);
+            let Some(from) = self.random.take(photos) else { break };
+            let title = self.random.pick(&TITLES);
             let to = format!("DCIM/Camera/{title} {}-{number}.jpg", self.day);
             self.shift(&from, &to)?;
             self.growth.renamed.push((from, to));
@@ -157,10 +155,10 @@ impl Day<'_> {
     }
 
     /// Moves two to four of the photos into an album.
-    fn put_into_album(&mut self, photos: &mut Vec<String>) -> io::Result<()> {
-        let album = pick(&ALBUMS, self.random).unwrap_or(&ALBUMS[0]);
+    fn put_into_album(&mut self, photos: &mut Vec<String>) -> Result<(), Error> {
+        let album = self.random.pick(&ALBUMS);
         for _ in 0..2 + self.random.below(3) {
-            let Some(from) = take(photos, self.random) else { break };
+            let Some(from) = self.random.take(photos) else { break };
             let to = from.replacen("Camera", album, 1);
             self.shift(&from, &to)?;
             self.growth.moved.push((from, to));
@@ -169,34 +167,24 @@ impl Day<'_> {
     }
 
     /// Deletes three to six of the files.
-    fn delete(&mut self, mut files: Vec<String>) -> io::Result<()> {
+    fn delete(&mut self, mut files: Vec<String>) -> Result<(), Error> {
         for _ in 0..3 + self.random.below(4) {
-            let Some(path) = take(&mut files, self.random) else { break };
+            let Some(path) = self.random.take(&mut files) else { break };
             let target = self.folder.join(&path);
-            fs::remove_file(&target).map_err(|error| named(&target, error))?;
+            fs::remove_file(&target).map_err(Error::io(&target))?;
             self.growth.deleted.push(path);
         }
         Ok(())
     }
 
-    fn shift(&self, from: &str, to: &str) -> io::Result<()> {
+    fn shift(&self, from: &str, to: &str) -> Result<(), Error> {
         let (from, to) = (self.folder.join(from), self.folder.join(to));
         self.make_parent(&to)?;
-        fs::rename(&from, &to).map_err(|error| named(&from, error))
+        fs::rename(&from, &to).map_err(Error::io(&from))
     }
 
-    fn make_parent(&self, path: &Path) -> io::Result<()> {
+    fn make_parent(&self, path: &Path) -> Result<(), Error> {
         let parent = path.parent().unwrap_or(self.folder);
-        fs::create_dir_all(parent).map_err(|error| named(parent, error))
+        fs::create_dir_all(parent).map_err(Error::io(parent))
     }
-}
-
-/// Makes a new file with that time of modification.
-fn create(path: &Path, modified: u64, write: impl FnOnce(&mut File) -> io::Result<()>) -> io::Result<()> {
-    let make = || {
-        let mut file = File::create_new(path)?;
-        write(&mut file)?;
-        file.set_modified(UNIX_EPOCH + Duration::from_secs(modified))
-    };
-    make().map_err(|error| named(path, error))
 }

@@ -8,7 +8,6 @@ use super::jpeg::{self, Photo};
 use super::mp4::{self, Video};
 use super::plan::{Content, civil};
 use super::{document, opus, picture};
-use crate::draw::{pick, stream};
 use crate::random::Random;
 
 /// A kind of files.
@@ -143,7 +142,7 @@ impl Content {
     ///
     /// Those of the file.
     pub fn write(&self, file: &mut File, library: u64, buffer: &mut Vec<u8>) -> io::Result<()> {
-        let mut random = stream(self.seed, "bytes", (self.kind as u64) << 56 | self.index);
+        let mut random = Random::stream(self.seed, "bytes", (self.kind as u64) << 56 | self.index);
         let random = &mut random;
         buffer.clear();
         match self.kind {
@@ -152,7 +151,7 @@ impl Content {
             Kind::Document => document::write(buffer, self.bytes, random),
             Kind::Screenshot => picture::screenshot(buffer, self.bytes, random)?,
             Kind::Image => {
-                let (width, height) = pick(&IMAGE_SIZES, random).copied().unwrap_or(IMAGE_SIZES[0]);
+                let (width, height) = random.pick(&IMAGE_SIZES);
                 jpeg::write(buffer, &Photo { width, height, bytes: self.bytes, quality: 80 }, None, random);
             }
             Kind::Photo => {

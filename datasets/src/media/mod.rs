@@ -26,8 +26,9 @@ use rayon::prelude::*;
 pub use grow::{Growth, grow};
 pub use kind::Kind;
 
-use crate::draw::stream;
-use crate::folder::{create_empty, named};
+use crate::error::Error;
+use crate::folder::create_empty;
+use crate::random::Random;
 use plan::{Period, Planned};
 
 /// How to make a library.
@@ -75,9 +76,8 @@ pub struct Report {
 /// Names and times of modification lie between 2022 and 2024. The same options give the same files.
 ///
 /// # Errors
-///
-/// `DirectoryNotEmpty` if something is in the folder, or what writing runs into; the message names the path.
-pub fn generate(folder: &Path, options: &Options) -> io::Result<Report> {
+/// `NotEmpty` if something is in the folder, or what writing runs into.
+pub fn generate(folder: &Path, options: &Options) -> Result<Report, Error> {
     create_empty(folder)?;
     let files = plan::plan(options.seed, Period::PAST, options.bytes);
     write_all(folder, files, options.seed)
@@ -86,32 +86,33 @@ pub fn generate(folder: &Path, options: &Options) -> io::Result<Report> {
 /// Writes one video of `bytes` bytes as a camera writes it, of 1920 by 1080 pixels.
 ///
 /// # Errors
-///
-/// `AlreadyExists` if there is such a file, or what writing runs into; the message names the path.
-pub fn video(path: &Path, bytes: u64, seed: u64) -> io::Result<()> {
-    let failed = |error| named(path, error);
-    let mut out = BufWriter::with_capacity(1 << 20, File::create_new(path).map_err(failed)?);
+/// `Exists` if there is such a file, or what writing runs into.
+pub fn video(path: &Path, bytes: u64, seed: u64) -> Result<(), Error> {
+    let failed = || Error::io(path);
+    let mut out = BufWriter::with_capacity(1 << 20, File::create_new(path).map_err(failed())?);
     let taken = Period::PAST.first * plan::DAY;
     let video =
         mp4::Video { width: 1920, height: 1080, bytes, bytes_per_second: 2_125_000, taken, tables_first: false };
-    mp4::write(&mut out, &video, &mut stream(seed, "video", 0)).map_err(failed)?;
-    out.flush().map_err(failed)
+    mp4::write(&mut out, &video, &mut Random::stream(seed, "video", 0)).map_err(failed())?;
+    out.flush().map_err(failed())
 }
 
 /// Writes the planned files on all cores.
-fn write_all(folder: &Path, mut files: Vec<Planned>, seed: u64) -> io::Result<Report> {
+fn write_all(folder: &Path, mut files: Vec<Planned>, seed: u64) -> Result<Report, Error> {
     let folders: BTreeSet<&str> = files.iter().filter_map(|file| Some(file.path.rsplit_once('/')?.0)).collect();
     for below in folders {
         let path = folder.join(below);
-        fs::create_dir_all(&path).map_err(|error| named(&path, error))?;
+        fs::create_dir_all(&path).map_err(Error::io(&path))?;
     }
     // The largest first, so that no core is left alone with a long video in the end.
     files.sort_by_key(|file| std::cmp::Reverse(file.content.bytes));
     let lens = files
         .par_iter()
         .with_max_len(1)
-        .map_init(Vec::new, |buffer, file| write_one(&folder.join(&file.path), file, seed, buffer))
-        .collect::<io::Result<Vec<u64>>>()?;
+        .map_init(Vec::new, |buffer, file| {
+            create(&folder.join(&file.path), file.modified, |out| file.content.write(out, seed, buffer))
+        })
+        .collect::<Result<Vec<u64>, Error>>()?;
     let mut report = Report::default();
     for (file, bytes) in files.iter().zip(lens) {
         let kind = file.content.kind;
@@ -129,13 +130,13 @@ fn write_all(folder: &Path, mut files: Vec<Planned>, seed: u64) -> io::Result<Re
     Ok(report)
 }
 
-/// Writes one file and returns its length in bytes.
-fn write_one(path: &Path, planned: &Planned, seed: u64, buffer: &mut Vec<u8>) -> io::Result<u64> {
-    let mut write = || {
+/// Makes a new file with a time of modification, in seconds since 1970, and returns its length in bytes.
+fn create(path: &Path, modified: u64, write: impl FnOnce(&mut File) -> io::Result<()>) -> Result<u64, Error> {
+    let make = || {
         let mut file = File::create_new(path)?;
-        planned.content.write(&mut file, seed, buffer)?;
-        file.set_modified(UNIX_EPOCH + Duration::from_secs(planned.modified))?;
+        write(&mut file)?;
+        file.set_modified(UNIX_EPOCH + Duration::from_secs(modified))?;
         Ok(file.metadata()?.len())
     };
-    write().map_err(|error| named(path, error))
+    make().map_err(Error::io(path))
 }

@@ -6,7 +6,6 @@ use jiff::SignedDuration;
 use jiff::civil::{DateTime, date};
 
 use super::kind::Kind;
-use crate::draw::{chance, pick, quantile, stream};
 use crate::random::Random;
 
 /// Seconds of a day.
@@ -17,6 +16,8 @@ const FIRST_DAY: u64 = 18_993;
 const DAYS: u64 = 1_096;
 /// Of 100 files in WhatsApp's folders, so many are copies of others.
 const DUPLICATES_PERCENT: u64 = 12;
+/// Of WhatsApp's files, those that the owner of the phone sent.
+const SENT_PERCENT: u64 = 30;
 /// No file takes more than this share of what its kind takes.
 const LARGEST_PERCENT: u64 = 60;
 
@@ -74,7 +75,7 @@ impl Period {
 
 /// Plans files of together `bytes` bytes, in the order of their dates.
 pub(crate) fn plan(seed: u64, period: Period, bytes: u64) -> Vec<Planned> {
-    let mut random = stream(seed, "plan", period.first);
+    let mut random = Random::stream(seed, "plan", period.first);
     let mut files = Vec::new();
     let mut whatsapp = 0;
     let mut copies = 0;
@@ -89,12 +90,12 @@ pub(crate) fn plan(seed: u64, period: Period, bytes: u64) -> Vec<Planned> {
         loop {
             let left = budget.saturating_sub(planned);
             let due = kind.is_whatsapp() && whatsapp * DUPLICATES_PERCENT / 100 > copies;
-            let original = due.then(|| pick(&files[first..], &mut random)).flatten().map(|file: &Planned| file.content);
-            let drawn = quantile(kind.quantiles(), &mut random).min(largest.max(kind.bytes_min()));
+            let original = due.then(|| random.pick_any(&files[first..])).flatten().map(|file: &Planned| file.content);
+            let drawn = random.quantile(kind.quantiles()).min(largest.max(kind.bytes_min()));
             let content = original.unwrap_or(Content {
                 kind,
                 index: (files.len() - first) as u64,
-                seed: stream(seed, "content", period.first).next(),
+                seed: Random::stream(seed, "content", period.first).next(),
                 bytes: if kind.is_exact() && left < drawn + kind.bytes_min() { left } else { drawn },
                 taken: period.draw(&mut random),
             });
@@ -121,7 +122,7 @@ fn name(files: &mut [Planned], random: &mut Random) {
         let kind = file.content.kind;
         if kind.is_whatsapp() {
             let count = counts.entry(file.modified / DAY).or_default();
-            file.path = whatsapp_path(kind, file.modified, *count, chance(30, random));
+            file.path = whatsapp_path(kind, file.modified, *count, random.below(100) < SENT_PERCENT);
             *count += 1;
         } else {
             // No two are taken in the same second.

@@ -19,15 +19,15 @@ use crate::tree::Outline;
 const RUN_BYTES: usize = 256 * 1024;
 
 /// The memory of the one stream at a time that has all cores.
-pub(super) struct Batches {
-    bytes: usize,
-    buffers: [Vec<u8>; 2],
-}
+pub(super) struct Batches([Vec<u8>; 2]);
 
 impl Batches {
     /// Two batches that take `memory_bytes` together, once they are used.
     pub fn new(memory_bytes: usize) -> Self {
-        Self { bytes: (memory_bytes / 2).max(4 * MIB), buffers: Default::default() }
+        // Zeros asked for at once take no memory before they are written, and go back to the system; a vector that grows on
+        // a worker's thread may stay with that thread.
+        let buffer = || vec![0; (memory_bytes / 2).max(4 * MIB)];
+        Self([buffer(), buffer()])
     }
 
     /// Gives the memory back until the next stream comes.
@@ -61,10 +61,8 @@ impl Engine<'_> {
         stream: &mut Stream,
         scratch: &mut Scratch,
     ) -> Result<(), StreamError> {
-        let bytes = batches.bytes;
-        let [mut current, mut next] = batches.buffers.each_mut();
-        current.resize(bytes, 0);
-        next.resize(bytes, 0);
+        let [mut current, mut next] = batches.0.each_mut();
+        let bytes = current.len();
         current[..head.len()].copy_from_slice(head);
         let read = source.fill_parallel(&mut current[head.len()..]).map_err(StreamError::Source)?;
         let mut filled = head.len() + read;

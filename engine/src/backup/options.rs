@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use rayon::ThreadPool;
+
 use crate::base::{CancelToken, ObjectId, Observer};
 use crate::format::snapshot::Counts;
 use crate::source::Patterns;
@@ -58,6 +60,8 @@ pub struct BackupOptions {
     pub observer: Option<Arc<dyn Observer>>,
     /// Ends the backup at the next chunk.
     pub cancel: CancelToken,
+    /// Who does the work, where that is there already; `threads` is not asked then.
+    pub(crate) pool: Option<Arc<ThreadPool>>,
 }
 
 impl Default for BackupOptions {
@@ -78,6 +82,7 @@ impl Default for BackupOptions {
             file_events: false,
             observer: None,
             cancel: CancelToken::new(),
+            pool: None,
         }
     }
 }

@@ -91,7 +91,10 @@ impl Repository {
         tags.dedup();
         check_labels(&host, &tags, &paths)?;
         let parent = self.parent(&host, &paths)?;
-        let pool = crate::pool::new(options.threads)?;
+        let pool = match &options.pool {
+            Some(pool) => Arc::clone(pool),
+            None => Arc::new(crate::pool::new(options.threads)?),
+        };
         let writer_options = WriterOptions {
             memory_bytes: self.memory_bytes / 2,
             threads: pool.current_num_threads(),

@@ -37,9 +37,10 @@ pub(super) struct Cpu {
 ///
 /// # Errors
 /// `Cancelled`; if memory is short.
-pub(super) fn measure(run: &Run, loaded: &[Loaded]) -> Result<Cpu> {
+pub(super) fn measure(run: &Run, loaded: &[Loaded<'_>]) -> Result<Cpu> {
     let mut stages = vec![measure_chunk(run, loaded)?];
-    let cut: Vec<(&Loaded, Vec<Range<usize>>)> = loaded.iter().map(|piece| (piece, chunks_of(run, piece))).collect();
+    let cut: Vec<(&Loaded<'_>, Vec<Range<usize>>)> =
+        loaded.iter().map(|piece| (piece, chunks_of(run, piece))).collect();
     let chunks: Vec<&[u8]> =
         cut.iter().flat_map(|(piece, ranges)| ranges.iter().map(|range| &piece.bytes[range.clone()])).collect();
     let bytes: usize = chunks.iter().map(|chunk| chunk.len()).sum();
@@ -67,7 +68,7 @@ fn both<T: Sync, S>(
     Ok(StageReport::new(stage, one, Some(all)))
 }
 
-fn chunks_of(run: &Run, piece: &Loaded) -> Vec<Range<usize>> {
+fn chunks_of(run: &Run, piece: &Loaded<'_>) -> Vec<Range<usize>> {
     let chunker = &run.repository.chunker;
     let cutter = chunker.cutter(sniff(piece.head()));
     let mut chunks = Vec::new();
@@ -80,7 +81,7 @@ fn chunks_of(run: &Run, piece: &Loaded) -> Vec<Range<usize>> {
     chunks
 }
 
-fn measure_chunk(run: &Run, loaded: &[Loaded]) -> Result<StageReport> {
+fn measure_chunk(run: &Run, loaded: &[Loaded<'_>]) -> Result<StageReport> {
     both(
         run,
         Stage::Chunk,
@@ -115,7 +116,7 @@ fn is_kept_raw(class: Class, bytes: &[u8]) -> bool {
 }
 
 /// Gathers neighbours that look compressible into frames, as the chunk writer does.
-fn frames_of<'a>(piece: &'a Loaded, chunks: &[Range<usize>]) -> Vec<Frame<'a>> {
+fn frames_of<'a>(piece: &Loaded<'a>, chunks: &[Range<usize>]) -> Vec<Frame<'a>> {
     let class = piece.class();
     let mut frames: Vec<(Range<usize>, bool)> = Vec::new();
     for chunk in chunks {

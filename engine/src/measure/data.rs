@@ -1,4 +1,7 @@
 //! Data to measure with where the user names none: the same bytes on every machine.
+//!
+//! The data sets that backup programs are compared on have generators of their own, which are larger and slower to build
+//! and are not published; and what their bytes follow from must not change with the engine.
 
 use std::fs;
 use std::path::Path;

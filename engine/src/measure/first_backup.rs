@@ -5,6 +5,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
+use rayon::ThreadPool;
+
 use crate::backup::BackupOptions;
 use crate::base::{CancelToken, Event, Observer};
 use crate::error::{Error, Result};
@@ -54,7 +56,7 @@ pub(super) struct Done {
     span: Duration,
 }
 
-fn back_up(run: &Run, root: &Path, threads: usize, time_max: Duration, bytes_max: u64) -> Result<Done> {
+fn back_up(run: &Run, root: &Path, pool: &Arc<ThreadPool>, time_max: Duration, bytes_max: u64) -> Result<Done> {
     let watch = Arc::new(Watch {
         begun: Instant::now(),
         time_max,
@@ -69,10 +71,10 @@ fn back_up(run: &Run, root: &Path, threads: usize, time_max: Duration, bytes_max
     let observer: Arc<dyn Observer> = watch.clone();
     let options = BackupOptions {
         dry_run: true,
-        threads,
         level: run.options.level,
         observer: Some(observer),
         cancel: watch.own.clone(),
+        pool: Some(Arc::clone(pool)),
         ..BackupOptions::default()
     };
     let outcome = run.repository.backup(&[root], &options);
@@ -95,9 +97,9 @@ pub(super) fn measure(run: &Run, root: &Path) -> Result<(StageReport, Done)> {
     run.begin(Stage::Backup);
     let time = run.options.stage_time;
     // This one brings the files into memory, so that the next are not kept waiting for the disk.
-    let first = back_up(run, root, run.threads, time * ALL_TIMES, run.options.sample_bytes)?;
-    let all = back_up(run, root, run.threads, time * ALL_TIMES, first.bytes)?;
-    let one = back_up(run, root, 1, time * ONE_TIMES, first.bytes)?;
+    let first = back_up(run, root, &run.pool, time * ALL_TIMES, run.options.sample_bytes)?;
+    let all = back_up(run, root, &run.pool, time * ALL_TIMES, first.bytes)?;
+    let one = back_up(run, root, &run.one, time * ONE_TIMES, first.bytes)?;
     let rate = |done: &Done| Rate::of(done.bytes.max(1), done.span);
     let report = StageReport::new(Stage::Backup, rate(&one), Some(rate(&all)));
     Ok((report, all))

@@ -25,9 +25,9 @@ pub(super) struct Run {
     pub options: MeasureOptions,
     /// In memory, and nothing is ever stored in it: it has the keys, the chunker, and takes the dry backups.
     pub repository: Repository,
-    pub pool: ThreadPool,
+    pub pool: Arc<ThreadPool>,
     /// A pool of one thread.
-    pub one: ThreadPool,
+    pub one: Arc<ThreadPool>,
     pub threads: usize,
 }
 
@@ -37,7 +37,7 @@ impl Run {
         let key = RecoveryKey::generate().map_err(no_random)?;
         let open = OpenOptions::default().memory_bytes(options.memory_bytes);
         let repository = Repository::create_in(Arc::new(MemoryStore::new()), &key, None, &open)?;
-        let (pool, one) = (crate::pool::new(options.threads)?, crate::pool::new(1)?);
+        let (pool, one) = (Arc::new(crate::pool::new(options.threads)?), Arc::new(crate::pool::new(1)?));
         let threads = pool.current_num_threads();
         Ok(Self { options: options.clone(), repository, pool, one, threads })
     }
@@ -76,15 +76,19 @@ pub fn measure(options: &MeasureOptions) -> Result<Measurement> {
     let mut stages = vec![files::measure_open(&run, &found)?];
     let (read, cached_share) = files::measure_read(&run, &found)?;
     stages.push(read);
-    let loaded = found.load(options.memory_bytes as u64 / LOADED_PARTS, options)?;
+    // In one piece, which an allocator gives back; of a thousand small ones glibc's would keep most.
+    let mut buffer = Vec::new();
+    let loaded = found.load(options.memory_bytes as u64 / LOADED_PARTS, &mut buffer, options)?;
     let cpu = cpu::measure(&run, &loaded)?;
     stages.extend(cpu.stages);
     let bytes_by_class = bytes_by_class(&loaded);
-    drop(loaded);
-    stages.extend(stores::measure(&run, temp.path())?);
+    drop(buffer);
+    // Both on the thread that backs up alone in the end: glibc keeps for each thread what it freed.
+    stages.extend(run.one.install(|| stores::measure(&run, temp.path()))?);
     let cache = options.cache_dir.as_deref().filter(|dir| dir.is_dir());
     let cache = cache.map(TempFolder::create).transpose()?;
-    stages.extend(catalog::measure(&run, cache.as_ref().unwrap_or(&temp).path())?);
+    let place = cache.as_ref().unwrap_or(&temp).path();
+    stages.extend(run.one.install(|| catalog::measure(&run, place))?);
     drop(cache);
     // What the user named may hold the temporary folder.
     let kept = options.sample.is_none().then_some(temp);
@@ -131,7 +135,7 @@ fn generate(options: &MeasureOptions, root: &std::path::Path) -> Result<Found> {
     Found::list(root, options)
 }
 
-fn bytes_by_class(loaded: &[Loaded]) -> [u64; 3] {
+fn bytes_by_class(loaded: &[Loaded<'_>]) -> [u64; 3] {
     let of = |class| loaded.iter().filter(|piece| piece.class() == class).map(|piece| piece.bytes.len() as u64).sum();
     [of(Class::General), of(Class::Media), of(Class::Sqlite)]
 }

@@ -151,16 +151,26 @@ impl Found {
         pieces
     }
 
-    /// Reads pieces of the files into memory, `bytes_max` bytes or a little more.
+    /// Reads pieces of the files into `buffer`, `bytes_max` bytes or a little more.
     ///
     /// # Errors
     /// `NothingToBackUp` if none can be read; `Cancelled`.
-    pub fn load(&self, bytes_max: u64, options: &MeasureOptions) -> Result<Vec<Loaded>> {
+    pub fn load<'a>(
+        &self,
+        bytes_max: u64,
+        buffer: &'a mut Vec<u8>,
+        options: &MeasureOptions,
+    ) -> Result<Vec<Loaded<'a>>> {
+        let pieces = self.pieces(LOADED_PIECE_BYTES, bytes_max);
+        *buffer = vec![0; pieces.iter().map(|piece| piece.bytes as usize).sum()];
+        let mut rest = buffer.as_mut_slice();
         let mut loaded = Vec::new();
         let mut last_error = None;
-        for piece in self.pieces(LOADED_PIECE_BYTES, bytes_max) {
+        for piece in pieces {
             options.check_cancel()?;
-            match piece.load() {
+            let (own, others) = rest.split_at_mut(piece.bytes as usize);
+            rest = others;
+            match piece.load(own) {
                 Ok(piece) if !piece.bytes.is_empty() => loaded.push(piece),
                 Ok(_) => {}
                 Err(error) => last_error = Some((piece.file.path.clone(), error)),
@@ -211,25 +221,23 @@ pub(super) fn read_at(file: &File, buffer: &mut [u8], offset: u64) -> io::Result
 }
 
 impl Piece<'_> {
-    fn load(&self) -> io::Result<Loaded> {
+    fn load<'b>(&self, buffer: &'b mut [u8]) -> io::Result<Loaded<'b>> {
         let file = open(&self.file.path)?;
         let mut head = [0; SNIFF_BYTES];
         let head_bytes = read_at(&file, &mut head, 0)?;
-        let mut bytes = vec![0; self.bytes as usize];
-        let count = read_at(&file, &mut bytes, self.offset)?;
-        bytes.truncate(count);
-        Ok(Loaded { head, head_bytes, bytes })
+        let count = read_at(&file, buffer, self.offset)?;
+        Ok(Loaded { head, head_bytes, bytes: &buffer[..count] })
     }
 }
 
 /// A piece of a file in memory, with the file's first bytes, which say how it is cut.
-pub(super) struct Loaded {
+pub(super) struct Loaded<'a> {
     head: [u8; SNIFF_BYTES],
     head_bytes: usize,
-    pub bytes: Vec<u8>,
+    pub bytes: &'a [u8],
 }
 
-impl Loaded {
+impl Loaded<'_> {
     pub fn head(&self) -> &[u8] {
         &self.head[..self.head_bytes]
     }
