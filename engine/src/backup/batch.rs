@@ -32,7 +32,11 @@ impl Batches {
 
     /// Gives the memory back until the next stream comes.
     pub fn free(&mut self) {
-        self.buffers = Default::default();
+        for buffer in &mut self.0 {
+            let bytes = buffer.len();
+            *buffer = Vec::new();
+            *buffer = vec![0; bytes];
+        }
     }
 }
 
