@@ -247,16 +247,15 @@ impl ChunkWriter {
         Ok(())
     }
 
-    /// Appends the gathered deltas of data as one frame. They are compressed already.
+    /// Appends the gathered deltas of data as one frame. Each is compressed already, but by itself.
     fn flush_deltas(&self, scratch: &mut Scratch) -> Result<()> {
-        let deltas = &mut scratch.deltas;
-        if deltas.chunks.is_empty() {
-            return Ok(());
+        let mut deltas = std::mem::take(&mut scratch.deltas);
+        if !deltas.chunks.is_empty() {
+            self.append_compressed(scratch, Sort::Data(Class::Sqlite), &deltas.plain, &deltas.chunks)?;
         }
-        let frame = Frame { encoding: Encoding::Raw, body: &deltas.plain, chunks: &deltas.chunks };
-        let outcome = self.append(ChunkKind::Data, &frame);
         deltas.clear();
-        outcome
+        scratch.deltas = deltas;
+        Ok(())
     }
 
     /// Compresses what was gathered and appends it as one frame.
