@@ -21,6 +21,8 @@ const MEMORY_PER_CHUNK: usize = 4 * 128;
 /// The most bases that are tried for a chunk, the one at its own place included.
 const BASES_TRIED_MAX: usize = 6;
 
+/// What lies at a chunk's place is tried first, unless another shares more features than it by more than this.
+const SHARED_LESS_MAX: u8 = 2;
 /// The least part of what a chunk takes alone that a delta has to save, if the chunk would lie in a frame with others that
 /// it has much in common with: a quarter.
 const GAIN_MIN_GENERAL: usize = 4;
@@ -187,9 +189,15 @@ impl Engine<'_> {
             .map(|(changed, candidates)| {
                 let (bytes, after) = rest.split_at(changed.bytes);
                 rest = after;
-                let mut bases = changed.in_place.clone();
-                for (old, _) in candidates {
-                    let (id, _) = resemblance.old[old as usize];
+                let old = |index: u32| resemblance.old[index as usize].0;
+                let shared =
+                    |id: ShortId| candidates.iter().find(|(index, _)| old(*index) == id).map_or(0, |found| found.1);
+                let most = candidates.first().map_or(0, |best| best.1);
+                // Where rows were put in or taken out, what lies at its place is another page.
+                let (near, far): (Vec<ShortId>, Vec<ShortId>) =
+                    changed.in_place.iter().partition(|id| shared(**id) + SHARED_LESS_MAX >= most);
+                let mut bases: Vec<ShortId> = Vec::with_capacity(BASES_TRIED_MAX);
+                for id in near.into_iter().chain(candidates.iter().map(|(index, _)| old(*index))).chain(far) {
                     if bases.len() < BASES_TRIED_MAX && !bases.contains(&id) {
                         bases.push(id);
                     }

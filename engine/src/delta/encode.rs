@@ -26,6 +26,8 @@ impl<'b> DeltaEncoder<'b> {
             // Lengths stand beside the delta, and the id of the rebuilt chunk is its checksum.
             CParameter::ContentSizeFlag(false),
             CParameter::ChecksumFlag(false),
+            // Many deltas are compressed together afterwards, and then their literals have statistics worth the name.
+            CParameter::LiteralCompressionMode(zstd_safe::ParamSwitch::Disable),
         ];
         for parameter in parameters {
             context.set_parameter(parameter).map_err(failed)?;

@@ -2,8 +2,6 @@
 
 use crate::delta::Sketch;
 
-/// The most old chunks that are weighed for one new chunk.
-const CANDIDATES_MAX: usize = 32;
 /// A feature that so many old chunks have had says little, and is passed over from then on.
 const MATCHES_MAX: u8 = 32;
 const FILTER_BITS: usize = 1 << 18;
@@ -17,7 +15,8 @@ pub struct Similar {
     features: Vec<(u32, u32, u8)>,
     /// A bit for each value of a feature's low bits: most features of old chunks are no new chunk's.
     filter: Vec<u64>,
-    candidates: Vec<Vec<(u32, u8)>>,
+    /// For each new chunk the old ones that share a feature with it, once for each.
+    candidates: Vec<Vec<u32>>,
 }
 
 impl Similar {
@@ -49,12 +48,7 @@ impl Similar {
                     continue;
                 }
                 *matches += 1;
-                let candidates = &mut self.candidates[*new as usize];
-                match candidates.iter().position(|(known, _)| *known == old) {
-                    Some(at) => candidates[at].1 += 1,
-                    None if candidates.len() < CANDIDATES_MAX => candidates.push((old, 1)),
-                    None => {}
-                }
+                self.candidates[*new as usize].push(old);
             }
         }
     }
@@ -62,10 +56,14 @@ impl Similar {
     /// Returns, for each new chunk, the old ones that share features with it, the most similar first, and how many
     /// features they share.
     pub fn finish(mut self) -> Vec<Vec<(u32, u8)>> {
-        for candidates in &mut self.candidates {
+        let weigh = |candidates: &mut Vec<u32>| {
+            candidates.sort_unstable();
+            let mut weighed: Vec<(u32, u8)> =
+                candidates.chunk_by(|a, b| a == b).map(|same| (same[0], same.len() as u8)).collect();
             // Among equals the one shown last: later versions lie nearer.
-            candidates.sort_by_key(|&(old, shared)| std::cmp::Reverse((shared, old)));
-        }
-        self.candidates
+            weighed.sort_unstable_by_key(|&(old, shared)| std::cmp::Reverse((shared, old)));
+            weighed
+        };
+        self.candidates.iter_mut().map(weigh).collect()
     }
 }
