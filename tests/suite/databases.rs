@@ -409,3 +409,26 @@ fn what_cannot_be_opened_is_saved_as_it_is_and_tried_again() {
         assert!(fs::read(inside).unwrap() == fs::read(&path).unwrap());
     }
 }
+
+#[test]
+fn a_database_with_encrypted_pages_costs_the_pages_that_changed() {
+    let place = Place::new(Kind::Directory);
+    let folder = place.folder("source");
+    let mut bytes = noise::random(1, 600 * 4096);
+    let database = folder.join("signal.DB");
+    fs::write(&database, &bytes).unwrap();
+    fs::write(folder.join("no database.bin"), &bytes).unwrap();
+    let repository = place.open();
+    let first = back_up(&repository, &folder).bytes_stored;
+    for day in 0..3u64 {
+        for at in (day as usize..600).step_by(6) {
+            bytes[at * 4096..(at + 1) * 4096].copy_from_slice(&noise::random(1000 * (day + 1) + at as u64, 4096));
+        }
+        fs::write(&database, &bytes).unwrap();
+        let wanted = read(&folder);
+        let stored = back_up(&repository, &folder).bytes_stored;
+        assert!(stored < 100 * 4096 * 11 / 10, "day {day}: {stored} after {first}");
+        daykeep_tests::place::assert_restores(&repository, "latest", &folder, &wanted);
+    }
+    assert_clean(&repository);
+}

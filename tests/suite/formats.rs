@@ -56,7 +56,8 @@ fn content() -> impl Strategy<Value = Content> {
 }
 
 fn node() -> impl Strategy<Value = Node> {
-    let class = prop::sample::select(&[Class::General, Class::Media, Class::Sqlite][..]);
+    let classes = &[Class::General, Class::Media, Class::Sqlite, Class::EncryptedPages][..];
+    let class = prop::sample::select(classes);
     let kind = prop::sample::select(&[CaptureKind::Sqlite, CaptureKind::WhatsApp][..]);
     let capture = (kind, any::<[u8; 16]>()).prop_map(|(kind, state)| Capture { kind, state });
     prop_oneof![

@@ -14,8 +14,9 @@ use crate::backup::engine::{DirPath, Engine};
 use crate::backup::resemble::Resemblance;
 use crate::base::Event;
 use crate::base::limits::MIB;
-use crate::chunk::{Cutter, SNIFF_BYTES, sniff};
+use crate::chunk::{Cutter, SNIFF_BYTES, may_be_encrypted, sniff, sniff_encrypted};
 use crate::chunks::{Scratch, Sort};
+use crate::compress::looks_incompressible;
 use crate::error::Result;
 use crate::format::content::{Content, Part};
 use crate::format::tree::{Class, Entry, Node};
@@ -141,6 +142,8 @@ pub(super) struct Stream {
     pub cutter: Option<Cutter>,
     pub class: Class,
     pub bytes: u64,
+    /// Whether length and name are those of a database whose pages may be encrypted one by one.
+    pub may_be_encrypted: bool,
     /// What the stream is, for comparing it with its last version: its name and that version's content.
     pub last: Option<(Vec<u8>, Option<Content>)>,
     pub resemblance: Option<Box<Resemblance>>,
@@ -248,7 +251,9 @@ impl Engine<'_> {
         // Of a file that fits into one chunk there is nothing to compare.
         if stat.size >= COMPARED_BYTES_MIN {
             let content = previous.and_then(|entry| entry.node.content()).cloned();
-            stream.last = Some((path().into_os_string().into_vec(), content));
+            let name = path().into_os_string().into_vec();
+            stream.may_be_encrypted = may_be_encrypted(&name, stat.size);
+            stream.last = Some((name, content));
         }
         let outcome = self.read_extents(file, stat, &mut stream, &mut scratch);
         self.end_stream(stream, scratch, outcome)
@@ -405,7 +410,10 @@ impl Engine<'_> {
     /// Returns how a stream is cut, from its first bytes if it is not decided yet.
     pub fn cutter(&self, stream: &mut Stream, head: &[u8]) -> Cutter {
         *stream.cutter.get_or_insert_with(|| {
-            let sniffed = sniff(&head[..head.len().min(SNIFF_BYTES)]);
+            let mut sniffed = sniff(&head[..head.len().min(SNIFF_BYTES)]);
+            if stream.may_be_encrypted && sniffed.class == Class::General {
+                sniffed = sniff_encrypted(head, looks_incompressible).unwrap_or(sniffed);
+            }
             stream.class = sniffed.class;
             if let Some((name, content)) = stream.last.take()
                 && let Some((resemblance, outline)) = self.resemblance(name, content.as_ref(), sniffed.class)

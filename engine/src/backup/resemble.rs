@@ -99,7 +99,7 @@ impl Engine<'_> {
                 let outline = outline();
                 (By::Places { old: outline.starts().collect(), shift: 0 }, outline, Vec::new())
             }
-            Class::General | Class::Media => return None,
+            Class::General | Class::Media | Class::EncryptedPages => return None,
         };
         let is_first = outline.chunks() == 0 && old.is_empty();
         let (new, waiting, changed) = (Vec::with_capacity(old.len()), Vec::new(), Vec::new());

@@ -10,8 +10,36 @@ pub const SNIFF_BYTES: usize = 32;
 pub struct Sniffed {
     /// The class.
     pub class: Class,
-    /// The page size in bytes of an SQLite database, 512 to 65,536; otherwise 0.
+    /// The page size in bytes of a database, 512 to 65,536; otherwise 0.
     pub page_bytes: u32,
+}
+
+/// The pages of SQLCipher, unless it was told otherwise.
+const ENCRYPTED_PAGE_BYTES: u32 = 4096;
+/// A shorter file is not worth pages.
+const ENCRYPTED_BYTES_MIN: u64 = 64 * 1024;
+/// How databases are called.
+const DATABASE_ENDINGS: [&[u8]; 6] = [b".db", b".db3", b".sqlite", b".sqlite3", b".sqlitedb", b".s3db"];
+
+/// Returns whether a file of `bytes` bytes that is called `name` may be a database whose pages are encrypted one by one;
+/// what its content has to look like is for [`sniff_encrypted`] to say.
+pub fn may_be_encrypted(name: &[u8], bytes: u64) -> bool {
+    let is_called_so = |ending: &&[u8]| {
+        let start = name.len().saturating_sub(ending.len());
+        name[start..].eq_ignore_ascii_case(ending)
+    };
+    bytes >= ENCRYPTED_BYTES_MIN
+        && bytes.is_multiple_of(u64::from(ENCRYPTED_PAGE_BYTES))
+        && DATABASE_ENDINGS.iter().any(is_called_so)
+}
+
+/// Returns the class of a file that [`may_be_encrypted`] and begins with `head`, of which 64 KiB should be there.
+///
+/// SQLCipher (<https://www.zetetic.net/sqlcipher/design/>) encrypts the header too, so nothing in the file tells what it
+/// is but that it looks like noise.
+pub fn sniff_encrypted(head: &[u8], looks_like_noise: impl Fn(&[u8]) -> bool) -> Option<Sniffed> {
+    let is_noise = head.get(..ENCRYPTED_BYTES_MIN as usize).is_some_and(looks_like_noise);
+    is_noise.then_some(Sniffed { class: Class::EncryptedPages, page_bytes: ENCRYPTED_PAGE_BYTES })
 }
 
 const MEDIA_MAGICS: &[&[u8]] = &[

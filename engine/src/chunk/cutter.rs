@@ -57,7 +57,7 @@ impl Chunker {
         match sniffed.class {
             Class::General => Cutter::Content(self.params.general),
             Class::Media => Cutter::Content(self.params.media),
-            Class::Sqlite => {
+            Class::Sqlite | Class::EncryptedPages => {
                 let least = self.params.sqlite_block_min;
                 Cutter::Fixed(if sniffed.page_bytes > least { sniffed.page_bytes } else { least })
             }

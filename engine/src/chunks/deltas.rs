@@ -13,7 +13,7 @@ use crate::format::index::{BasePrefix, DeltaRecord, Reach};
 /// What a delta costs beyond its bytes: more in its records, and more to read it.
 const DELTA_OVERHEAD_BYTES: usize = 64;
 /// The zstd level of deltas.
-const LEVEL: i32 = 3;
+const LEVEL: i32 = 6;
 /// So many chunks that lie near each other are one task's: their bases lie near each other too.
 const CHUNKS_PER_TASK: usize = 64;
 

@@ -370,7 +370,7 @@ fn gathered(scratch: &mut Scratch, sort: Sort) -> &mut FrameBuffer {
     match sort {
         Sort::Data(Class::General) => &mut scratch.data,
         Sort::Data(Class::Sqlite) => &mut scratch.pages,
-        Sort::Data(Class::Media) => &mut scratch.media,
+        Sort::Data(Class::Media | Class::EncryptedPages) => &mut scratch.media,
         Sort::Tree | Sort::List => &mut scratch.meta,
     }
 }

@@ -55,6 +55,9 @@ pub enum Class {
     Media = 1,
     /// SQLite databases, cut at their pages.
     Sqlite = 2,
+    /// Databases whose pages are encrypted one by one (SQLCipher), cut at these: what did not change is found again, and
+    /// what did resembles nothing.
+    EncryptedPages = 3,
 }
 
 impl Class {
@@ -64,6 +67,7 @@ impl Class {
             0 => Some(Self::General),
             1 => Some(Self::Media),
             2 => Some(Self::Sqlite),
+            3 => Some(Self::EncryptedPages),
             _ => None,
         }
     }
@@ -279,7 +283,7 @@ impl Entry {
                 let capture = if kind & HAS_CAPTURE != 0 { Some(Capture::read(input)?) } else { None };
                 let at_class = input.clone();
                 let code = input.u8()?;
-                let class = Class::from_code(code).ok_or_else(|| at_class.error("a class of 0 to 2", code))?;
+                let class = Class::from_code(code).ok_or_else(|| at_class.error("a class of 0 to 3", code))?;
                 Node::File { class, content: Content::read(input)?, capture }
             }
             2 => Node::Directory { content: Content::read(input)? },

@@ -111,7 +111,7 @@ fn measure_hash(run: &Run, chunks: &[&[u8]]) -> Result<StageReport> {
 fn is_kept_raw(class: Class, bytes: &[u8]) -> bool {
     match class {
         Class::Media => looks_compressed_inside(bytes),
-        Class::General | Class::Sqlite => looks_incompressible(bytes),
+        Class::General | Class::Sqlite | Class::EncryptedPages => looks_incompressible(bytes),
     }
 }
 
