@@ -86,12 +86,12 @@ pub(super) struct Captures {
 impl Captures {
     /// Copies lie in the cache directory, or where the system keeps temporary files.
     pub fn new(cache_dir: Option<&Path>, options: &BackupOptions) -> Self {
-        let folder = match cache_dir {
-            Some(dir) => dir.join("captures"),
-            None => std::env::temp_dir().join(format!("daykeep-captures-{}", std::process::id())),
-        };
-        // Only one process at a time writes to a repository, so whatever lies there was left by one that was killed.
-        database::remove_copies(&folder);
+        let own_folder = cache_dir.map(|dir| dir.join("captures"));
+        if let Some(folder) = &own_folder {
+            // Only one process at a time writes to a repository, so whatever lies there was left by one that was killed.
+            database::remove_copies(folder);
+        }
+        let folder = own_folder.unwrap_or_else(std::env::temp_dir);
         let (mode, has_key) = (options.sqlite, options.whatsapp_key.is_some());
         Self {
             mode,
@@ -143,12 +143,6 @@ impl Captures {
                 companions.is_older_than(racy_from) && companions.state(stat.size) == capture.state
             }),
         }
-    }
-}
-
-impl Drop for Captures {
-    fn drop(&mut self) {
-        database::remove_copies(&self.folder);
     }
 }
 

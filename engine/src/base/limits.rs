@@ -12,7 +12,7 @@ pub const FRAME_BYTES_MAX: usize = CHUNK_BYTES_MAX;
 /// Small compressible chunks are gathered until their frame has this many bytes, then compressed together.
 pub const FRAME_BYTES_TARGET: usize = 256 * KIB;
 /// The same for pages of databases, whose rows repeat far away: larger frames save more than they cost to open.
-pub const PAGE_FRAME_BYTES_TARGET: usize = 512 * KIB;
+pub const PAGE_FRAME_BYTES_TARGET: usize = MIB;
 /// The most chunks in one frame.
 pub const FRAME_CHUNKS_MAX: usize = 4096;
 /// The most bases of one delta chunk.

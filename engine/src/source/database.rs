@@ -150,10 +150,11 @@ struct Folder(PathBuf);
 
 impl Folder {
     fn new(above: &Path) -> io::Result<Self> {
-        let mut name = [0; 8];
-        name.copy_from_slice(&crate::crypt::random::<8>()?);
-        let path = above.join(format!("{:016x}", u64::from_le_bytes(name)));
-        fs::DirBuilder::new().recursive(true).mode(0o700).create(above)?;
+        if !above.is_dir() {
+            fs::DirBuilder::new().recursive(true).mode(0o700).create(above)?;
+        }
+        // The system's folder for temporary files is everybody's: a name that nobody can know, and nothing there before.
+        let path = above.join(format!("daykeep-capture-{:016x}", u64::from_le_bytes(crate::crypt::random()?)));
         fs::DirBuilder::new().mode(0o700).create(&path)?;
         Ok(Self(path))
     }
