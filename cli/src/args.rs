@@ -88,6 +88,8 @@ pub enum Command {
     Restore(RestoreArgs),
     /// Show what the chat databases of a snapshot hold, or what came and went between two.
     Chats(ChatsArgs),
+    /// Forget snapshots by rules, or by name.
+    Forget(ForgetArgs),
     /// Prove that everything is there and intact.
     Check(CheckArgs),
     /// Show what the repository holds.
@@ -237,6 +239,68 @@ pub struct ChatsArgs {
     /// Show so many of them in each chat, the latest of each sort.
     #[arg(long, value_name = "N", default_value_t = 20, requires = "diff")]
     pub limit: usize,
+}
+
+/// A snapshot stays if any rule wants it. Rules look at the snapshots of each host and paths by themselves, by the clock
+/// of this machine. What only forgotten snapshots held is freed by pruning.
+#[derive(ClapArgs, Debug)]
+pub struct ForgetArgs {
+    /// Forget these and nothing else: `latest` or the first digits of an id.
+    #[arg(value_name = "SNAPSHOT", conflicts_with_all = ["policy", "host"])]
+    pub snapshots: Vec<String>,
+    #[command(flatten)]
+    pub policy: PolicyArgs,
+    /// Look only at snapshots of this machine.
+    #[arg(long, value_name = "HOST")]
+    pub host: Option<String>,
+    /// What makes snapshots belong together.
+    #[arg(long, value_enum, value_name = "WHAT", default_value = "host-paths")]
+    pub group_by: GroupBy,
+    /// Forget even the last snapshot of a group.
+    #[arg(long)]
+    pub allow_empty_groups: bool,
+    /// Only show what would stay and what would go.
+    #[arg(short = 'n', long)]
+    pub dry_run: bool,
+}
+
+#[derive(ClapArgs, Debug)]
+#[group(id = "policy", multiple = true)]
+pub struct PolicyArgs {
+    /// Keep the newest N.
+    #[arg(long, value_name = "N", default_value_t = 0, hide_default_value = true)]
+    pub keep_last: u32,
+    /// Keep the newest of each of the last N hours that have one.
+    #[arg(long, value_name = "N", default_value_t = 0, hide_default_value = true)]
+    pub keep_hourly: u32,
+    /// The same of days.
+    #[arg(long, value_name = "N", default_value_t = 0, hide_default_value = true)]
+    pub keep_daily: u32,
+    /// The same of weeks, which begin on Monday.
+    #[arg(long, value_name = "N", default_value_t = 0, hide_default_value = true)]
+    pub keep_weekly: u32,
+    /// The same of months.
+    #[arg(long, value_name = "N", default_value_t = 0, hide_default_value = true)]
+    pub keep_monthly: u32,
+    /// The same of years.
+    #[arg(long, value_name = "N", default_value_t = 0, hide_default_value = true)]
+    pub keep_yearly: u32,
+    /// Keep what is at most so much older than the newest, e.g. 1y5m7d3h: years, months, days, hours.
+    #[arg(long, value_name = "SPAN", value_parser = values::span)]
+    pub keep_within: Option<daykeep_engine::CalendarSpan>,
+    /// Keep those with this tag; may be given many times.
+    #[arg(long, value_name = "TAG")]
+    pub keep_tag: Vec<String>,
+}
+
+#[derive(ValueEnum, Clone, Copy, Debug)]
+pub enum GroupBy {
+    /// The machine and the paths that were backed up.
+    HostPaths,
+    /// The machine.
+    Host,
+    /// All of them do.
+    All,
 }
 
 #[derive(ClapArgs, Debug)]

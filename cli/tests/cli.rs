@@ -7,6 +7,7 @@ mod benchmark;
 mod chats;
 mod default_repository;
 mod failures;
+mod forget;
 mod json;
 mod keys;
 mod round_trip;

@@ -33,6 +33,7 @@ mod compress;
 mod crypt;
 mod delta;
 mod error;
+mod forget;
 mod format;
 mod hash;
 mod measure;
@@ -55,6 +56,9 @@ pub use chats::{
 pub use check::{CheckOptions, CheckReport, Stats};
 pub use crypt::RecoveryKey;
 pub use error::{Error, FormatError, Result, StoreError, StoreErrorKind};
+pub use forget::{
+    CalendarSpan, Decision, ForgetGroup, ForgetOptions, ForgetPlan, Grouping, KeepPolicy, KeepReason, UtcOffset,
+};
 pub use format::snapshot::Counts;
 pub use format::snapshot::SnapshotRecord;
 pub use format::tree::{Class, Timestamp, Xattr};
@@ -93,6 +97,9 @@ pub mod internals {
     }
     pub mod delta {
         pub use crate::delta::*;
+    }
+    pub mod forget {
+        pub use crate::forget::*;
     }
     pub mod format {
         pub use crate::format::*;

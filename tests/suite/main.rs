@@ -11,6 +11,7 @@ mod damage;
 mod databases;
 mod deltas;
 mod faults;
+mod forget;
 mod formats;
 mod golden;
 mod hostile;

@@ -5,6 +5,7 @@ mod benchmark;
 mod chats;
 mod check;
 mod completions;
+mod forget;
 mod init;
 mod key;
 mod ls;
@@ -53,6 +54,7 @@ pub fn run(context: &Context, command: Command) -> Result<Status> {
         Command::Ls(args) => ls::run(context, args),
         Command::Restore(args) => restore::run(context, args),
         Command::Chats(args) => chats::run(context, args),
+        Command::Forget(args) => forget::run(context, args),
         Command::Check(args) => check::run(context, args),
         Command::Stats => stats::run(context),
         Command::Benchmark(args) => benchmark::run(context, args),
