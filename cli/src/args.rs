@@ -88,6 +88,8 @@ pub enum Command {
     Restore(RestoreArgs),
     /// Show what the chat databases of a snapshot hold, or what came and went between two.
     Chats(ChatsArgs),
+    /// Change the tags of snapshots.
+    Tag(TagArgs),
     /// Forget snapshots by rules, or by name.
     Forget(ForgetArgs),
     /// Prove that everything is there and intact.
@@ -239,6 +241,24 @@ pub struct ChatsArgs {
     /// Show so many of them in each chat, the latest of each sort.
     #[arg(long, value_name = "N", default_value_t = 20, requires = "diff")]
     pub limit: usize,
+}
+
+/// A snapshot is written once and never changed: one with other tags is a new one with a new id, and the old one is
+/// removed.
+#[derive(ClapArgs, Debug)]
+pub struct TagArgs {
+    /// `latest` or the first digits of an id; several may be given.
+    #[arg(value_name = "SNAPSHOT", required = true)]
+    pub snapshots: Vec<String>,
+    /// First, take away all other tags and set this one; may be given many times, and empty for none.
+    #[arg(long, value_name = "TAG")]
+    pub set: Vec<String>,
+    /// Then add this one; may be given many times.
+    #[arg(long, value_name = "TAG")]
+    pub add: Vec<String>,
+    /// Last, take away this one; may be given many times.
+    #[arg(long, value_name = "TAG")]
+    pub remove: Vec<String>,
 }
 
 /// A snapshot stays if any rule wants it. Rules look at the snapshots of each host and paths by themselves, by the clock

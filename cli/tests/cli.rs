@@ -12,4 +12,5 @@ mod json;
 mod keys;
 mod round_trip;
 mod signals;
+mod tag;
 mod world;

@@ -44,6 +44,7 @@ mod restore;
 mod snapshot;
 mod source;
 mod store;
+mod tag;
 mod tree;
 
 pub use backup::{BackupOptions, BackupReport, NamedReader, SqliteCapture, Warning};
@@ -69,6 +70,7 @@ pub use snapshot::{Snapshot, SnapshotPath};
 pub use source::Patterns;
 pub use source::whatsapp::{KeyError, WhatsAppKey};
 pub use store::{Access, DirectoryStore, MemoryStore, RedbStore, Store};
+pub use tag::{TagOptions, Tagged};
 
 /// The inner layers, for this workspace's own tests, benchmarks and fuzz targets. Nothing here is promised to stay.
 #[cfg(feature = "internals")]

@@ -435,7 +435,8 @@ fn a_damaged_snapshot_stays_and_is_named() {
     repository.forget(&plan, &CancelToken::new()).unwrap();
     let mut left: Vec<_> = store.list(ObjectKind::Snapshot).unwrap().into_iter().map(|(id, _)| id).collect();
     let mut wanted = [made[0], made[2]];
-    (left.sort(), wanted.sort());
+    left.sort();
+    wanted.sort();
     assert_eq!(left, wanted);
     let mut named = named_latest();
     named.ids = vec![made[0].to_string()];

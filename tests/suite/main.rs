@@ -23,4 +23,5 @@ mod readme;
 mod restoring;
 mod roundtrip;
 mod structure;
+mod tag;
 mod whatsapp;

@@ -12,6 +12,7 @@ mod ls;
 mod restore;
 mod snapshots;
 mod stats;
+mod tag;
 
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
@@ -54,6 +55,7 @@ pub fn run(context: &Context, command: Command) -> Result<Status> {
         Command::Ls(args) => ls::run(context, args),
         Command::Restore(args) => restore::run(context, args),
         Command::Chats(args) => chats::run(context, args),
+        Command::Tag(args) => tag::run(context, args),
         Command::Forget(args) => forget::run(context, args),
         Command::Check(args) => check::run(context, args),
         Command::Stats => stats::run(context),

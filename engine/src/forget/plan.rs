@@ -9,6 +9,9 @@ use crate::error::{Error, Result};
 use crate::format::tree::Timestamp;
 use crate::snapshot::Snapshot;
 
+/// Host and paths of a group, as far as all in it share them.
+type Group = (Option<String>, Vec<Vec<u8>>);
+
 /// Decides what happens to each snapshot, at the time `now`: those in `named` go, or if it is empty, those that the policy
 /// does not want.
 ///
@@ -21,7 +24,7 @@ pub fn plan(
     now: Timestamp,
 ) -> Result<Vec<ForgetGroup>> {
     check(options)?;
-    let mut groups: BTreeMap<(Option<String>, Vec<Vec<u8>>), Vec<Snapshot>> = BTreeMap::new();
+    let mut groups: BTreeMap<Group, Vec<Snapshot>> = BTreeMap::new();
     for snapshot in snapshots {
         let record = &snapshot.record;
         if options.host.as_ref().is_none_or(|host| *host == record.host) {
@@ -33,7 +36,7 @@ pub fn plan(
             groups.entry(key).or_default().push(snapshot);
         }
     }
-    let decide = |((host, paths), snapshots): ((Option<String>, Vec<Vec<u8>>), Vec<Snapshot>)| {
+    let decide = |((host, paths), snapshots): (Group, Vec<Snapshot>)| {
         let decisions = decide(snapshots, named, options, now);
         ForgetGroup { host, paths, decisions }
     };
@@ -124,7 +127,10 @@ fn decide(
     options: &ForgetOptions,
     now: Timestamp,
 ) -> Vec<Decision> {
-    let known: HashMap<ObjectId, &Snapshot> = snapshots.iter().map(|snapshot| (snapshot.id, snapshot)).collect();
+    // One whose tags were changed is known by its first name too.
+    let by_first_name = snapshots.iter().filter_map(|snapshot| Some((snapshot.record.original?, snapshot)));
+    let by_name = snapshots.iter().map(|snapshot| (snapshot.id, snapshot));
+    let known: HashMap<ObjectId, &Snapshot> = by_first_name.chain(by_name).collect();
     let standings: Vec<Standing> = snapshots.iter().map(|snapshot| Standing::of(snapshot, &known, now)).collect();
     let mut made: Vec<(Snapshot, Standing)> = snapshots.into_iter().zip(standings).collect();
     made.sort_by_key(|(snapshot, standing)| {
