@@ -88,6 +88,8 @@ pub enum Command {
     Restore(RestoreArgs),
     /// Show what the chat databases of a snapshot hold, or what came and went between two.
     Chats(ChatsArgs),
+    /// Show what differs between two snapshots.
+    Diff(DiffArgs),
     /// Change the tags of snapshots.
     Tag(TagArgs),
     /// Forget snapshots by rules, or by name.
@@ -241,6 +243,18 @@ pub struct ChatsArgs {
     /// Show so many of them in each chat, the latest of each sort.
     #[arg(long, value_name = "N", default_value_t = 20, requires = "diff")]
     pub limit: usize,
+}
+
+/// Each line begins with what happened from A to B: `+` it came, `-` it went, `M` its content is another, `m` only its
+/// permissions, owner, time or attributes are, `T` it is of another type.
+#[derive(ClapArgs, Debug)]
+pub struct DiffArgs {
+    /// `latest` or the first digits of an id; with `:PATH`, only what lies at or below that path.
+    #[arg(value_name = "A[:PATH]")]
+    pub before: OsString,
+    /// The same.
+    #[arg(value_name = "B[:PATH]")]
+    pub after: OsString,
 }
 
 /// A snapshot is written once and never changed: one with other tags is a new one with a new id, and the old one is

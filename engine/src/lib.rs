@@ -32,6 +32,7 @@ mod codec;
 mod compress;
 mod crypt;
 mod delta;
+mod diff;
 mod error;
 mod forget;
 mod format;
@@ -56,13 +57,14 @@ pub use chats::{
 };
 pub use check::{CheckOptions, CheckReport, Stats};
 pub use crypt::RecoveryKey;
+pub use diff::{Change, DiffEntry, DiffOptions, DiffReport, DiffSide, DiffSum};
 pub use error::{Error, FormatError, Result, StoreError, StoreErrorKind};
 pub use forget::{
     CalendarSpan, Decision, ForgetGroup, ForgetOptions, ForgetPlan, Grouping, KeepPolicy, KeepReason, UtcOffset,
 };
 pub use format::snapshot::Counts;
 pub use format::snapshot::SnapshotRecord;
-pub use format::tree::{Class, Timestamp, Xattr};
+pub use format::tree::{Class, EntryKind, Timestamp, Xattr};
 pub use measure::{Advice, Conclusion, Limit, MeasureOptions, Measurement, SampleReport, Stage, StageReport, measure};
 pub use repo::{KeyInfo, KeyOpens, Location, OpenOptions, Repository, Secret};
 pub use restore::{ListedEntry, ListedKind, Overwrite, RestoreOptions, RestoreReport};
