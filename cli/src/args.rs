@@ -88,6 +88,8 @@ pub enum Command {
     Restore(RestoreArgs),
     /// Show what the chat databases of a snapshot hold, or what came and went between two.
     Chats(ChatsArgs),
+    /// Find which snapshots hold a file.
+    Find(FindArgs),
     /// Show what differs between two snapshots.
     Diff(DiffArgs),
     /// Change the tags of snapshots.
@@ -243,6 +245,23 @@ pub struct ChatsArgs {
     /// Show so many of them in each chat, the latest of each sort.
     #[arg(long, value_name = "N", default_value_t = 20, requires = "diff")]
     pub limit: usize,
+}
+
+/// Every version of what matches is shown with its size, its time and the snapshots that hold it.
+#[derive(ClapArgs, Debug)]
+pub struct FindArgs {
+    /// A name, a path or a pattern written as in .gitignore; several may be given.
+    #[arg(value_name = "GLOB", required = true)]
+    pub patterns: Vec<String>,
+    /// Look only into this snapshot, `latest` or the first digits of an id; may be given many times.
+    #[arg(long, value_name = "SNAPSHOT")]
+    pub snapshot: Vec<String>,
+    /// Look only into snapshots of this machine.
+    #[arg(long, value_name = "HOST")]
+    pub host: Option<String>,
+    /// Look only into the newest N of them.
+    #[arg(long, value_name = "N")]
+    pub newest: Option<usize>,
 }
 
 /// Each line begins with what happened from A to B: `+` it came, `-` it went, `M` its content is another, `m` only its

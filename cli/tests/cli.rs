@@ -8,6 +8,7 @@ mod chats;
 mod default_repository;
 mod diff;
 mod failures;
+mod find;
 mod forget;
 mod json;
 mod keys;

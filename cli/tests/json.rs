@@ -74,6 +74,7 @@ fn every_command_prints_only_objects_and_a_summary_last() {
         &["ls", "latest"],
         &["restore", "latest", "--target", "out"],
         &["check"],
+        &["find", "a"],
         &["diff", "latest", "latest"],
         &["tag", "latest", "--add", "tag"],
         &["forget", "--keep-last", "1"],

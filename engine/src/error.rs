@@ -244,6 +244,7 @@ impl Error {
         match self {
             Self::Damaged { object, reason } => Self::Damaged { object: named(object), reason },
             Self::Missing { object } => Self::Missing { object: named(object) },
+            Self::Store(error) => Self::Store(StoreError { object: named(error.object), ..error }),
             other => other,
         }
     }

@@ -34,6 +34,7 @@ mod crypt;
 mod delta;
 mod diff;
 mod error;
+mod find;
 mod forget;
 mod format;
 mod hash;
@@ -59,6 +60,7 @@ pub use check::{CheckOptions, CheckReport, Stats};
 pub use crypt::RecoveryKey;
 pub use diff::{Change, DiffEntry, DiffOptions, DiffReport, DiffSide, DiffSum};
 pub use error::{Error, FormatError, Result, StoreError, StoreErrorKind};
+pub use find::{FindOptions, FindReport, FoundEntry};
 pub use forget::{
     CalendarSpan, Decision, ForgetGroup, ForgetOptions, ForgetPlan, Grouping, KeepPolicy, KeepReason, UtcOffset,
 };

@@ -12,6 +12,7 @@ mod databases;
 mod deltas;
 mod diff;
 mod faults;
+mod find;
 mod forget;
 mod formats;
 mod golden;

@@ -6,6 +6,7 @@ mod chats;
 mod check;
 mod completions;
 mod diff;
+mod find;
 mod forget;
 mod init;
 mod key;
@@ -56,6 +57,7 @@ pub fn run(context: &Context, command: Command) -> Result<Status> {
         Command::Ls(args) => ls::run(context, args),
         Command::Restore(args) => restore::run(context, args),
         Command::Chats(args) => chats::run(context, args),
+        Command::Find(args) => find::run(context, args),
         Command::Diff(args) => diff::run(context, args),
         Command::Tag(args) => tag::run(context, args),
         Command::Forget(args) => forget::run(context, args),
