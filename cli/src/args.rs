@@ -88,6 +88,14 @@ pub enum Command {
     Restore(RestoreArgs),
     /// Show what the chat databases of a snapshot hold, or what came and went between two.
     Chats(ChatsArgs),
+    /// Find which snapshots hold a file.
+    Find(FindArgs),
+    /// Show what differs between two snapshots.
+    Diff(DiffArgs),
+    /// Change the tags of snapshots.
+    Tag(TagArgs),
+    /// Forget snapshots by rules, or by name.
+    Forget(ForgetArgs),
     /// Prove that everything is there and intact.
     Check(CheckArgs),
     /// Show what the repository holds.
@@ -237,6 +245,115 @@ pub struct ChatsArgs {
     /// Show so many of them in each chat, the latest of each sort.
     #[arg(long, value_name = "N", default_value_t = 20, requires = "diff")]
     pub limit: usize,
+}
+
+/// Every version of what matches is shown with its size, its time and the snapshots that hold it.
+#[derive(ClapArgs, Debug)]
+pub struct FindArgs {
+    /// A name, a path or a pattern written as in .gitignore; several may be given.
+    #[arg(value_name = "GLOB", required = true)]
+    pub patterns: Vec<String>,
+    /// Look only into this snapshot, `latest` or the first digits of an id; may be given many times.
+    #[arg(long, value_name = "SNAPSHOT")]
+    pub snapshot: Vec<String>,
+    /// Look only into snapshots of this machine.
+    #[arg(long, value_name = "HOST")]
+    pub host: Option<String>,
+    /// Look only into the newest N of them.
+    #[arg(long, value_name = "N")]
+    pub newest: Option<usize>,
+}
+
+/// Each line begins with what happened from A to B: `+` it came, `-` it went, `M` its content is another, `m` only its
+/// permissions, owner, time or attributes are, `T` it is of another type.
+#[derive(ClapArgs, Debug)]
+pub struct DiffArgs {
+    /// `latest` or the first digits of an id; with `:PATH`, only what lies at or below that path.
+    #[arg(value_name = "A[:PATH]")]
+    pub before: OsString,
+    /// The same.
+    #[arg(value_name = "B[:PATH]")]
+    pub after: OsString,
+}
+
+/// A snapshot is written once and never changed: one with other tags is a new one with a new id, and the old one is
+/// removed.
+#[derive(ClapArgs, Debug)]
+pub struct TagArgs {
+    /// `latest` or the first digits of an id; several may be given.
+    #[arg(value_name = "SNAPSHOT", required = true)]
+    pub snapshots: Vec<String>,
+    /// First, take away all other tags and set this one; may be given many times, and empty for none.
+    #[arg(long, value_name = "TAG")]
+    pub set: Vec<String>,
+    /// Then add this one; may be given many times.
+    #[arg(long, value_name = "TAG")]
+    pub add: Vec<String>,
+    /// Last, take away this one; may be given many times.
+    #[arg(long, value_name = "TAG")]
+    pub remove: Vec<String>,
+}
+
+/// A snapshot stays if any rule wants it. Rules look at the snapshots of each host and paths by themselves, by the clock
+/// of this machine. What only forgotten snapshots held is freed by pruning.
+#[derive(ClapArgs, Debug)]
+pub struct ForgetArgs {
+    /// Forget these and nothing else: `latest` or the first digits of an id.
+    #[arg(value_name = "SNAPSHOT", conflicts_with_all = ["policy", "host"])]
+    pub snapshots: Vec<String>,
+    #[command(flatten)]
+    pub policy: PolicyArgs,
+    /// Look only at snapshots of this machine.
+    #[arg(long, value_name = "HOST")]
+    pub host: Option<String>,
+    /// What makes snapshots belong together.
+    #[arg(long, value_enum, value_name = "WHAT", default_value = "host-paths")]
+    pub group_by: GroupBy,
+    /// Forget even the last snapshot of a group.
+    #[arg(long)]
+    pub allow_empty_groups: bool,
+    /// Only show what would stay and what would go.
+    #[arg(short = 'n', long)]
+    pub dry_run: bool,
+}
+
+#[derive(ClapArgs, Debug)]
+#[group(id = "policy", multiple = true)]
+pub struct PolicyArgs {
+    /// Keep the newest N.
+    #[arg(long, value_name = "N", default_value_t = 0, hide_default_value = true)]
+    pub keep_last: u32,
+    /// Keep the newest of each of the last N hours that have one.
+    #[arg(long, value_name = "N", default_value_t = 0, hide_default_value = true)]
+    pub keep_hourly: u32,
+    /// The same of days.
+    #[arg(long, value_name = "N", default_value_t = 0, hide_default_value = true)]
+    pub keep_daily: u32,
+    /// The same of weeks, which begin on Monday.
+    #[arg(long, value_name = "N", default_value_t = 0, hide_default_value = true)]
+    pub keep_weekly: u32,
+    /// The same of months.
+    #[arg(long, value_name = "N", default_value_t = 0, hide_default_value = true)]
+    pub keep_monthly: u32,
+    /// The same of years.
+    #[arg(long, value_name = "N", default_value_t = 0, hide_default_value = true)]
+    pub keep_yearly: u32,
+    /// Keep what is at most so much older than the newest, e.g. 1y5m7d3h: years, months, days, hours.
+    #[arg(long, value_name = "SPAN", value_parser = values::span)]
+    pub keep_within: Option<daykeep_engine::CalendarSpan>,
+    /// Keep those with this tag; may be given many times.
+    #[arg(long, value_name = "TAG")]
+    pub keep_tag: Vec<String>,
+}
+
+#[derive(ValueEnum, Clone, Copy, Debug)]
+pub enum GroupBy {
+    /// The machine and the paths that were backed up.
+    HostPaths,
+    /// The machine.
+    Host,
+    /// All of them do.
+    All,
 }
 
 #[derive(ClapArgs, Debug)]

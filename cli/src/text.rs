@@ -71,6 +71,11 @@ pub fn local_time(time: Timestamp) -> String {
     }
 }
 
+/// Returns by how many seconds the user's clock is ahead of UTC at a time.
+pub fn utc_offset(time: Timestamp) -> i32 {
+    instant(time).map_or(0, |instant| jiff::tz::TimeZone::system().to_offset(instant).seconds())
+}
+
 /// Returns a point in time as RFC 3339 writes it, in UTC; seconds since 1970 for years that it cannot write.
 pub fn utc_time(time: Timestamp) -> String {
     instant(time).map_or_else(|| format!("@{}", time.seconds), |instant| instant.to_string())

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use daykeep_engine::CalendarSpan;
+
 /// Reads a duration: `90`, `30s`, `5m`, `1h30m`.
 pub fn duration(text: &str) -> Result<Duration, String> {
     if let Ok(seconds) = text.parse() {
@@ -25,6 +27,12 @@ pub fn size(text: &str) -> Result<usize, String> {
     };
     let number: usize = number.parse().map_err(|_| refused())?;
     number.checked_mul(1 << shift).ok_or_else(|| "more than this machine can address".to_owned())
+}
+
+/// Reads a span of the calendar: `1y5m7d3h`.
+pub fn span(text: &str) -> Result<CalendarSpan, String> {
+    CalendarSpan::parse(text)
+        .map_err(|_| "write it as 1y5m7d3h or some of that, in this order and above zero".to_owned())
 }
 
 #[cfg(test)]

@@ -238,6 +238,17 @@ impl Error {
         Self::Damaged { object: object.to_string(), reason: source.to_string() }
     }
 
+    /// Adds the folder of a snapshot in which damage was met.
+    pub fn in_folder(self, path: &[u8]) -> Self {
+        let named = |object| format!("{}/: {object}", String::from_utf8_lossy(path));
+        match self {
+            Self::Damaged { object, reason } => Self::Damaged { object: named(object), reason },
+            Self::Missing { object } => Self::Missing { object: named(object) },
+            Self::Store(error) => Self::Store(StoreError { object: named(error.object), ..error }),
+            other => other,
+        }
+    }
+
     /// Makes the error for an object of the store that is not what was written.
     pub fn damaged_object(name: &ObjectName, reason: impl Into<String>) -> Self {
         Self::Damaged { object: name.to_string(), reason: reason.into() }

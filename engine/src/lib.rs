@@ -32,7 +32,10 @@ mod codec;
 mod compress;
 mod crypt;
 mod delta;
+mod diff;
 mod error;
+mod find;
+mod forget;
 mod format;
 mod hash;
 mod measure;
@@ -43,6 +46,7 @@ mod restore;
 mod snapshot;
 mod source;
 mod store;
+mod tag;
 mod tree;
 
 pub use backup::{BackupOptions, BackupReport, NamedReader, SqliteCapture, Warning};
@@ -54,10 +58,15 @@ pub use chats::{
 };
 pub use check::{CheckOptions, CheckReport, Stats};
 pub use crypt::RecoveryKey;
+pub use diff::{Change, DiffEntry, DiffOptions, DiffReport, DiffSide, DiffSum};
 pub use error::{Error, FormatError, Result, StoreError, StoreErrorKind};
+pub use find::{FindOptions, FindReport, FoundEntry};
+pub use forget::{
+    CalendarSpan, Decision, ForgetGroup, ForgetOptions, ForgetPlan, Grouping, KeepPolicy, KeepReason, UtcOffset,
+};
 pub use format::snapshot::Counts;
 pub use format::snapshot::SnapshotRecord;
-pub use format::tree::{Class, Timestamp, Xattr};
+pub use format::tree::{Class, EntryKind, Timestamp, Xattr};
 pub use measure::{Advice, Conclusion, Limit, MeasureOptions, Measurement, SampleReport, Stage, StageReport, measure};
 pub use repo::{KeyInfo, KeyOpens, Location, OpenOptions, Repository, Secret};
 pub use restore::{ListedEntry, ListedKind, Overwrite, RestoreOptions, RestoreReport};
@@ -65,6 +74,7 @@ pub use snapshot::{Snapshot, SnapshotPath};
 pub use source::Patterns;
 pub use source::whatsapp::{KeyError, WhatsAppKey};
 pub use store::{Access, DirectoryStore, MemoryStore, RedbStore, Store};
+pub use tag::{TagOptions, Tagged};
 
 /// The inner layers, for this workspace's own tests, benchmarks and fuzz targets. Nothing here is promised to stay.
 #[cfg(feature = "internals")]
@@ -93,6 +103,9 @@ pub mod internals {
     }
     pub mod delta {
         pub use crate::delta::*;
+    }
+    pub mod forget {
+        pub use crate::forget::*;
     }
     pub mod format {
         pub use crate::format::*;

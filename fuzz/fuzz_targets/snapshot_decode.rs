@@ -28,6 +28,7 @@ fn seeds() -> Vec<Vec<u8>> {
         tags: vec!["daily".into()],
         paths: vec![b"/home/me".to_vec()],
         parent: Some(ObjectId::from_bytes([2; 32])),
+        original: Some(ObjectId::from_bytes([3; 32])),
         root: Content { level: 0, parts: vec![part] },
         counts: Counts { files: 1, bytes: 1 << 40, ..Counts::default() },
     };

@@ -74,6 +74,12 @@ impl Place {
         Self { dir: temp(), kind: Kind::Memory, memory: Some(store) }
     }
 
+    /// Returns the memory store.
+    #[track_caller]
+    pub fn store(&self) -> Arc<dyn Store> {
+        Arc::clone(self.memory.as_ref().expect("the place is in memory"))
+    }
+
     /// Returns where the repository is, unless that is memory.
     pub fn location(&self) -> Option<Location> {
         match self.kind {

@@ -154,8 +154,8 @@ fn snapshot() -> impl Strategy<Value = SnapshotRecord> {
         bytes_new: c[6],
         errors: c[7],
     });
-    (time(), time(), texts, any::<Option<[u8; 32]>>(), content(), counts).prop_map(
-        |(started, ended, (host, user, tags, paths), parent, root, counts)| SnapshotRecord {
+    (time(), time(), texts, any::<[Option<[u8; 32]>; 2]>(), content(), counts).prop_map(
+        |(started, ended, (host, user, tags, paths), [parent, original], root, counts)| SnapshotRecord {
             started,
             ended,
             host,
@@ -164,6 +164,7 @@ fn snapshot() -> impl Strategy<Value = SnapshotRecord> {
             tags: sorted(tags, Clone::clone),
             paths: sorted(paths, Clone::clone),
             parent: parent.map(ObjectId::from_bytes),
+            original: original.map(ObjectId::from_bytes),
             root,
             counts,
         },

@@ -5,18 +5,22 @@ mod benchmark;
 mod chats;
 mod check;
 mod completions;
+mod diff;
+mod find;
+mod forget;
 mod init;
 mod key;
 mod ls;
 mod restore;
 mod snapshots;
 mod stats;
+mod tag;
 
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::sync::Arc;
 
-use daykeep_engine::{Error, Result};
+use daykeep_engine::{EntryKind, Error, Result};
 use serde::Serialize;
 
 use crate::args::{Command, Global};
@@ -53,6 +57,10 @@ pub fn run(context: &Context, command: Command) -> Result<Status> {
         Command::Ls(args) => ls::run(context, args),
         Command::Restore(args) => restore::run(context, args),
         Command::Chats(args) => chats::run(context, args),
+        Command::Find(args) => find::run(context, args),
+        Command::Diff(args) => diff::run(context, args),
+        Command::Tag(args) => tag::run(context, args),
+        Command::Forget(args) => forget::run(context, args),
         Command::Check(args) => check::run(context, args),
         Command::Stats => stats::run(context),
         Command::Benchmark(args) => benchmark::run(context, args),
@@ -65,6 +73,19 @@ pub fn run(context: &Context, command: Command) -> Result<Status> {
 fn report(errors: &[Error]) -> Status {
     errors.iter().for_each(|error| note(&format!("error: {error}")));
     if errors.is_empty() { Status::Done } else { Status::Failed }
+}
+
+/// Returns the word for a sort of entry.
+fn kind_word(kind: EntryKind) -> &'static str {
+    match kind {
+        EntryKind::File => "file",
+        EntryKind::Directory => "directory",
+        EntryKind::Symlink => "symlink",
+        EntryKind::Fifo => "fifo",
+        EntryKind::CharDevice => "char_device",
+        EntryKind::BlockDevice => "block_device",
+        _ => "other",
+    }
 }
 
 /// A path in JSON. Text cannot hold every path; those get their bytes in hexadecimal digits too.

@@ -147,6 +147,7 @@ impl Repository {
             tags,
             paths,
             parent: parent.as_ref().map(|parent| parent.id),
+            original: None,
             root,
             counts,
         };

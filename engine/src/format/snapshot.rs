@@ -47,6 +47,8 @@ pub struct SnapshotRecord {
     pub paths: Vec<Vec<u8>>,
     /// The snapshot that it was compared with.
     pub parent: Option<ObjectId>,
+    /// The id that the snapshot was made under, if it has another since its tags were changed.
+    pub original: Option<ObjectId>,
     /// The tree of `/`.
     pub root: Content,
     /// What it counted.
@@ -71,9 +73,11 @@ impl SnapshotRecord {
         self.tags.iter().for_each(|tag| out.bytes(tag.as_bytes()));
         out.varint(self.paths.len() as u64);
         self.paths.iter().for_each(|path| out.bytes(path));
-        out.u8(u8::from(self.parent.is_some()));
-        if let Some(parent) = &self.parent {
-            out.raw(parent.as_bytes());
+        for id in [&self.parent, &self.original] {
+            out.u8(u8::from(id.is_some()));
+            if let Some(id) = id {
+                out.raw(id.as_bytes());
+            }
         }
         self.root.write(&mut out);
         let c = &self.counts;
@@ -111,12 +115,15 @@ impl SnapshotRecord {
             start.ascending(paths.last(), &path, "paths in ascending order")?;
             paths.push(path);
         }
-        let start = input.clone();
-        let parent = match input.u8()? {
-            0 => None,
-            1 => Some(ObjectId::from_bytes(input.array()?)),
-            other => return Err(start.error("0 or 1 before a parent", other)),
+        let mut id = || {
+            let start = input.clone();
+            match input.u8()? {
+                0 => Ok(None),
+                1 => Ok(Some(ObjectId::from_bytes(input.array()?))),
+                other => Err(start.error("0 or 1 before an id", other)),
+            }
         };
+        let (parent, original) = (id()?, id()?);
         let root = Content::read(&mut input)?;
         let mut count = || input.varint();
         let counts = Counts {
@@ -130,6 +137,6 @@ impl SnapshotRecord {
             errors: count()?,
         };
         input.finish()?;
-        Ok(Self { started, ended, host, user, program, tags, paths, parent, root, counts })
+        Ok(Self { started, ended, host, user, program, tags, paths, parent, original, root, counts })
     }
 }

@@ -128,7 +128,54 @@ pub enum Node {
     },
 }
 
+/// What sort of thing an entry is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum EntryKind {
+    /// A regular file.
+    File,
+    /// A directory.
+    Directory,
+    /// A symbolic link.
+    Symlink,
+    /// A named pipe.
+    Fifo,
+    /// A character device.
+    CharDevice,
+    /// A block device.
+    BlockDevice,
+}
+
 impl Node {
+    /// Returns what sort of thing it is.
+    pub const fn kind(&self) -> EntryKind {
+        match self {
+            Self::File { .. } => EntryKind::File,
+            Self::Directory { .. } => EntryKind::Directory,
+            Self::Symlink { .. } => EntryKind::Symlink,
+            Self::Fifo => EntryKind::Fifo,
+            Self::CharDevice { .. } => EntryKind::CharDevice,
+            Self::BlockDevice { .. } => EntryKind::BlockDevice,
+        }
+    }
+
+    /// Returns how many bytes of content a file has, 0 for anything else.
+    pub fn file_bytes(&self) -> u64 {
+        match self {
+            Self::File { content, .. } => content.bytes(),
+            _ => 0,
+        }
+    }
+
+    /// Returns whether two entries hold the same: the bytes of files, what lies in directories, the targets of links and
+    /// the numbers of devices. Files that differ in their holes alone are not seen to be the same.
+    pub fn holds_same(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::File { content, .. }, Self::File { content: other, .. }) => content == other,
+            _ => self == other,
+        }
+    }
+
     const fn code(&self) -> u8 {
         match self {
             Self::File { .. } => FILE,

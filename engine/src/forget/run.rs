@@ -1,0 +1,50 @@
+//! The two steps: plan, then apply.
+
+use std::collections::BTreeSet;
+
+use super::options::{ForgetOptions, ForgetPlan};
+use super::plan;
+use crate::base::{CancelToken, ObjectKind, ObjectName};
+use crate::error::{Error, Result};
+use crate::repo::{Repository, now};
+
+impl Repository {
+    /// Says which snapshots would stay, and why, and which would go; changes nothing.
+    ///
+    /// A snapshot that cannot be read stays, and is named in the plan. So do those whose time has not come yet, without
+    /// taking the place of another; and those that are dated before the one they were compared with stay as long as any
+    /// rule still has a place when all made after them have theirs: then the clock was wrong, and what was made under it
+    /// must not go too early.
+    ///
+    /// # Errors
+    /// `InvalidOption` for options that name neither what stays nor what goes, or both, and if a group would lose its last
+    /// snapshot without [`ForgetOptions::allow_empty_groups`]; `SnapshotNotFound`, `SnapshotAmbiguous` or `Damaged` for
+    /// one that is named.
+    pub fn forget_plan(&self, options: &ForgetOptions) -> Result<ForgetPlan> {
+        let named: BTreeSet<_> =
+            options.ids.iter().map(|id| self.snapshot(id).map(|found| found.id)).collect::<Result<_>>()?;
+        let (snapshots, unreadable) = self.snapshots()?;
+        Ok(ForgetPlan { groups: plan::plan(snapshots, &named, options, now())?, unreadable })
+    }
+
+    /// Removes the snapshots that go, newest last. What they alone refer to stays until it is pruned.
+    ///
+    /// # Errors
+    /// `InvalidOption` if the repository was opened for reading; `Cancelled`; the store's own. Some may be gone then, and
+    /// forgetting again goes on.
+    pub fn forget(&self, plan: &ForgetPlan, cancel: &CancelToken) -> Result<()> {
+        self.check_writable("forget")?;
+        let mut gone: Vec<_> = plan.forgotten().map(|snapshot| (snapshot.record.started, snapshot.id)).collect();
+        gone.sort_unstable();
+        let mut outcome = Ok(());
+        for (_, id) in gone {
+            if cancel.is_cancelled() {
+                outcome = Err(Error::Cancelled);
+                break;
+            }
+            self.store.delete(&ObjectName::new(ObjectKind::Snapshot, id))?;
+        }
+        self.store.sync()?;
+        outcome
+    }
+}
