@@ -354,6 +354,8 @@ impl ChunkWriter {
 fn is_kept_raw(sort: Sort, bytes: &[u8]) -> bool {
     match sort {
         Sort::Data(Class::Media) => looks_compressed_inside(bytes),
+        // Pages are read by the hundred: what takes a frame of its own takes longer to open than to copy.
+        Sort::Data(Class::Sqlite | Class::EncryptedPages) => false,
         _ => looks_incompressible(bytes),
     }
 }
