@@ -45,6 +45,7 @@ impl Sketch {
             let blocks = lanes.map(|lane| &lane[at.min(lane.len())..end.min(lane.len())]);
             // All but the last are as long as the first.
             let shared = blocks[LANES - 1].len();
+            #[expect(clippy::needless_range_loop, reason = "the lanes go in step")]
             for offset in 0..shared {
                 for lane in 0..LANES {
                     take(gear, &mut hashes[lane], blocks[lane][offset], &mut sampled[lane], &mut counts[lane]);
