@@ -89,12 +89,23 @@ pub enum Command {
     /// Show what the chat databases of a snapshot hold, or what came and went between two.
     Chats(ChatsArgs),
     /// Find which snapshots hold a file.
+    ///
+    /// Every version of what matches is shown with its size, its time and the snapshots that hold it.
     Find(FindArgs),
     /// Show what differs between two snapshots.
+    ///
+    /// Each line begins with what happened from A to B: `+` it came, `-` it went, `M` its content is another, `m` only its
+    /// permissions, owner, time or attributes are, `T` it is of another type.
     Diff(DiffArgs),
     /// Change the tags of snapshots.
+    ///
+    /// A snapshot is written once and never changed: one with other tags is a new one with a new id, and the old one is
+    /// removed.
     Tag(TagArgs),
     /// Forget snapshots by rules, or by name.
+    ///
+    /// A snapshot stays if any rule wants it. Rules look at the snapshots of each host and paths by themselves, by the clock
+    /// of this machine. What only forgotten snapshots held is freed by pruning.
     Forget(ForgetArgs),
     /// Prove that everything is there and intact.
     Check(CheckArgs),
@@ -247,7 +258,6 @@ pub struct ChatsArgs {
     pub limit: usize,
 }
 
-/// Every version of what matches is shown with its size, its time and the snapshots that hold it.
 #[derive(ClapArgs, Debug)]
 pub struct FindArgs {
     /// A name, a path or a pattern written as in .gitignore; several may be given.
@@ -264,8 +274,6 @@ pub struct FindArgs {
     pub newest: Option<usize>,
 }
 
-/// Each line begins with what happened from A to B: `+` it came, `-` it went, `M` its content is another, `m` only its
-/// permissions, owner, time or attributes are, `T` it is of another type.
 #[derive(ClapArgs, Debug)]
 pub struct DiffArgs {
     /// `latest` or the first digits of an id; with `:PATH`, only what lies at or below that path.
@@ -276,8 +284,6 @@ pub struct DiffArgs {
     pub after: OsString,
 }
 
-/// A snapshot is written once and never changed: one with other tags is a new one with a new id, and the old one is
-/// removed.
 #[derive(ClapArgs, Debug)]
 pub struct TagArgs {
     /// `latest` or the first digits of an id; several may be given.
@@ -294,8 +300,6 @@ pub struct TagArgs {
     pub remove: Vec<String>,
 }
 
-/// A snapshot stays if any rule wants it. Rules look at the snapshots of each host and paths by themselves, by the clock
-/// of this machine. What only forgotten snapshots held is freed by pruning.
 #[derive(ClapArgs, Debug)]
 pub struct ForgetArgs {
     /// Forget these and nothing else: `latest` or the first digits of an id.

@@ -127,7 +127,7 @@ fn backups_beside_a_writer(kind: Kind, mode: &str, backups: usize) {
     for _ in 0..backups {
         let repository = place.open();
         let report = back_up(&repository, &folder);
-        assert_eq!(report.captured, [database.clone()]);
+        assert_eq!(report.captured, std::slice::from_ref(&database));
         let target = temp();
         let file = restored(&repository, &database, target.path());
         let names: Vec<_> =
@@ -189,7 +189,7 @@ fn a_log_that_nobody_has_open_is_read_and_nothing_is_left_beside_it() {
     let before = files(&folder);
     let repository = place.open();
     let report = back_up(&repository, &folder);
-    assert_eq!(report.captured, [crashed.clone()]);
+    assert_eq!(report.captured, std::slice::from_ref(&crashed));
     assert_eq!(report.companions, [folder.join("chats.db-wal")]);
     assert_eq!(files(&folder), before);
     assert!(!folder.join("chats.db-shm").exists());
@@ -215,7 +215,7 @@ fn a_hot_journal_is_rolled_back_in_the_copy_only() {
     let before = files(&folder);
     let repository = place.open();
     let report = back_up(&repository, &folder);
-    assert_eq!(report.captured, [crashed.clone()]);
+    assert_eq!(report.captured, std::slice::from_ref(&crashed));
     assert_eq!(files(&folder), before);
     let target = temp();
     assert_eq!(committed(&restored(&repository, &crashed, target.path())), number);

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use daykeep_engine::internals::base::ShortId;
 use daykeep_engine::internals::format::content::{Content, Part};
@@ -50,17 +50,18 @@ fn model(source: &Path, trees: &[Inventory], patterns: &Patterns) -> Vec<Version
             }
         }
     }
-    let version = |((path, kind, mtime, content, _), numbers): ((PathBuf, _, (i64, i64), Option<(u64, _)>, _), _)| {
+    let mut versions = Vec::new();
+    for ((path, kind, (seconds, _), content, _), numbers) in found {
         let kind = match kind {
             '-' => EntryKind::File,
             'd' => EntryKind::Directory,
             'l' => EntryKind::Symlink,
             _ => EntryKind::Fifo,
         };
-        let bytes = content.map_or(0, |(len, _): (u64, String)| len);
-        (path.into_os_string().into_encoded_bytes(), kind, bytes, mtime.0, numbers)
-    };
-    found.into_iter().map(version).collect()
+        let bytes = content.map_or(0, |(len, _)| len);
+        versions.push((path.into_os_string().into_encoded_bytes(), kind, bytes, seconds, numbers));
+    }
+    versions
 }
 
 fn sorted(mut versions: Vec<Version>) -> Vec<Version> {
