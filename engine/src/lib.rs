@@ -38,6 +38,7 @@ mod hash;
 mod measure;
 mod pack;
 mod pool;
+mod prune;
 mod repo;
 mod restore;
 mod snapshot;
@@ -59,6 +60,7 @@ pub use format::snapshot::Counts;
 pub use format::snapshot::SnapshotRecord;
 pub use format::tree::{Class, Timestamp, Xattr};
 pub use measure::{Advice, Conclusion, Limit, MeasureOptions, Measurement, SampleReport, Stage, StageReport, measure};
+pub use prune::{PruneFigures, PruneOptions, PrunePlan, PruneReport};
 pub use repo::{KeyInfo, KeyOpens, Location, OpenOptions, Repository, Secret};
 pub use restore::{ListedEntry, ListedKind, Overwrite, RestoreOptions, RestoreReport};
 pub use snapshot::{Snapshot, SnapshotPath};
@@ -105,6 +107,9 @@ pub mod internals {
     }
     pub mod pack {
         pub use crate::pack::*;
+    }
+    pub mod prune {
+        pub use crate::prune::{Fate, Limits, PackUse, decide};
     }
     pub mod tree {
         pub use crate::tree::*;

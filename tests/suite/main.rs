@@ -18,6 +18,7 @@ mod incremental;
 mod killing;
 mod meter;
 mod moving_sources;
+mod prune;
 mod readme;
 mod restoring;
 mod roundtrip;

@@ -13,10 +13,9 @@ use crate::catalog::Catalog;
 use crate::check::options::{CheckOptions, CheckReport};
 use crate::chunks::{ChunkReader, entries_of};
 use crate::error::{Error, Result};
-use crate::format::content::{Content, encode_list};
+use crate::format::content::Content;
 use crate::format::index::{ChunkKind, ChunkRecord, Index, PackRecord};
 use crate::format::tree::{Entry, Node};
-use crate::hash;
 use crate::pack;
 use crate::repo::{Repository, load_index};
 use crate::tree::{self, PieceWalk};
@@ -152,13 +151,17 @@ impl Repository {
                     Some(_) => {}
                 }
                 let pack = record.id;
-                if let Some(Some(other)) = packs.insert(pack, Some(record))
-                    && packs.get(&pack) != Some(&Some(other))
-                {
-                    report
-                        .errors
-                        .push(format!("index/{id}: lists other chunks in packs/{pack} than another index does"));
+                if let Some(Some(known)) = packs.get_mut(&pack) {
+                    if !is_same(&record, known) {
+                        report
+                            .errors
+                            .push(format!("index/{id}: lists other chunks in packs/{pack} than another index does"));
+                    }
+                    // An interrupted prune leaves both: what only the older one needs may be gone.
+                    void_alike(known, &record);
+                    continue;
                 }
+                packs.insert(pack, Some(record));
             }
         }
         let unlisted = stored.keys().filter(|id| !packs.contains_key(id)).copied().collect::<Vec<_>>();
@@ -182,7 +185,7 @@ impl Repository {
         let mut hurt = HashMap::new();
         for depth in 1..=DELTA_DEPTH_MAX {
             for record in listed.values().flatten() {
-                for chunk in &record.table.chunks {
+                for chunk in record.table.chunks.iter().filter(|chunk| !chunk.is_void()) {
                     let Some(delta) = chunk.delta.as_ref().filter(|delta| delta.reach.depth == depth) else { continue };
                     for base in &delta.bases {
                         let is_founded = match reader.locate_base(base)? {
@@ -215,6 +218,22 @@ impl Repository {
     }
 }
 
+/// Returns whether two index objects say the same of a pack, but for what either voids.
+fn is_same(one: &PackRecord, other: &PackRecord) -> bool {
+    let mut voided = other.clone();
+    void_alike(&mut voided, one);
+    one.bytes == other.bytes && voided.table.agrees_with(&one.table)
+}
+
+/// Voids in `one` what is void in `other`.
+fn void_alike(one: &mut PackRecord, other: &PackRecord) {
+    for (chunk, other) in one.table.chunks.iter_mut().zip(&other.table.chunks) {
+        if other.is_void() {
+            chunk.id = other.id;
+        }
+    }
+}
+
 impl Check<'_> {
     fn report(&self, error: impl FnOnce() -> String) {
         let mut errors = lock(&self.errors);
@@ -231,8 +250,7 @@ impl Check<'_> {
 
     /// Returns whether the very same content was walked before, and notes that it is now.
     fn is_seen(&self, content: &Content) -> bool {
-        let record = encode_list(content.level, &content.parts);
-        !lock(&self.seen).insert(hash::chunk_id(&[0; 32], &record))
+        !lock(&self.seen).insert(tree::fingerprint(content))
     }
 
     fn tree(&self, content: &Content, path: &(dyn Fn() -> String + Sync), depth: usize) -> Result<()> {
@@ -296,14 +314,15 @@ impl Check<'_> {
         });
         let outcome = outcome.and_then(|footer| {
             let short = crate::chunks::shorten(&footer.table);
-            if record.is_none_or(|record| record.table == short) {
+            if record.is_none_or(|record| record.table.agrees_with(&short)) {
                 return self.deltas(&name, record, hurt);
             }
             Err(Error::damaged_object(&name, "its footer and the index list other chunks"))
         });
         if let Err(error) = outcome {
             self.report(|| error.to_string());
-            for chunk in record.iter().flat_map(|record| &record.table.chunks) {
+            let chunks = record.iter().flat_map(|record| &record.table.chunks);
+            for chunk in chunks.filter(|chunk| !chunk.is_void()) {
                 // Read as a restore reads it: a chunk may be whole in a hurt pack, or lie in another pack too.
                 if self.reader.read(&chunk.id, chunk.kind, &mut Vec::new()).is_err() {
                     lock(hurt).insert(chunk.id, id);
@@ -327,7 +346,8 @@ impl Check<'_> {
             self.check_cancel()?;
             let is_open = |id: &ShortId| !lock(hurt).contains_key(id);
             let delta = |chunk: &ChunkRecord<ShortId>| Some((chunk.id, u64::from(chunk.delta.as_ref()?.bytes)));
-            let deltas: Vec<(ShortId, u64)> = run.iter().filter_map(delta).filter(|(id, _)| is_open(id)).collect();
+            let chunks = run.iter().filter(|chunk| !chunk.is_void());
+            let deltas: Vec<(ShortId, u64)> = chunks.filter_map(delta).filter(|(id, _)| is_open(id)).collect();
             bytes.clear();
             if self.reader.read_run(&deltas, run[0].kind, &mut bytes).is_ok() {
                 continue;

@@ -312,11 +312,13 @@ fn load_catalog(store: &dyn Store, codec: &Codec, catalog: &Catalog) -> Result<b
     let mut has_gaps = is_anew;
     for id in listed {
         if known.binary_search(&id).is_err() {
+            // An index object that an interrupted prune has left may list deltas whose bases are gone.
+            has_gaps = true;
             match load_index(store, codec, id) {
                 Ok(index) => catalog.add(&id, &mut chunks::entries_of(&index))?,
                 // What it lists counts as missing: a restore names the files concerned, a backup stores the chunks
                 // again, and `check` names the object. To refuse the whole repository would help nobody.
-                Err(Error::Damaged { .. }) => has_gaps = true,
+                Err(Error::Damaged { .. }) => {}
                 Err(error) => return Err(error),
             }
         }

@@ -16,7 +16,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use redb::backends::FileBackend;
-use redb::{Builder, Database, Durability, ReadableDatabase, ReadableTable, WriteTransaction};
+use redb::{Builder, CompactionError, Database, Durability, ReadableDatabase, ReadableTable, WriteTransaction};
 
 use super::{Access, Store, errors};
 use crate::base::guard::{Trouble, drop_guarded, guarded};
@@ -47,8 +47,8 @@ pub struct RedbStore {
     tables: RwLock<Option<Arc<Tables>>>,
     writer: Mutex<Writer>,
     recent_max: usize,
-    /// Taken out only when the store is dropped.
-    database: Option<Handle>,
+    /// Taken out only when the store is dropped. Locked after `writer`, for writing only while it is compacted.
+    database: RwLock<Option<Handle>>,
     /// Whether redb ever panicked. Then nothing of its is dropped: its locks may be poisoned, and a panic in one drop
     /// followed by another ends the process.
     panicked: AtomicBool,
@@ -141,7 +141,7 @@ impl RedbStore {
             tables: RwLock::new(None),
             writer: Mutex::default(),
             recent_max,
-            database: Some(database),
+            database: RwLock::new(Some(database)),
             panicked: AtomicBool::new(false),
         };
         store.renew_tables()?;
@@ -150,7 +150,8 @@ impl RedbStore {
 
     /// Lets reads see the last commit.
     fn renew_tables(&self) -> Result<(), StoreError> {
-        let Some(database) = &self.database else { return Err(self.error(self.location(), "", Trouble::InUse)) };
+        let database = self.database.read().unwrap_or_else(PoisonError::into_inner);
+        let Some(database) = &*database else { return Err(self.error(self.location(), "", Trouble::InUse)) };
         self.call(self.path.display(), "beginning to read", || {
             let tables = Arc::new(database.begin_read(self.recent_max)?);
             let mut shared = self.tables.write().unwrap_or_else(PoisonError::into_inner);
@@ -205,10 +206,11 @@ impl RedbStore {
         len: usize,
         work: impl FnOnce(&WriteTransaction) -> Result<T, redb::Error>,
     ) -> Result<T, StoreError> {
-        let Some(Handle::Write(database)) = &self.database else {
+        let mut writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
+        let database = self.database.read().unwrap_or_else(PoisonError::into_inner);
+        let Some(Handle::Write(database)) = &*database else {
             return Err(errors::opened_for_reading(&self.location()));
         };
-        let mut writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(failure) = &writer.failed {
             return Err(failure.again(&self.location()));
         }
@@ -350,7 +352,8 @@ impl Store for RedbStore {
         if let Some(failure) = &writer.failed {
             return Err(failure.again(&self.location()));
         }
-        let Some(Handle::Write(database)) = self.database.as_ref().filter(|_| writer.is_unsynced) else {
+        let handle = self.database.read().unwrap_or_else(PoisonError::into_inner);
+        let Some(Handle::Write(database)) = handle.as_ref().filter(|_| writer.is_unsynced) else {
             return Ok(());
         };
         let transaction = writer.transaction.take();
@@ -362,8 +365,35 @@ impl Store for RedbStore {
             Ok(transaction.commit()?)
         });
         writer.is_unsynced = committed.is_err();
+        drop(handle);
         writer.unsettled_bytes = 0;
         committed.and_then(|()| self.renew_tables()).inspect_err(|error| self.fail(&mut writer, error))
+    }
+
+    fn compact(&self) -> Result<(), StoreError> {
+        self.sync()?;
+        let mut writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut handle = self.database.write().unwrap_or_else(PoisonError::into_inner);
+        let Some(Handle::Write(database)) = &mut *handle else {
+            return Err(errors::opened_for_reading(&self.location()));
+        };
+        // Held meanwhile, so that nobody begins to read. Whoever reads already makes redb refuse.
+        let mut tables = self.tables.write().unwrap_or_else(PoisonError::into_inner);
+        let before = tables.take();
+        let compacted = self.call(self.path.display(), "compacting", || {
+            drop(before);
+            database.compact().map(drop).map_err(|error| match error {
+                CompactionError::Storage(error) => error.into(),
+                // What is left is that something reads or writes.
+                _ => redb::Error::DatabaseAlreadyOpen,
+            })
+        });
+        drop(tables);
+        drop(handle);
+        if self.panicked.load(Ordering::Acquire) {
+            return compacted.inspect_err(|error| self.fail(&mut writer, error));
+        }
+        compacted.and(self.renew_tables())
     }
 
     /// Storing a pack takes redb longer than a worker takes to fill one, and it does one at a time.
@@ -381,7 +411,7 @@ impl Drop for RedbStore {
     fn drop(&mut self) {
         let transaction = self.writer.get_mut().unwrap_or_else(PoisonError::into_inner).transaction.take();
         let tables = self.tables.get_mut().unwrap_or_else(PoisonError::into_inner).take();
-        let database = self.database.take();
+        let database = self.database.get_mut().unwrap_or_else(PoisonError::into_inner).take();
         if *self.panicked.get_mut() {
             // See `panicked`. The file stays locked until the process ends.
             mem::forget((transaction, tables, database));
