@@ -55,8 +55,8 @@ impl Days {
         let mut bytes = noise::random(2000 + self.day, 300_000);
         bytes[..4].copy_from_slice(b"\xff\xd8\xff\xe0");
         fs::write(photo(self.day), bytes).unwrap();
-        if self.day > 3 {
-            let _ = fs::remove_file(photo(self.day - 3));
+        if self.day > 1 {
+            let _ = fs::remove_file(photo(self.day - 1));
         }
     }
 }
@@ -165,7 +165,10 @@ fn what_snapshots_need_stays_and_the_rest_goes() {
         let repository = place.open();
         all_restore(&repository, &days.source, &kept);
         // The catalog is as good as a new one.
-        assert_eq!(repository.stats().unwrap().chunks, fresh_chunks(&place), "{kind:?}");
+        let chunks = repository.stats().unwrap().chunks;
+        drop(repository);
+        assert_eq!(chunks, fresh_chunks(&place), "{kind:?}");
+        let repository = place.open();
         let more = back_up_days(&repository, &mut days, 3);
         drop(repository);
         fs::remove_dir_all(place.options().cache_dir.unwrap()).unwrap();
@@ -198,7 +201,7 @@ fn a_backup_after_a_prune_takes_over_what_did_not_change() {
     let mut options = BackupOptions::default();
     options.dry_run = true;
     let report = repository.backup(&[&days.source], &options).unwrap();
-    // What did not change since the last backup: the notes, and all photos but one.
+    // What did not change since the last backup: the notes but one.
     assert!(report.counts.files_unmodified > 35, "{:?}", report.counts);
 }
 
@@ -360,7 +363,7 @@ fn every_call_of_a_prune_may_fail(for_ever: bool, keeps_cache: bool) {
         assert_eq!(outcome.is_err(), failed.is_some(), "call {call} of {calls}: {failed:?} failed, {outcome:?}");
         let Some(failed) = failed else { break };
         let text = outcome.unwrap_err().to_string();
-        assert!(text.contains("the test let it fail") || text.contains("interrupted"), "call {call}: {text}");
+        assert!(text.contains("the test let it fail"), "call {call}: {text}");
         if !keeps_cache {
             drop(repository);
             fs::remove_dir_all(&cache).unwrap();

@@ -73,7 +73,7 @@ impl Repository {
         }
         let PrunePlan { listing, needs, has_duplicates, .. } = plan;
         let Listing { indexes, packs, unlisted, .. } = listing;
-        indexes.for_each(
+        let written = indexes.for_each(
             self,
             |note| note.is_replaced,
             |number, index| {
@@ -99,7 +99,13 @@ impl Repository {
                 }
                 Ok(())
             },
-        )?;
+        );
+        if matches!(written, Err(Error::Cancelled)) && !options.cancel.is_cancelled() {
+            // A pack could not be stored; in the end it is told why.
+            repacker.finish()?;
+            return Err(Error::Cancelled);
+        }
+        written?;
         if !kept.packs.is_empty() {
             new_indexes.push(self.put_index(&mut kept, report)?);
         }
