@@ -89,7 +89,7 @@ fn forget(store: &dyn Store, snapshots: Snapshots, is_kept: impl Fn(usize) -> bo
 }
 
 /// Opens the store of a place that is not open.
-fn store_of(place: &Place) -> Box<dyn Store> {
+pub fn store_of(place: &Place) -> Box<dyn Store> {
     use daykeep_engine::{DirectoryStore, Location, RedbStore};
     match place.location() {
         Some(Location::Directory(path)) => Box::new(DirectoryStore::open(&path, Access::Write).unwrap()),
@@ -595,5 +595,123 @@ proptest! {
         if repack_bytes_max == u64::MAX {
             prop_assert!(unused * 100 <= all * u64::from(unused_percent_max));
         }
+    }
+}
+
+/// A store that can forget, as a power loss does, some of what was done since the last sync.
+struct Unsynced {
+    now: MemoryStore,
+    safe: std::sync::Mutex<Vec<(ObjectName, Vec<u8>)>>,
+    since: std::sync::Mutex<Vec<(ObjectName, Option<Vec<u8>>)>>,
+    /// How many more calls change anything.
+    left: std::sync::atomic::AtomicU64,
+}
+
+impl Unsynced {
+    fn new(objects: &[(ObjectName, Vec<u8>)], calls: u64) -> Self {
+        let now = MemoryStore::with_pack_bytes(2 << 20);
+        objects.iter().for_each(|(name, bytes)| now.put(name, bytes).unwrap());
+        let safe = std::sync::Mutex::new(objects.to_vec());
+        Self { now, safe, since: std::sync::Mutex::default(), left: calls.into() }
+    }
+
+    fn call(&self) -> Result<(), daykeep_engine::StoreError> {
+        use std::sync::atomic::Ordering;
+        let left = self.left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1));
+        let gone = || daykeep_engine::StoreError::new(StoreErrorKind::Io, "store", "the power is gone");
+        left.map(drop).map_err(|_| gone())
+    }
+
+    /// What is left after the power was lost: all that was synced, and of the rest whatever happened to be written.
+    fn after_the_loss(&self, rng: &mut Rng) -> Arc<dyn Store> {
+        let left = MemoryStore::with_pack_bytes(2 << 20);
+        self.safe.lock().unwrap().iter().for_each(|(name, bytes)| left.put(name, bytes).unwrap());
+        for (name, bytes) in self.since.lock().unwrap().iter().filter(|_| rng.below(2) == 0) {
+            match bytes {
+                Some(bytes) => left.put(name, bytes).unwrap(),
+                None => left.delete(name).unwrap(),
+            }
+        }
+        Arc::new(left)
+    }
+}
+
+impl Store for Unsynced {
+    fn location(&self) -> String {
+        "unsynced".into()
+    }
+
+    fn pack_bytes(&self) -> usize {
+        self.now.pack_bytes()
+    }
+
+    fn put(&self, name: &ObjectName, bytes: &[u8]) -> Result<(), daykeep_engine::StoreError> {
+        self.call()?;
+        self.since.lock().unwrap().push((*name, Some(bytes.to_vec())));
+        self.now.put(name, bytes)
+    }
+
+    fn get(&self, name: &ObjectName, bytes_max: usize) -> Result<Vec<u8>, daykeep_engine::StoreError> {
+        self.now.get(name, bytes_max)
+    }
+
+    fn get_range(
+        &self,
+        name: &ObjectName,
+        offset: u64,
+        len: usize,
+        out: &mut Vec<u8>,
+    ) -> Result<(), daykeep_engine::StoreError> {
+        self.now.get_range(name, offset, len, out)
+    }
+
+    fn list(&self, kind: ObjectKind) -> Result<Vec<(ObjectId, u64)>, daykeep_engine::StoreError> {
+        self.now.list(kind)
+    }
+
+    fn delete(&self, name: &ObjectName) -> Result<(), daykeep_engine::StoreError> {
+        self.call()?;
+        self.since.lock().unwrap().push((*name, None));
+        self.now.delete(name)
+    }
+
+    fn sync(&self) -> Result<(), daykeep_engine::StoreError> {
+        self.call()?;
+        self.since.lock().unwrap().clear();
+        *self.safe.lock().unwrap() = objects(&self.now);
+        Ok(())
+    }
+}
+
+#[test]
+fn the_power_may_be_lost_at_any_call() {
+    let forgotten = Forgotten::new();
+    let mut rng = Rng::new(5);
+    for calls in 0.. {
+        let store = Arc::new(Unsynced::new(&forgotten.objects, calls));
+        let cache = forgotten.dir.path().join(format!("cache-{calls}"));
+        let repository = open(&(store.clone() as Arc<dyn Store>), &cache).unwrap();
+        let outcome = repository.prune_plan(&thorough()).and_then(|plan| repository.prune(plan, &thorough()));
+        drop(repository);
+        let turns = if daykeep_tests::is_long() { 10 } else { 2 };
+        for turn in 0..turns {
+            // The cache outlives the loss, or is older than it.
+            let own = forgotten.dir.path().join(format!("cache-{calls}-{turn}"));
+            let _ = fs::create_dir(&own);
+            if turn % 2 == 0 {
+                for folder in fs::read_dir(&cache).unwrap().map(|entry| entry.unwrap().path()) {
+                    let copy = own.join(folder.file_name().unwrap());
+                    fs::create_dir(&copy).unwrap();
+                    for file in fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path()) {
+                        fs::copy(&file, copy.join(file.file_name().unwrap())).unwrap();
+                    }
+                }
+            }
+            forgotten.is_whole_after(&store.after_the_loss(&mut rng), &own, &format!("loss after {calls} calls"));
+        }
+        if outcome.is_ok() {
+            break;
+        }
+        assert!(outcome.unwrap_err().to_string().contains("the power is gone"));
     }
 }

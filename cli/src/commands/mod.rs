@@ -8,6 +8,7 @@ mod completions;
 mod init;
 mod key;
 mod ls;
+mod prune;
 mod restore;
 mod snapshots;
 mod stats;
@@ -54,6 +55,7 @@ pub fn run(context: &Context, command: Command) -> Result<Status> {
         Command::Restore(args) => restore::run(context, args),
         Command::Chats(args) => chats::run(context, args),
         Command::Check(args) => check::run(context, args),
+        Command::Prune(args) => prune::run(context, args),
         Command::Stats => stats::run(context),
         Command::Benchmark(args) => benchmark::run(context, args),
         Command::Key(command) => key::run(context, command),
