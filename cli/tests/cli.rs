@@ -9,6 +9,7 @@ mod default_repository;
 mod failures;
 mod json;
 mod keys;
+mod prune;
 mod round_trip;
 mod signals;
 mod world;

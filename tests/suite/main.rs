@@ -19,6 +19,7 @@ mod killing;
 mod meter;
 mod moving_sources;
 mod prune;
+mod prune_hostile;
 mod prune_killing;
 mod readme;
 mod restoring;
