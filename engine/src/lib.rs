@@ -2,7 +2,9 @@
 //!
 //! A [`Repository`] lies in one redb file or in a directory. [`Repository::backup`] splits files into chunks by
 //! content, stores each chunk once, compressed and sealed, and records a snapshot; [`Repository::restore`] brings one
-//! back; [`Repository::check`] proves that it could; [`Repository::chats`] looks into the chats that one holds. [`measure()`] says how fast all that is on this machine, and why.
+//! back; [`Repository::check`] proves that it could; [`Repository::prune_plan`] and
+//! [`Repository::prune`] give back the space of what no snapshot needs; [`Repository::chats`] looks into the chats that
+//! one holds. [`measure()`] says how fast all that is on this machine, and why.
 //!
 //! ```no_run
 //! use daykeep_engine::{Access, BackupOptions, Location, OpenOptions, Repository, Secret};

@@ -41,7 +41,7 @@ fn outcome(forge: &mut Forge, part: Part) -> Result<(), Error> {
     let root = forge.tree(&out.finish());
     forge.snapshot(root);
     let before = objects(forge.store.as_ref());
-    let repository = Place::of_store(forge.store.clone()).open();
+    let mut repository = Place::of_store(forge.store.clone()).open();
     let mut options = PruneOptions::default();
     options.unused_percent_max = 0;
     let done = repository.prune_plan(&options).and_then(|plan| repository.prune(plan, &options));
@@ -161,10 +161,11 @@ fn of_two_copies_the_one_that_stands_alone_is_taken() {
         }
         outcome(&mut forge, part).unwrap();
         // The base goes once the delta on it has gone.
-        let repository = Place::of_store(forge.store.clone()).open();
+        let mut repository = Place::of_store(forge.store.clone()).open();
         let mut options = PruneOptions::default();
         options.unused_percent_max = 0;
-        repository.prune(repository.prune_plan(&options).unwrap(), &options).unwrap();
+        let plan = repository.prune_plan(&options).unwrap();
+        repository.prune(plan, &options).unwrap();
         assert!(repository.prune_plan(&options).unwrap().is_empty());
         let left: usize = objects(forge.store.as_ref()).iter().map(|(_, bytes)| bytes.len()).sum();
         assert!(left < 10_000, "the base is gone: {left} bytes are left");

@@ -29,7 +29,7 @@ fn kill_child() {
     let (Some(repository), Some(cache)) = (std::env::var_os(PLACE), std::env::var_os(CACHE)) else { return };
     let location = Location::parse(repository.to_str().unwrap()).unwrap();
     let open = OpenOptions::default().memory_bytes(64 << 20).cache_dir(PathBuf::from(cache));
-    let repository = Repository::open(&location, &secret(), Access::Write, &open).unwrap();
+    let mut repository = Repository::open(&location, &secret(), Access::Write, &open).unwrap();
     let options = options(std::env::var_os(COMPACT).is_some());
     let plan = repository.prune_plan(&options).unwrap();
     repository.prune(plan, &options).unwrap();
@@ -111,7 +111,7 @@ fn killed_at_any_moment(kind: Kind, kills: u64) {
         if !was_killed {
             whole = Some(span.min(took));
         }
-        let repository = place.open();
+        let mut repository = place.open();
         let report = repository.check(&CheckOptions::default()).unwrap();
         assert_eq!(report.errors, [""; 0], "{kind:?}, turn {turn}, killed after {micros} µs");
         for _ in 0..2 {

@@ -11,7 +11,7 @@ use crate::text;
 
 pub fn run(context: &Context, args: PruneArgs) -> Result<Status> {
     let access = if args.dry_run { Access::Read } else { Access::Write };
-    let repository = place::open(context, access)?.repository;
+    let mut repository = place::open(context, access)?.repository;
     let progress = Progress::start(context);
     let mut options = PruneOptions::default();
     options.unused_percent_max = args.max_unused;

@@ -24,11 +24,12 @@ struct Condemned {
 
 impl Repository {
     /// Carries out a plan. At whatever moment it is interrupted, every snapshot is whole, and another prune does the rest.
+    /// It takes the repository for itself: a backup meanwhile could use what is about to be deleted.
     ///
     /// # Errors
     /// `InvalidOption` if the repository has changed since the plan was made; `Damaged` if what is to be copied cannot be
     /// read, before anything is deleted; `Cancelled`; the store's own.
-    pub fn prune(&self, mut plan: PrunePlan, options: &PruneOptions) -> Result<PruneReport> {
+    pub fn prune(&mut self, mut plan: PrunePlan, options: &PruneOptions) -> Result<PruneReport> {
         let begun = Instant::now();
         self.check_writable("prune")?;
         self.check_fresh(&plan, true)?;

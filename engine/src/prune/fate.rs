@@ -41,8 +41,7 @@ pub enum Fate {
 /// Those in which nothing is needed go. Of the others those with the greatest unused share are written anew until what is
 /// unused is within its limit, then small ones if there are many. What `repack_bytes_max` has no room for is passed over.
 pub fn decide(packs: &[PackUse], limits: &Limits) -> Vec<Fate> {
-    let mut fates: Vec<Fate> =
-        packs.iter().map(|pack| if pack.is_used { Fate::Keep } else { Fate::Delete }).collect();
+    let mut fates: Vec<Fate> = packs.iter().map(|pack| if pack.is_used { Fate::Keep } else { Fate::Delete }).collect();
     let used = || (0..packs.len()).filter(|&at| packs[at].is_used);
     let mut kept_bytes: u64 = used().map(|at| packs[at].bytes).sum();
     let mut unused_bytes: u64 = used().map(|at| packs[at].unused_bytes).sum();

@@ -95,15 +95,8 @@ impl Listing {
                 }
                 let voids = chunks.iter().filter(|chunk| chunk.is_void()).count() as u32;
                 let listing = (number, position);
-                let pack = PackNote {
-                    bytes,
-                    listing,
-                    voids,
-                    share: 0,
-                    is_used: false,
-                    unused_bytes: 0,
-                    fate: Fate::Keep,
-                };
+                let pack =
+                    PackNote { bytes, listing, voids, share: 0, is_used: false, unused_bytes: 0, fate: Fate::Keep };
                 match packs.get_mut(&record.id) {
                     None => drop(packs.insert(record.id, pack)),
                     // Two list it, as after an interrupted prune. What one of them voids may be needed again since.

@@ -1,9 +1,9 @@
 //! Which chunks are needed, and which copy of each.
 
+use crate::base::ShortId;
 use crate::base::limits::DELTA_DEPTH_MAX;
-use crate::base::{CancelToken, ShortId};
 use crate::catalog::{Catalog, MARK_BYTES, Marks};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::format::index::{ChunkRecord, Reach};
 
 /// More than any depth: what snapshots have may be stored in any way.
@@ -117,6 +117,9 @@ impl Needs {
 
     /// Notes what the chunk stands on, if it is needed and a delta of this depth. To be called for all deltas of the
     /// greatest depth first, then for those of the next and so on.
+    ///
+    /// What stands beside a better copy counts too. Its bases stay until the next prune, when no index object lists it any
+    /// more: so an interrupted one leaves no copy of a needed chunk that cannot be rebuilt.
     pub fn add_bases(&mut self, catalog: &Catalog, chunk: &ChunkRecord<ShortId>, depth: u8) -> Result<()> {
         let Some(delta) = chunk.delta.as_ref().filter(|delta| delta.reach.depth == depth) else { return Ok(()) };
         if chunk.is_void() || self.get(&chunk.id)?.is_none_or(|need| depth >= need.below) {

@@ -50,8 +50,8 @@ struct PackCount {
 impl Repository {
     /// Finds out what no snapshot needs, and decides what to do about it. Changes nothing.
     ///
-    /// Every snapshot's trees are read, each once. It takes half of the memory budget and a hundred bytes for each pack,
-    /// and a file in the cache directory for what does not fit.
+    /// Every snapshot's trees are read, each once. It takes half of the memory budget, two hundred bytes for each
+    /// pack, and a file in the cache directory for what does not fit.
     ///
     /// # Errors
     /// `Unprunable` if a snapshot, a tree, a list or an index object cannot be read or something that a snapshot needs is
@@ -108,7 +108,8 @@ impl PrunePlan {
                 |note| note.has_depth(depth),
                 |number, index| {
                     options.check_cancel()?;
-                    let mut chunks = records(&listing.packs, number, index).flat_map(|(record, _)| &record.table.chunks);
+                    let mut chunks =
+                        records(&listing.packs, number, index).flat_map(|(record, _)| &record.table.chunks);
                     chunks.try_for_each(|chunk| needs.add_bases(&repo.catalog, chunk, depth))
                 },
             )?;

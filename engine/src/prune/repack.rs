@@ -113,8 +113,7 @@ impl Repacker {
         let mut opened = std::mem::take(&mut self.opened);
         opened.resize(sealed.len().saturating_sub(TAG_BYTES), 0);
         let header = self.codec.header(name);
-        let opening =
-            self.codec.keys.object(name).open(u64::from(location.offset), &header, sealed, &mut opened);
+        let opening = self.codec.keys.object(name).open(u64::from(location.offset), &header, sealed, &mut opened);
         opening.map_err(|BadSeal| {
             Error::damaged_object(name, format!("the seal of the frame at byte {} does not fit", location.offset))
         })?;
@@ -200,8 +199,7 @@ impl Repacker {
         let pack = match slot {
             Some(pack) => pack,
             none => {
-                let builder =
-                    PackBuilder::new(&self.codec, new_object_id()?, self.pack_bytes, self.committer.buffer());
+                let builder = PackBuilder::new(&self.codec, new_object_id()?, self.pack_bytes, self.committer.buffer());
                 none.insert(builder)
             }
         };
