@@ -109,6 +109,8 @@ pub enum Command {
     Forget(ForgetArgs),
     /// Prove that everything is there and intact.
     Check(CheckArgs),
+    /// Give back the space of what no snapshot needs any more.
+    Prune(PruneArgs),
     /// Show what the repository holds.
     Stats,
     /// Measure how fast backups are on this machine, and say what limits them.
@@ -365,6 +367,23 @@ pub struct CheckArgs {
     /// Read and verify every chunk, not only the structure.
     #[arg(long)]
     pub read_data: bool,
+}
+
+#[derive(ClapArgs, Debug)]
+pub struct PruneArgs {
+    /// Only say what would be done.
+    #[arg(short = 'n', long)]
+    pub dry_run: bool,
+    /// Leave so much of what stays unused; less means that more is rewritten.
+    #[arg(long, value_name = "PERCENT", value_parser = values::percent, default_value = "5%")]
+    pub max_unused: u8,
+    /// Rewrite packs of at most this size together [default: as many as it takes].
+    #[arg(long, value_name = "SIZE", value_parser = values::size)]
+    pub max_repack: Option<usize>,
+    /// Let a repository in one file give its free space back to the system, which may take long; without it that space is
+    /// used for later backups. A directory never keeps any.
+    #[arg(long, conflicts_with = "dry_run")]
+    pub compact: bool,
 }
 
 #[derive(ClapArgs, Debug)]

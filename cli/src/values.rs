@@ -35,6 +35,12 @@ pub fn span(text: &str) -> Result<CalendarSpan, String> {
         .map_err(|_| "write it as 1y5m7d3h or some of that, in this order and above zero".to_owned())
 }
 
+/// Reads a share in whole percent: `5%`, `5`.
+pub fn percent(text: &str) -> Result<u8, String> {
+    let number = text.strip_suffix('%').unwrap_or(text).parse().ok();
+    number.filter(|percent| *percent <= 100).ok_or_else(|| "write it as 5%, from 0% to 100%".to_owned())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -47,6 +53,16 @@ mod tests {
         assert_eq!(duration("1h30m"), Ok(Duration::from_secs(5400)));
         for bad in ["", "-5s", "soon", "5 parsecs"] {
             assert!(duration(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn shares() {
+        assert_eq!(percent("5%"), Ok(5));
+        assert_eq!(percent("0"), Ok(0));
+        assert_eq!(percent("100%"), Ok(100));
+        for bad in ["", "%", "-1%", "101%", "5.5%", "5 %"] {
+            assert!(percent(bad).is_err(), "{bad}");
         }
     }
 

@@ -12,6 +12,7 @@ mod find;
 mod forget;
 mod json;
 mod keys;
+mod prune;
 mod round_trip;
 mod signals;
 mod tag;

@@ -141,6 +141,16 @@ pub enum Error {
         /// What is missing.
         object: String,
     },
+    /// A prune cannot tell what is still needed.
+    #[error(
+        "{source}; prune has to read every snapshot, tree and list to know what is still needed, so nothing was deleted. \
+         `check` names what is hurt: bring it back, or forget the snapshots concerned"
+    )]
+    Unprunable {
+        /// What could not be read.
+        #[source]
+        source: Box<Error>,
+    },
     /// No snapshot matches.
     #[error("{wanted}: no such snapshot; `snapshots` lists them")]
     SnapshotNotFound {

@@ -2,7 +2,9 @@
 //!
 //! A [`Repository`] lies in one redb file or in a directory. [`Repository::backup`] splits files into chunks by
 //! content, stores each chunk once, compressed and sealed, and records a snapshot; [`Repository::restore`] brings one
-//! back; [`Repository::check`] proves that it could; [`Repository::chats`] looks into the chats that one holds. [`measure()`] says how fast all that is on this machine, and why.
+//! back; [`Repository::check`] proves that it could; [`Repository::prune_plan`] and
+//! [`Repository::prune`] give back the space of what no snapshot needs; [`Repository::chats`] looks into the chats that
+//! one holds. [`measure()`] says how fast all that is on this machine, and why.
 //!
 //! ```no_run
 //! use daykeep_engine::{Access, BackupOptions, Location, OpenOptions, Repository, Secret};
@@ -41,6 +43,7 @@ mod hash;
 mod measure;
 mod pack;
 mod pool;
+mod prune;
 mod repo;
 mod restore;
 mod snapshot;
@@ -68,6 +71,7 @@ pub use format::snapshot::Counts;
 pub use format::snapshot::SnapshotRecord;
 pub use format::tree::{Class, EntryKind, Timestamp, Xattr};
 pub use measure::{Advice, Conclusion, Limit, MeasureOptions, Measurement, SampleReport, Stage, StageReport, measure};
+pub use prune::{PruneFigures, PruneOptions, PrunePlan, PruneReport};
 pub use repo::{KeyInfo, KeyOpens, Location, OpenOptions, Repository, Secret};
 pub use restore::{ListedEntry, ListedKind, Overwrite, RestoreOptions, RestoreReport};
 pub use snapshot::{Snapshot, SnapshotPath};
@@ -118,6 +122,9 @@ pub mod internals {
     }
     pub mod pack {
         pub use crate::pack::*;
+    }
+    pub mod prune {
+        pub use crate::prune::{Fate, Limits, PackUse, decide};
     }
     pub mod tree {
         pub use crate::tree::*;

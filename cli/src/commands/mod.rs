@@ -11,6 +11,7 @@ mod forget;
 mod init;
 mod key;
 mod ls;
+mod prune;
 mod restore;
 mod snapshots;
 mod stats;
@@ -62,6 +63,7 @@ pub fn run(context: &Context, command: Command) -> Result<Status> {
         Command::Tag(args) => tag::run(context, args),
         Command::Forget(args) => forget::run(context, args),
         Command::Check(args) => check::run(context, args),
+        Command::Prune(args) => prune::run(context, args),
         Command::Stats => stats::run(context),
         Command::Benchmark(args) => benchmark::run(context, args),
         Command::Key(command) => key::run(context, command),

@@ -78,16 +78,7 @@ impl CatalogFile {
     /// Begins a catalog that nobody else sees: its name is removed at once, and its space is freed when it is closed,
     /// or when the process ends in whatever way.
     pub(super) fn create_private(dir: &Path, repository: &RepositoryId, cache_bytes: usize) -> Result<Self, Trouble> {
-        let (file, path) = loop {
-            let random = RandomState::new().build_hasher().finish();
-            let path = dir.join(format!(".daykeep-catalog-{random:016x}"));
-            match create_file(&path) {
-                Ok(file) => break (file, path),
-                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-                Err(error) => return Err(Trouble::System(error)),
-            }
-        };
-        fs::remove_file(&path).map_err(Trouble::System)?;
+        let file = create_unnamed(dir).map_err(Trouble::System)?;
         Self::begin(format_args!("(a temporary one in {})", dir.display()), true, file, repository, cache_bytes)
     }
 
@@ -248,6 +239,42 @@ impl CatalogFile {
         self.renew_view(new_packs)
     }
 
+    /// Takes note that the entries of index objects may not be in, or no longer be right.
+    pub(super) fn forget(&self, indexes: &[ObjectId]) -> Result<(), Trouble> {
+        self.change(|transaction| {
+            let mut table = transaction.open_table(INDEXES)?;
+            for index in indexes {
+                table.remove(index.as_bytes())?;
+            }
+            Ok(())
+        })
+    }
+
+    /// Takes out chunks, which are sorted, as far as their entries name packs that `is_gone`.
+    pub(super) fn remove(&self, ids: &[ShortId], is_gone: &dyn Fn(&ObjectId) -> bool) -> Result<(), Trouble> {
+        let _adding = self.adding.lock().unwrap_or_else(PoisonError::into_inner);
+        let packs = self.view.read().unwrap_or_else(PoisonError::into_inner).packs.clone();
+        self.change(|transaction| {
+            let mut removed = Vec::new();
+            {
+                let mut chunks = transaction.open_table(CHUNKS)?;
+                for id in ids {
+                    let found = chunks.get(id.as_bytes())?.map(|record| entry::decode(record.value(), &packs));
+                    if found.is_some_and(|place| place.is_none_or(|place| is_gone(&place.frame.pack))) {
+                        chunks.remove(id.as_bytes())?;
+                        removed.push(id);
+                    }
+                }
+            }
+            let mut bases = transaction.open_table(BASES)?;
+            for id in removed {
+                bases.remove(id.as_bytes())?;
+            }
+            Ok(())
+        })?;
+        self.renew_view(Vec::new())
+    }
+
     /// Takes out deltas of which a base is not in, and those that stand on them.
     pub(super) fn remove_unfounded(&self) -> Result<u64, Trouble> {
         let mut removed = 0;
@@ -375,6 +402,19 @@ pub(super) fn make_folder(dir: &Path) -> io::Result<()> {
 
 fn create_file(path: &Path) -> io::Result<File> {
     OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(path)
+}
+
+/// Creates a file whose name is removed at once: its space is freed when it is closed, however the process ends.
+pub(super) fn create_unnamed(dir: &Path) -> io::Result<File> {
+    loop {
+        let random = RandomState::new().build_hasher().finish();
+        let path = dir.join(format!(".daykeep-catalog-{random:016x}"));
+        match create_file(&path) {
+            Ok(file) => return fs::remove_file(&path).map(|()| file),
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            Err(error) => return Err(error),
+        }
+    }
 }
 
 /// Returns where the catalog lies in its folder.

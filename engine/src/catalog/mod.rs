@@ -14,10 +14,12 @@ use crate::format::index::{BasePrefix, ChunkLocation};
 
 mod entry;
 mod file;
+mod marks;
 mod sketches;
 #[cfg(test)]
 mod tests;
 
+pub use marks::{MARK_BYTES, Marks};
 pub use sketches::SketchStore;
 
 use file::CatalogFile;
@@ -96,6 +98,25 @@ impl Catalog {
         entries.sort_unstable_by_key(|entry| u128::from_be_bytes(*entry.id.as_bytes()));
         let file = self.file();
         file.add(index, entries).map_err(|trouble| file.error("adding entries", trouble))
+    }
+
+    /// Takes note that these index objects are to be gone: if they are found again, their entries are added again.
+    ///
+    /// # Errors
+    /// As [`add`](Self::add).
+    pub fn forget(&self, indexes: &[ObjectId]) -> Result<(), StoreError> {
+        let file = self.file();
+        file.forget(indexes).map_err(|trouble| file.error("forgetting index objects", trouble))
+    }
+
+    /// Takes out chunks, as far as they lie in packs that `is_gone`.
+    ///
+    /// # Errors
+    /// As [`add`](Self::add).
+    pub fn remove(&self, ids: &mut [ShortId], is_gone: &dyn Fn(&ObjectId) -> bool) -> Result<(), StoreError> {
+        ids.sort_unstable_by_key(|id| u128::from_be_bytes(*id.as_bytes()));
+        let file = self.file();
+        file.remove(ids, is_gone).map_err(|trouble| file.error("taking out entries", trouble))
     }
 
     /// Returns whether there is no chunk in it.

@@ -13,12 +13,11 @@ use crate::catalog::Catalog;
 use crate::check::options::{CheckOptions, CheckReport};
 use crate::chunks::{ChunkReader, entries_of};
 use crate::error::{Error, Result};
-use crate::format::content::{Content, encode_list};
+use crate::format::content::Content;
 use crate::format::index::{ChunkKind, ChunkRecord, Index, PackRecord};
 use crate::format::tree::{Entry, Node};
-use crate::hash;
 use crate::pack;
-use crate::repo::{Repository, load_index};
+use crate::repo::{Repository, load_index, remove_unfounded};
 use crate::tree::{self, PieceWalk};
 
 /// One check at work.
@@ -31,6 +30,8 @@ struct Check<'a> {
     pieces: PieceWalk,
     /// Chunks that are listed and could not be read, and the pack of each.
     hurt: HashMap<ShortId, ObjectId>,
+    /// Deltas of which a base is not listed.
+    unfounded: HashSet<ShortId>,
     trees: AtomicU64,
     bytes_read: AtomicU64,
     errors: Mutex<Vec<String>>,
@@ -63,7 +64,7 @@ impl Repository {
             Arc::clone(&self.store),
             self.memory_bytes / 8,
         );
-        let hurt = self.unfounded(&reader, &listed, &mut report)?;
+        let (hurt, unfounded) = self.unfounded(&reader, &listed, &mut report)?;
         let mut check = Check {
             repo: self,
             options,
@@ -71,6 +72,7 @@ impl Repository {
             seen: Mutex::default(),
             pieces: PieceWalk::default(),
             hurt,
+            unfounded,
             trees: AtomicU64::new(0),
             bytes_read: AtomicU64::new(0),
             errors: Mutex::default(),
@@ -95,11 +97,13 @@ impl Repository {
             }
             Ok(())
         })?;
-        report.trees = check.trees.into_inner();
-        report.bytes_read = check.bytes_read.into_inner();
-        let mut errors = check.errors.into_inner().unwrap_or_else(PoisonError::into_inner);
+        report.trees = check.trees.load(Ordering::Relaxed);
+        report.bytes_read = check.bytes_read.load(Ordering::Relaxed);
+        let mut errors = std::mem::take(&mut *lock(&check.errors));
         errors.sort();
+        let is_needed = !errors.is_empty();
         report.errors.append(&mut errors);
+        report_unfounded(&check, is_needed, &mut report);
         let untold = check.untold.into_inner();
         if untold > 0 {
             report
@@ -130,7 +134,8 @@ impl Repository {
     ) -> Result<HashMap<ObjectId, Option<PackRecord>>> {
         let mut packs: HashMap<ObjectId, Option<PackRecord>> = HashMap::new();
         let stored: HashMap<ObjectId, u64> = self.store.list(ObjectKind::Pack)?.into_iter().collect();
-        for (id, _) in self.store.list(ObjectKind::Index)? {
+        let indexes: Vec<ObjectId> = self.store.list(ObjectKind::Index)?.into_iter().map(|(id, _)| id).collect();
+        for &id in &indexes {
             let index = match load_index(self.store.as_ref(), &self.codec, id) {
                 Ok(index) => index,
                 Err(error) => {
@@ -152,15 +157,24 @@ impl Repository {
                     Some(_) => {}
                 }
                 let pack = record.id;
-                if let Some(Some(other)) = packs.insert(pack, Some(record))
-                    && packs.get(&pack) != Some(&Some(other))
-                {
-                    report
-                        .errors
-                        .push(format!("index/{id}: lists other chunks in packs/{pack} than another index does"));
+                if let Some(Some(known)) = packs.get_mut(&pack) {
+                    if !is_same(&record, known) {
+                        report
+                            .errors
+                            .push(format!("index/{id}: lists other chunks in packs/{pack} than another index does"));
+                    }
+                    // An interrupted prune leaves both: what only the older one needs may be gone.
+                    void_alike(known, &record);
+                    continue;
                 }
+                packs.insert(pack, Some(record));
             }
         }
+        let is_whole = |id: &ObjectId| {
+            let record = packs.get(id).and_then(Option::as_ref);
+            record.is_some_and(|record| stored.get(id) == Some(&u64::from(record.bytes)))
+        };
+        remove_unfounded(self.store.as_ref(), &self.codec, catalog, &indexes, &is_whole)?;
         let unlisted = stored.keys().filter(|id| !packs.contains_key(id)).copied().collect::<Vec<_>>();
         if !unlisted.is_empty() {
             report.notes.push(format!("{} packs are in no index; an interrupted backup left them", unlisted.len()));
@@ -172,20 +186,32 @@ impl Repository {
         Ok(packs)
     }
 
-    /// Reports deltas of which a base is not listed, and returns them and all that stand on them, each with its pack.
+    /// Returns the deltas that cannot be rebuilt, each with its pack; and those among them of which a base is not listed, or
+    /// a base of a base. An interrupted prune may leave such, which nobody needs.
     fn unfounded(
         &self,
         reader: &ChunkReader,
         listed: &HashMap<ObjectId, Option<PackRecord>>,
         report: &mut CheckReport,
-    ) -> Result<HashMap<ShortId, ObjectId>> {
-        let mut hurt = HashMap::new();
+    ) -> Result<(HashMap<ShortId, ObjectId>, HashSet<ShortId>)> {
+        let (mut hurt, mut unfounded) = (HashMap::new(), HashSet::new());
         for depth in 1..=DELTA_DEPTH_MAX {
             for record in listed.values().flatten() {
-                for chunk in &record.table.chunks {
+                for chunk in record.table.chunks.iter().filter(|chunk| !chunk.is_void()) {
                     let Some(delta) = chunk.delta.as_ref().filter(|delta| delta.reach.depth == depth) else { continue };
+                    match reader.locate(&chunk.id, chunk.kind) {
+                        Ok(location) if location.frame.pack != record.id => continue,
+                        Ok(_) => {}
+                        Err(Error::Missing { .. }) => {
+                            unfounded.insert(chunk.id);
+                            hurt.insert(chunk.id, record.id);
+                            continue;
+                        }
+                        Err(error) => return Err(error),
+                    }
                     for base in &delta.bases {
-                        let is_founded = match reader.locate_base(base)? {
+                        let found = reader.locate_base(base)?;
+                        let is_founded = match &found {
                             Some((_, location)) if location.reach.depth >= depth || location.kind != chunk.kind => {
                                 report.errors.push(format!(
                                     "packs/{}: chunk {} names a base that cannot be its base",
@@ -193,15 +219,8 @@ impl Repository {
                                 ));
                                 false
                             }
-                            Some((id, _)) => !hurt.contains_key(&id),
-                            None => {
-                                report.errors.push(format!(
-                                    "packs/{}: chunk {} stands on a chunk that is missing; the files that need it are \
-                                     named below",
-                                    record.id, chunk.id
-                                ));
-                                false
-                            }
+                            Some((id, _)) => !hurt.contains_key(id),
+                            None => false,
                         };
                         if !is_founded {
                             hurt.insert(chunk.id, record.id);
@@ -211,7 +230,38 @@ impl Repository {
                 }
             }
         }
-        Ok(hurt)
+        Ok((hurt, unfounded))
+    }
+}
+
+/// Tells of deltas that stand on nothing. If no file needs any, an interrupted prune has left them.
+fn report_unfounded(check: &Check<'_>, is_needed: bool, report: &mut CheckReport) {
+    if is_needed {
+        let named = check.unfounded.iter().filter_map(|id| Some((id, check.hurt.get(id)?))).take(ERRORS_MAX);
+        report.errors.extend(named.map(|(id, pack)| {
+            format!("packs/{pack}: chunk {id} stands on a chunk that is missing; the files that need it are named")
+        }));
+    } else if !check.unfounded.is_empty() {
+        let count = check.unfounded.len();
+        report
+            .notes
+            .push(format!("{count} deltas that no file needs stand on chunks that are gone; prune removes them"));
+    }
+}
+
+/// Returns whether two index objects say the same of a pack, but for what either voids.
+fn is_same(one: &PackRecord, other: &PackRecord) -> bool {
+    let mut voided = other.clone();
+    void_alike(&mut voided, one);
+    one.bytes == other.bytes && voided.table.agrees_with(&one.table)
+}
+
+/// Voids in `one` what is void in `other`.
+fn void_alike(one: &mut PackRecord, other: &PackRecord) {
+    for (chunk, other) in one.table.chunks.iter_mut().zip(&other.table.chunks) {
+        if other.is_void() {
+            chunk.id = other.id;
+        }
     }
 }
 
@@ -231,8 +281,7 @@ impl Check<'_> {
 
     /// Returns whether the very same content was walked before, and notes that it is now.
     fn is_seen(&self, content: &Content) -> bool {
-        let record = encode_list(content.level, &content.parts);
-        !lock(&self.seen).insert(hash::chunk_id(&[0; 32], &record))
+        !lock(&self.seen).insert(tree::fingerprint(content))
     }
 
     fn tree(&self, content: &Content, path: &(dyn Fn() -> String + Sync), depth: usize) -> Result<()> {
@@ -274,11 +323,11 @@ impl Check<'_> {
     fn file(&self, content: &Content) -> Result<()> {
         let visit = |id: &ShortId, bytes| {
             self.check_cancel()?;
-            let location = self.reader.locate(id, ChunkKind::Data)?;
             if let Some(pack) = self.hurt.get(id) {
                 let reason = format!("lies in packs/{pack}, which could not be read there");
                 return Err(Error::Damaged { object: format!("chunk {id}"), reason });
             }
+            let location = self.reader.locate(id, ChunkKind::Data)?;
             tree::check_length(id, u64::from(location.bytes), bytes)
         };
         self.pieces.data_bytes(&self.reader, content, &visit).map(drop)
@@ -296,14 +345,15 @@ impl Check<'_> {
         });
         let outcome = outcome.and_then(|footer| {
             let short = crate::chunks::shorten(&footer.table);
-            if record.is_none_or(|record| record.table == short) {
+            if record.is_none_or(|record| record.table.agrees_with(&short)) {
                 return self.deltas(&name, record, hurt);
             }
             Err(Error::damaged_object(&name, "its footer and the index list other chunks"))
         });
         if let Err(error) = outcome {
             self.report(|| error.to_string());
-            for chunk in record.iter().flat_map(|record| &record.table.chunks) {
+            let chunks = record.iter().flat_map(|record| &record.table.chunks);
+            for chunk in chunks.filter(|chunk| !chunk.is_void()) {
                 // Read as a restore reads it: a chunk may be whole in a hurt pack, or lie in another pack too.
                 if self.reader.read(&chunk.id, chunk.kind, &mut Vec::new()).is_err() {
                     lock(hurt).insert(chunk.id, id);
@@ -327,7 +377,8 @@ impl Check<'_> {
             self.check_cancel()?;
             let is_open = |id: &ShortId| !lock(hurt).contains_key(id);
             let delta = |chunk: &ChunkRecord<ShortId>| Some((chunk.id, u64::from(chunk.delta.as_ref()?.bytes)));
-            let deltas: Vec<(ShortId, u64)> = run.iter().filter_map(delta).filter(|(id, _)| is_open(id)).collect();
+            let chunks = run.iter().filter(|chunk| !chunk.is_void());
+            let deltas: Vec<(ShortId, u64)> = chunks.filter_map(delta).filter(|(id, _)| is_open(id)).collect();
             bytes.clear();
             if self.reader.read_run(&deltas, run[0].kind, &mut bytes).is_ok() {
                 continue;

@@ -1,34 +1,13 @@
 //! The chunks that this run has taken on itself to store and that the catalog does not have yet.
 
 use std::collections::HashSet;
-use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::{Mutex, MutexGuard};
 
-use crate::base::{ShortId, lock};
-
-/// Takes eight bytes of an id as its hash: ids are hashes already.
-#[derive(Default)]
-struct IdHasher(u64);
-
-impl Hasher for IdHasher {
-    fn finish(&self) -> u64 {
-        self.0
-    }
-
-    fn write(&mut self, bytes: &[u8]) {
-        let mut word = [0; 8];
-        let len = bytes.len().min(8);
-        word[..len].copy_from_slice(&bytes[..len]);
-        self.0 ^= u64::from_le_bytes(word);
-    }
-
-    // The length prefix that comes before the bytes of an array says nothing.
-    fn write_usize(&mut self, _: usize) {}
-}
+use crate::base::{IdHash, ShortId, lock};
 
 const SHARDS: usize = 64;
 
-type Shard = HashSet<ShortId, BuildHasherDefault<IdHasher>>;
+type Shard = HashSet<ShortId, IdHash>;
 
 /// A set of ids that many threads use at once.
 pub struct Claims {

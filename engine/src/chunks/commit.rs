@@ -306,11 +306,14 @@ impl Worker {
     }
 }
 
-/// Returns the catalog entries of an index object.
+/// Returns the catalog entries of an index object: none for what is void.
 pub fn entries_of(index: &Index) -> Vec<CatalogEntry> {
     let mut entries = Vec::with_capacity(index.packs.iter().map(|pack| pack.table.chunks.len()).sum());
     for pack in &index.packs {
         pack.table.locate(pack.id, |chunk, location| {
+            if chunk.is_void() {
+                return;
+            }
             let bases = chunk.delta.as_ref().map_or_else(Box::default, |delta| delta.bases.as_slice().into());
             entries.push(CatalogEntry { id: chunk.id, location, bases });
         });

@@ -10,8 +10,9 @@ mod reader;
 mod scatter;
 mod writer;
 
-pub use commit::{entries_of, shorten};
+pub use commit::{CommitCounts, Committer, entries_of, shorten};
 pub use deltas::Taken;
+pub use frames::FrameBuffer;
 pub use reader::ChunkReader;
 pub use scatter::Wanted;
 pub use writer::{ChunkWriter, Scratch, Sort, WriterOptions};

@@ -109,6 +109,8 @@ pub struct Reach {
 pub trait RecordId: Copy + PartialEq + std::fmt::Debug {
     /// Its length in bytes.
     const LEN: usize;
+    /// What stands in place of the id of a chunk that is not to be used: zeros.
+    const VOID: Self;
     /// Appends the id.
     fn write(&self, out: &mut Writer);
     /// Takes an id.
@@ -120,6 +122,7 @@ pub trait RecordId: Copy + PartialEq + std::fmt::Debug {
 
 impl RecordId for ChunkId {
     const LEN: usize = Self::LEN;
+    const VOID: Self = Self::from_bytes([0; Self::LEN]);
 
     fn write(&self, out: &mut Writer) {
         out.raw(self.as_bytes());
@@ -131,6 +134,7 @@ impl RecordId for ChunkId {
 
 impl RecordId for ShortId {
     const LEN: usize = Self::LEN;
+    const VOID: Self = Self::from_bytes([0; Self::LEN]);
 
     fn write(&self, out: &mut Writer) {
         out.raw(self.as_bytes());
@@ -165,6 +169,13 @@ pub struct ChunkRecord<I> {
     pub bytes: u32,
     /// Set if those bytes are a delta.
     pub delta: Option<Box<DeltaRecord>>,
+}
+
+impl<I: RecordId> ChunkRecord<I> {
+    /// Returns whether it only takes its place in the frame: nobody needs it, and its bases may be gone.
+    pub fn is_void(&self) -> bool {
+        self.id == I::VOID
+    }
 }
 
 /// One frame of a pack.
@@ -278,6 +289,17 @@ impl<I: RecordId> FrameTable<I> {
             chunk.id = I::read(input)?;
         }
         Ok(Self { frames, chunks })
+    }
+
+    /// Returns whether `whole` lists the same, but for chunks that are void here.
+    pub fn agrees_with(&self, whole: &Self) -> bool {
+        let agree = |(chunk, whole): (&ChunkRecord<I>, &ChunkRecord<I>)| {
+            (chunk.id == whole.id || chunk.is_void())
+                && (chunk.kind, chunk.bytes, &chunk.delta) == (whole.kind, whole.bytes, &whole.delta)
+        };
+        self.frames == whole.frames
+            && self.chunks.len() == whole.chunks.len()
+            && self.chunks.iter().zip(&whole.chunks).all(agree)
     }
 
     /// Calls `visit` with each chunk and its place in the pack `pack`.

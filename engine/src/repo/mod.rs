@@ -12,7 +12,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use crate::base::limits::{INDEX_BYTES_MAX, INDEX_PLAIN_BYTES_MAX, SMALL_OBJECT_BYTES_MAX};
 use crate::base::{ObjectId, ObjectKind, ObjectName, RepositoryId};
-use crate::catalog::Catalog;
+use crate::catalog::{Catalog, CatalogEntry};
 use crate::chunk::{Chunker, DEFAULT_PARAMS};
 use crate::chunks::{self, ChunkReader};
 use crate::codec::Codec;
@@ -310,21 +310,65 @@ fn load_catalog(store: &dyn Store, codec: &Codec, catalog: &Catalog) -> Result<b
     }
     let is_anew = known.is_empty();
     let mut has_gaps = is_anew;
-    for id in listed {
+    for &id in &listed {
         if known.binary_search(&id).is_err() {
+            // An index object that an interrupted prune has left may list deltas whose bases are gone.
+            has_gaps = true;
             match load_index(store, codec, id) {
                 Ok(index) => catalog.add(&id, &mut chunks::entries_of(&index))?,
                 // What it lists counts as missing: a restore names the files concerned, a backup stores the chunks
                 // again, and `check` names the object. To refuse the whole repository would help nobody.
-                Err(Error::Damaged { .. }) => has_gaps = true,
+                Err(Error::Damaged { .. }) => {}
                 Err(error) => return Err(error),
             }
         }
     }
     if has_gaps {
-        catalog.remove_unfounded()?;
+        remove_unfounded(store, codec, catalog, &listed, &|_| true)?;
     }
     Ok(is_anew)
+}
+
+/// Takes out deltas of which a base is not in the catalog, and enters other copies of the same chunks, if the index objects
+/// `listed` have any, in packs that are there, that can be rebuilt. A backup that misses a chunk stores it again, beside the copy of no use.
+pub(crate) fn remove_unfounded(
+    store: &dyn Store,
+    codec: &Codec,
+    catalog: &Catalog,
+    listed: &[ObjectId],
+    is_there: &dyn Fn(&ObjectId) -> bool,
+) -> Result<()> {
+    let mut is_done = catalog.remove_unfounded()? == 0;
+    while !is_done {
+        is_done = true;
+        for id in listed {
+            let index = match load_index(store, codec, *id) {
+                Err(Error::Damaged { .. }) => continue,
+                outcome => outcome?,
+            };
+            let mut others = Vec::new();
+            for entry in chunks::entries_of(&index) {
+                let is_there = is_there(&entry.location.frame.pack);
+                if is_there && catalog.find(&entry.id)?.is_none() && has_bases(catalog, &entry)? {
+                    others.push(entry);
+                }
+            }
+            if !others.is_empty() {
+                is_done = false;
+                catalog.add(id, &mut others)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+fn has_bases(catalog: &Catalog, entry: &CatalogEntry) -> Result<bool> {
+    for base in &entry.bases {
+        if catalog.find_base(base)?.is_none() {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
 
 /// Reads an index object.

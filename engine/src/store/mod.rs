@@ -89,6 +89,15 @@ pub trait Store: Send + Sync {
         false
     }
 
+    /// Gives the space of deleted objects back to the system, where that does not happen by itself. Takes long, and
+    /// nothing else may be at work with the store meanwhile.
+    ///
+    /// # Errors
+    /// `InUse` if something is; `NoSpace` or `Io` if it could not be done. All objects are as they were.
+    fn compact(&self) -> Result<(), StoreError> {
+        Ok(())
+    }
+
     /// Returns once everything put or deleted before is visible and safe from a crash.
     ///
     /// # Errors

@@ -4,11 +4,12 @@ use std::collections::HashMap;
 use std::sync::Mutex;
 
 use crate::base::limits::{INLINE_REFS_MAX, LIST_ENTRIES_MAX, LIST_LEVELS_MAX};
-use crate::base::{ShortId, lock};
+use crate::base::{ChunkId, ShortId, lock};
 use crate::chunks::{ChunkReader, ChunkWriter, Scratch, Sort};
 use crate::error::{Error, Result};
 use crate::format::content::{Content, Part, decode_list, encode_list};
 use crate::format::index::ChunkKind;
+use crate::hash;
 
 /// A piece has at least this many parts …
 const PIECE_PARTS_MIN: usize = 128;
@@ -211,7 +212,10 @@ fn walk(reader: &ChunkReader, level: u8, parts: &[Part], visit: &mut dyn FnMut(P
 }
 
 /// Returns the parts of a piece of a chunk list that stands as a part of `level` and of `bytes` bytes.
-fn read_piece(reader: &ChunkReader, level: u8, id: &ShortId, bytes: u64) -> Result<Vec<Part>> {
+///
+/// # Errors
+/// `Missing` or `Damaged`.
+pub fn read_piece(reader: &ChunkReader, level: u8, id: &ShortId, bytes: u64) -> Result<Vec<Part>> {
     let mut piece = Vec::new();
     reader.read(id, ChunkKind::List, &mut piece)?;
     let object = || format!("chunk list {id}");
@@ -222,6 +226,11 @@ fn read_piece(reader: &ChunkReader, level: u8, id: &ShortId, bytes: u64) -> Resu
     }
     let reason = format!("lists {listed} bytes where its parent names {bytes}");
     Err(Error::Damaged { object: object(), reason })
+}
+
+/// Returns a hash of a content's whole record: contents that agree in it are the same.
+pub fn fingerprint(content: &Content) -> ChunkId {
+    hash::chunk_id(&[0; 32], &encode_list(content.level, &content.parts))
 }
 
 /// What a part stands for.

@@ -12,7 +12,7 @@ use crate::format::codec::Writer;
 use crate::format::content::{Content, Part};
 use crate::format::tree::{Entry, Node, OwnerName, Tree, write_head};
 
-pub use content::{ContentBuilder, Outline, PieceWalk, check_length, for_each_part, read_all};
+pub use content::{ContentBuilder, Outline, PieceWalk, check_length, fingerprint, for_each_part, read_all, read_piece};
 
 /// A tree is encoded this far ahead of what is cut; at least the longest chunk.
 const AHEAD_BYTES: usize = CHUNK_BYTES_MAX;

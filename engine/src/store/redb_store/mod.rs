@@ -16,7 +16,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use redb::backends::FileBackend;
-use redb::{Builder, Database, Durability, ReadableDatabase, ReadableTable, WriteTransaction};
+use redb::{Builder, CompactionError, Database, Durability, ReadableDatabase, ReadableTable, WriteTransaction};
 
 use super::{Access, Store, errors};
 use crate::base::guard::{Trouble, drop_guarded, guarded};
@@ -25,6 +25,8 @@ use crate::base::{ObjectId, ObjectKind, ObjectName};
 use crate::error::{StoreError, StoreErrorKind};
 
 mod tables;
+#[cfg(test)]
+mod tests;
 
 use tables::{Handle, Memory, NAMES, OBJECTS, PACKS, Tables, bodies};
 
@@ -47,8 +49,8 @@ pub struct RedbStore {
     tables: RwLock<Option<Arc<Tables>>>,
     writer: Mutex<Writer>,
     recent_max: usize,
-    /// Taken out only when the store is dropped.
-    database: Option<Handle>,
+    /// Taken out only when the store is dropped. Locked after `writer`, for writing only while it is compacted.
+    database: RwLock<Option<Handle>>,
     /// Whether redb ever panicked. Then nothing of its is dropped: its locks may be poisoned, and a panic in one drop
     /// followed by another ends the process.
     panicked: AtomicBool,
@@ -141,7 +143,7 @@ impl RedbStore {
             tables: RwLock::new(None),
             writer: Mutex::default(),
             recent_max,
-            database: Some(database),
+            database: RwLock::new(Some(database)),
             panicked: AtomicBool::new(false),
         };
         store.renew_tables()?;
@@ -150,7 +152,8 @@ impl RedbStore {
 
     /// Lets reads see the last commit.
     fn renew_tables(&self) -> Result<(), StoreError> {
-        let Some(database) = &self.database else { return Err(self.error(self.location(), "", Trouble::InUse)) };
+        let database = self.database.read().unwrap_or_else(PoisonError::into_inner);
+        let Some(database) = &*database else { return Err(self.error(self.location(), "", Trouble::InUse)) };
         self.call(self.path.display(), "beginning to read", || {
             let tables = Arc::new(database.begin_read(self.recent_max)?);
             let mut shared = self.tables.write().unwrap_or_else(PoisonError::into_inner);
@@ -205,10 +208,11 @@ impl RedbStore {
         len: usize,
         work: impl FnOnce(&WriteTransaction) -> Result<T, redb::Error>,
     ) -> Result<T, StoreError> {
-        let Some(Handle::Write(database)) = &self.database else {
+        let mut writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
+        let database = self.database.read().unwrap_or_else(PoisonError::into_inner);
+        let Some(Handle::Write(database)) = &*database else {
             return Err(errors::opened_for_reading(&self.location()));
         };
-        let mut writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(failure) = &writer.failed {
             return Err(failure.again(&self.location()));
         }
@@ -350,7 +354,8 @@ impl Store for RedbStore {
         if let Some(failure) = &writer.failed {
             return Err(failure.again(&self.location()));
         }
-        let Some(Handle::Write(database)) = self.database.as_ref().filter(|_| writer.is_unsynced) else {
+        let handle = self.database.read().unwrap_or_else(PoisonError::into_inner);
+        let Some(Handle::Write(database)) = handle.as_ref().filter(|_| writer.is_unsynced) else {
             return Ok(());
         };
         let transaction = writer.transaction.take();
@@ -362,8 +367,35 @@ impl Store for RedbStore {
             Ok(transaction.commit()?)
         });
         writer.is_unsynced = committed.is_err();
+        drop(handle);
         writer.unsettled_bytes = 0;
         committed.and_then(|()| self.renew_tables()).inspect_err(|error| self.fail(&mut writer, error))
+    }
+
+    fn compact(&self) -> Result<(), StoreError> {
+        self.sync()?;
+        let mut writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut handle = self.database.write().unwrap_or_else(PoisonError::into_inner);
+        let Some(Handle::Write(database)) = &mut *handle else {
+            return Err(errors::opened_for_reading(&self.location()));
+        };
+        // Held meanwhile, so that nobody begins to read. Whoever reads already makes redb refuse.
+        let mut tables = self.tables.write().unwrap_or_else(PoisonError::into_inner);
+        let before = tables.take();
+        let compacted = self.call(self.path.display(), "compacting", || {
+            drop(before);
+            database.compact().map(drop).map_err(|error| match error {
+                CompactionError::Storage(error) => error.into(),
+                // What is left is that something reads or writes.
+                _ => redb::Error::DatabaseAlreadyOpen,
+            })
+        });
+        drop(tables);
+        drop(handle);
+        if self.panicked.load(Ordering::Acquire) {
+            return compacted.inspect_err(|error| self.fail(&mut writer, error));
+        }
+        compacted.and(self.renew_tables())
     }
 
     /// Storing a pack takes redb longer than a worker takes to fill one, and it does one at a time.
@@ -381,7 +413,7 @@ impl Drop for RedbStore {
     fn drop(&mut self) {
         let transaction = self.writer.get_mut().unwrap_or_else(PoisonError::into_inner).transaction.take();
         let tables = self.tables.get_mut().unwrap_or_else(PoisonError::into_inner).take();
-        let database = self.database.take();
+        let database = self.database.get_mut().unwrap_or_else(PoisonError::into_inner).take();
         if *self.panicked.get_mut() {
             // See `panicked`. The file stays locked until the process ends.
             mem::forget((transaction, tables, database));
@@ -445,45 +477,5 @@ fn store_error(path: impl Display, doing: &str, trouble: Trouble) -> StoreError 
         Trouble::Other(text) => {
             StoreError::new(StoreErrorKind::Io, path, format!("{doing}: {text}; open it anew to go on"))
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
-
-    use super::*;
-
-    const PACKS_PUT: u64 = 24;
-
-    fn allocated_bytes(store: &RedbStore) -> u64 {
-        let Some(Handle::Write(database)) = &store.database else { unreachable!() };
-        let stats = database.begin_write().unwrap().stats().unwrap();
-        stats.allocated_pages() * stats.page_size() as u64
-    }
-
-    /// Key slots, an index object and a snapshot lie around the packs, which must not share a leaf with them.
-    #[test]
-    fn a_pack_takes_four_mebibytes() {
-        let dir = tempfile::tempdir().unwrap();
-        let store = RedbStore::create(&dir.path().join("store"), 32 * MIB).unwrap();
-        let id = |n: u64| ObjectId::from_bytes([(n * 37) as u8; 32]);
-        for kind in [ObjectKind::Config, ObjectKind::Key, ObjectKind::Snapshot] {
-            store.put(&ObjectName::new(kind, id(1)), &[1; 300]).unwrap();
-        }
-        store.put(&ObjectName::new(ObjectKind::Index, id(1)), &[1; 60_000]).unwrap();
-        store.sync().unwrap();
-        let before = allocated_bytes(&store);
-        for n in 0..PACKS_PUT {
-            let name = ObjectName::new(ObjectKind::Pack, id(n));
-            store.put_with(&name, store.pack_bytes(), &mut |bytes| bytes.fill(n as u8)).unwrap();
-            if n % 10 == 0 {
-                store.sync().unwrap();
-            }
-        }
-        store.sync().unwrap();
-        let grown = allocated_bytes(&store) - before;
-        let ideal = PACKS_PUT * 4 * MIB as u64;
-        assert!(grown >= ideal && grown < ideal + ideal / 50, "grew by {grown}, {ideal} would be ideal");
     }
 }

@@ -1,0 +1,112 @@
+//! Walks all snapshots and notes the chunks that they have: each distinct tree and list piece once.
+
+use std::sync::Mutex;
+
+use rayon::prelude::*;
+
+use crate::base::limits::TREE_DEPTH_MAX;
+use crate::base::{ShortId, lock};
+use crate::chunks::ChunkReader;
+use crate::error::{Error, Result};
+use crate::format::codec::Writer;
+use crate::format::content::{Content, Part};
+use crate::format::tree::{Entry, Node};
+use crate::hash;
+use crate::prune::needs::Needs;
+use crate::prune::options::PruneOptions;
+use crate::snapshot::Snapshot;
+use crate::tree;
+
+/// What it tells of where something is that cannot be read.
+type Path<'p> = dyn Fn() -> String + Sync + 'p;
+
+/// A walk over snapshots.
+pub struct Walk<'a> {
+    pub reader: ChunkReader,
+    pub needs: Mutex<Needs>,
+    pub options: &'a PruneOptions,
+}
+
+impl Walk<'_> {
+    /// Notes all chunks of a snapshot, but not what deltas among them stand on.
+    ///
+    /// # Errors
+    /// `Unprunable` if a tree or a list cannot be read.
+    pub fn snapshot(&self, snapshot: &Snapshot) -> Result<()> {
+        let name = snapshot.id.to_string();
+        self.tree(&snapshot.record.root, &|| format!("snapshot {}:", &name[..8]), 0)
+    }
+
+    fn tree(&self, content: &Content, path: &Path<'_>, depth: usize) -> Result<()> {
+        self.options.check_cancel()?;
+        if depth > TREE_DEPTH_MAX {
+            let reason = format!("is nested deeper than {TREE_DEPTH_MAX} folders");
+            return Err(unreadable(path, Error::Damaged { object: "tree".into(), reason }));
+        }
+        if !lock(&self.needs).visit(tree::fingerprint(content).short())? {
+            return Ok(());
+        }
+        self.parts(content.level, &content.parts).map_err(|error| unreadable(path, error))?;
+        let tree = tree::load(&self.reader, content).map_err(|error| unreadable(path, error))?;
+        let mut ids = Vec::new();
+        for entry in &tree.entries {
+            if let Node::File { content: Content { level: 0, parts }, .. } = &entry.node {
+                ids.extend(chunks(parts));
+            }
+        }
+        lock(&self.needs).add(ids)?;
+        tree.entries.par_iter().try_for_each(|entry: &Entry| {
+            let path = || format!("{}/{}", path(), String::from_utf8_lossy(&entry.name));
+            match &entry.node {
+                Node::Directory { content } => self.tree(content, &path, depth + 1),
+                Node::File { content, .. } if content.level > 0 => {
+                    self.parts(content.level, &content.parts).map_err(|error| unreadable(&path, error))
+                }
+                _ => Ok(()),
+            }
+        })
+    }
+
+    /// Notes the chunks of parts, and what the pieces among them list.
+    fn parts(&self, level: u8, parts: &[Part]) -> Result<()> {
+        self.options.check_cancel()?;
+        lock(&self.needs).add(chunks(parts))?;
+        if level == 0 {
+            return Ok(());
+        }
+        for part in parts {
+            if let Part::Chunk { id, bytes } = part
+                && lock(&self.needs).visit(piece_fingerprint(level, id, *bytes))?
+            {
+                self.parts(level - 1, &tree::read_piece(&self.reader, level, id, *bytes)?)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn chunks(parts: &[Part]) -> impl Iterator<Item = ShortId> {
+    parts.iter().filter_map(|part| match part {
+        Part::Chunk { id, .. } => Some(*id),
+        Part::Hole { .. } => None,
+    })
+}
+
+/// Returns a hash of how a piece is named: a chunk may be a good piece on one level and of one length only.
+fn piece_fingerprint(level: u8, id: &ShortId, bytes: u64) -> ShortId {
+    let mut name = Writer::default();
+    name.u8(level);
+    name.raw(id.as_bytes());
+    name.varint(bytes);
+    hash::chunk_id(&[1; 32], name.as_slice()).short()
+}
+
+fn unreadable(path: &Path<'_>, error: Error) -> Error {
+    let source = match error {
+        Error::Cancelled | Error::Unprunable { .. } => return error,
+        Error::Damaged { object, reason } => Error::Damaged { object: format!("{} {object}", path()), reason },
+        Error::Missing { object } => Error::Missing { object: format!("{} {object}", path()) },
+        other => other,
+    };
+    Error::Unprunable { source: Box::new(source) }
+}

@@ -1,0 +1,148 @@
+//! Killed (SIGKILL) at any moment of a prune, a repository keeps every snapshot, and the next prune does the rest.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+use std::{fs, thread};
+
+use daykeep_engine::{
+    Access, CheckOptions, Location, ObjectId, ObjectKind, ObjectName, OpenOptions, PruneOptions, Repository,
+};
+use daykeep_tests::inventory::{Inventory, read};
+use daykeep_tests::is_long;
+use daykeep_tests::noise::{self, Rng};
+use daykeep_tests::place::{Kind, Place, assert_clean, assert_restores, back_up, secret};
+
+const PLACE: &str = "DAYKEEP_TEST_KILL_PRUNE_REPOSITORY";
+const CACHE: &str = "DAYKEEP_TEST_KILL_PRUNE_CACHE";
+const COMPACT: &str = "DAYKEEP_TEST_KILL_PRUNE_COMPACT";
+
+fn options(compact: bool) -> PruneOptions {
+    let mut options = PruneOptions::default();
+    (options.unused_percent_max, options.compact) = (0, compact);
+    options
+}
+
+/// Not a test of its own: what runs in the process that is killed.
+#[test]
+fn kill_child() {
+    let (Some(repository), Some(cache)) = (std::env::var_os(PLACE), std::env::var_os(CACHE)) else { return };
+    let location = Location::parse(repository.to_str().unwrap()).unwrap();
+    let open = OpenOptions::default().memory_bytes(64 << 20).cache_dir(PathBuf::from(cache));
+    let mut repository = Repository::open(&location, &secret(), Access::Write, &open).unwrap();
+    let options = options(std::env::var_os(COMPACT).is_some());
+    let plan = repository.prune_plan(&options).unwrap();
+    repository.prune(plan, &options).unwrap();
+}
+
+fn change(source: &Path, turn: u64) {
+    let mut database = match turn {
+        0 => noise::sqlite(1, 4096, 400 * 4096),
+        _ => fs::read(source.join("chats.db")).unwrap(),
+    };
+    let mut rng = Rng::new(turn);
+    for _ in 0..40 {
+        let at = 4096 + rng.below(398 * 4096);
+        database[at..at + 24].copy_from_slice(&noise::random(rng.below(1 << 30) as u64, 24));
+    }
+    fs::write(source.join("chats.db"), database).unwrap();
+    fs::write(source.join("photo"), noise::random(turn, 900_000)).unwrap();
+    fs::write(source.join(format!("note-{}", turn % 7)), noise::text(turn, 20_000)).unwrap();
+}
+
+/// Starts a prune in another process and kills it after a while, or waits for its end. Returns how long it ran and
+/// whether it was killed.
+fn prune_and_kill(place: &Place, compact: bool, after: Option<Duration>) -> (Duration, bool) {
+    let location = place.location().unwrap();
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    command
+        .args(["--exact", "prune_killing::kill_child", "--nocapture"])
+        .env(PLACE, location.path())
+        .env(CACHE, place.options().cache_dir.unwrap())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null());
+    if compact {
+        command.env(COMPACT, "1");
+    }
+    let mut child = command.spawn().unwrap();
+    let begun = Instant::now();
+    if let Some(after) = after {
+        thread::sleep(after);
+        let _ = child.kill();
+    }
+    let status = child.wait().unwrap();
+    assert!(after.is_some() || status.success(), "the prune itself succeeds");
+    (begun.elapsed(), !status.success())
+}
+
+fn killed_at_any_moment(kind: Kind, kills: u64) {
+    let place = Place::new(kind);
+    let source = place.folder("source");
+    let mut rng = Rng::new(kills);
+    let mut kept: Vec<(ObjectId, Inventory)> = Vec::new();
+    let (mut whole, mut killed) = (None, 0);
+    for turn in 0..kills {
+        let repository = place.open();
+        for day in 0..2 {
+            change(&source, 2 * turn + day);
+            kept.push((back_up(&repository, &source).snapshot.unwrap(), read(&source)));
+        }
+        drop(repository);
+        // One of the last two, and now and then an old one.
+        let mut forgotten = vec![kept.remove(kept.len() - 1 - rng.below(2)).0];
+        if kept.len() > 8 {
+            forgotten.push(kept.remove(rng.below(kept.len() - 1)).0);
+        }
+        let store = crate::prune::store_of(&place);
+        for id in forgotten {
+            store.delete(&ObjectName::new(ObjectKind::Snapshot, id)).unwrap();
+        }
+        store.sync().unwrap();
+        drop(store);
+        let compact = turn % 3 == 0;
+        // The time that it takes when nobody kills it; the moments are spread over it.
+        let Some(span) = whole else {
+            whole = Some(prune_and_kill(&place, compact, None).0);
+            continue;
+        };
+        let micros = rng.below(span.as_micros() as usize * 11 / 10) as u64;
+        let (took, was_killed) = prune_and_kill(&place, compact, Some(Duration::from_micros(micros)));
+        killed += u64::from(was_killed);
+        if !was_killed {
+            whole = Some(span.min(took));
+        }
+        let mut repository = place.open();
+        let report = repository.check(&CheckOptions::default()).unwrap();
+        assert_eq!(report.errors, [""; 0], "{kind:?}, turn {turn}, killed after {micros} µs");
+        for _ in 0..2 {
+            let (id, wanted) = &kept[rng.below(kept.len())];
+            assert_restores(&repository, &id.to_string(), &source, wanted);
+        }
+        if turn % 5 == 4 {
+            let plan = repository.prune_plan(&options(false)).unwrap();
+            repository.prune(plan, &options(false)).unwrap();
+            assert!(repository.prune_plan(&options(false)).unwrap().is_empty());
+            assert_clean(&repository);
+        }
+    }
+    assert!(killed * 4 > kills, "only {killed} of {kills} came before the end");
+    let repository = place.open();
+    assert_clean(&repository);
+    for (id, wanted) in &kept {
+        assert_restores(&repository, &id.to_string(), &source, wanted);
+    }
+}
+
+const fn kills() -> u64 {
+    30
+}
+
+#[test]
+fn a_directory_survives_a_prune_that_is_killed() {
+    killed_at_any_moment(Kind::Directory, if is_long() { 20 * kills() } else { kills() });
+}
+
+#[test]
+fn a_redb_file_survives_a_prune_that_is_killed() {
+    killed_at_any_moment(Kind::Redb, if is_long() { 20 * kills() } else { kills() });
+}
