@@ -252,7 +252,7 @@ pub struct ChatsArgs {
     /// `latest` or the first digits of an id; with `:PATH`, only the databases at or below that path.
     #[arg(value_name = "SNAPSHOT[:PATH]", required_unless_present = "diff", conflicts_with = "diff")]
     pub snapshot: Option<OsString>,
-    /// Show the messages that came, went or changed from A to B, each SNAPSHOT[:PATH].
+    /// Show the messages that came, went or changed from A to B, each a SNAPSHOT or SNAPSHOT:PATH.
     #[arg(long, num_args = 2, value_names = ["A", "B"])]
     pub diff: Vec<OsString>,
     /// Show so many of them in each chat, the latest of each sort.
