@@ -33,7 +33,7 @@ const LOCK_BYTES: i64 = 512;
 /// Where the number stands that SQLite compares to see whether a schema changed.
 const SCHEMA_VERSION_AT: u64 = 40;
 /// How long a writer may keep us from reading before the bytes are saved as they are.
-const PATIENCE: Duration = Duration::from_secs(10);
+const PATIENCE: Duration = Duration::from_secs(30);
 /// A journal that is there for this long, and nobody holds a lock, is one of a writer that crashed.
 const HOT_TRIES: u32 = 20;
 /// How often the files of a database that nobody has open are copied before that is given up.
@@ -222,7 +222,7 @@ impl Capture<'_> {
                 Ok(()) => break,
                 Err(InPlace::Busy(_)) if begun.elapsed() < PATIENCE => {}
                 Err(InPlace::Busy(why)) => {
-                    return Err(NotCaptured(format!("a program has kept it locked for 10 s ({why})")));
+                    return Err(NotCaptured(format!("a program has kept it locked for 30 s ({why})")));
                 }
                 // A journal that was just deleted looks like one of a writer that crashed.
                 Err(InPlace::Hot) if tries < HOT_TRIES => {}
