@@ -28,6 +28,7 @@ fn seeds() -> Vec<Vec<u8>> {
 
 fuzz_target!(init: daykeep_fuzz::plant_seeds(&seeds()), |bytes: &[u8]| {
     let Some((base, other)) = split(bytes) else { return };
+    let mut decoder = DeltaDecoder::new().expect("zstd has its memory");
     for length in [0, 1, 853, 4096] {
         let mut out = vec![0; length];
         // Whatever it is, it makes as many bytes as were asked for, or none.
