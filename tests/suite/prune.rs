@@ -98,7 +98,8 @@ fn forget(store: &dyn Store, snapshots: Snapshots, is_kept: impl Fn(usize) -> bo
     kept
 }
 
-/// Opens the store of a place that is not open. A thread of the last backup may still be about to let go of it.
+/// Opens the store of a place that is not open. A process that another test starts has its lock
+/// too until its program begins.
 pub fn store_of(place: &Place) -> Box<dyn Store> {
     use daykeep_engine::{DirectoryStore, Location, RedbStore, StoreError};
     let open = || -> Result<Box<dyn Store>, StoreError> {

@@ -17,6 +17,13 @@ const PLACE: &str = "DAYKEEP_TEST_KILL_PRUNE_REPOSITORY";
 const CACHE: &str = "DAYKEEP_TEST_KILL_PRUNE_CACHE";
 const COMPACT: &str = "DAYKEEP_TEST_KILL_PRUNE_COMPACT";
 
+/// A process that another test starts has its locks too until its program begins.
+const WAIT: Duration = Duration::from_secs(10);
+
+fn open(place: &Place) -> Repository {
+    Repository::open(&place.location().unwrap(), &secret(), Access::Write, &place.options().wait(WAIT)).unwrap()
+}
+
 fn options(compact: bool) -> PruneOptions {
     let mut options = PruneOptions::default();
     (options.unused_percent_max, options.compact) = (0, compact);
@@ -28,7 +35,7 @@ fn options(compact: bool) -> PruneOptions {
 fn kill_child() {
     let (Some(repository), Some(cache)) = (std::env::var_os(PLACE), std::env::var_os(CACHE)) else { return };
     let location = Location::parse(repository.to_str().unwrap()).unwrap();
-    let open = OpenOptions::default().memory_bytes(64 << 20).cache_dir(PathBuf::from(cache));
+    let open = OpenOptions::default().memory_bytes(64 << 20).cache_dir(PathBuf::from(cache)).wait(WAIT);
     let mut repository = Repository::open(&location, &secret(), Access::Write, &open).unwrap();
     let options = options(std::env::var_os(COMPACT).is_some());
     let plan = repository.prune_plan(&options).unwrap();
@@ -82,7 +89,7 @@ fn killed_at_any_moment(kind: Kind, kills: u64) {
     let mut kept: Vec<(ObjectId, Inventory)> = Vec::new();
     let (mut whole, mut killed) = (None, 0);
     for turn in 0..kills {
-        let repository = place.open();
+        let repository = open(&place);
         for day in 0..2 {
             change(&source, 2 * turn + day);
             kept.push((back_up(&repository, &source).snapshot.unwrap(), read(&source)));
@@ -111,7 +118,7 @@ fn killed_at_any_moment(kind: Kind, kills: u64) {
         if !was_killed {
             whole = Some(span.min(took));
         }
-        let mut repository = place.open();
+        let mut repository = open(&place);
         let report = repository.check(&CheckOptions::default()).unwrap();
         assert_eq!(report.errors, [""; 0], "{kind:?}, turn {turn}, killed after {micros} µs");
         for _ in 0..2 {
@@ -126,7 +133,7 @@ fn killed_at_any_moment(kind: Kind, kills: u64) {
         }
     }
     assert!(killed * 4 > kills, "only {killed} of {kills} came before the end");
-    let repository = place.open();
+    let repository = open(&place);
     assert_clean(&repository);
     for (id, wanted) in &kept {
         assert_restores(&repository, &id.to_string(), &source, wanted);
