@@ -3,6 +3,7 @@
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use daykeep_engine::{
     Access, BackupOptions, BackupReport, CheckOptions, CheckReport, Location, MemoryStore, OpenOptions, RecoveryKey,
@@ -101,17 +102,23 @@ impl Place {
 
     /// Opens the repository.
     pub fn try_open(&self, access: Access) -> Result<Repository> {
+        self.open_with(access, &self.options())
+    }
+
+    fn open_with(&self, access: Access, options: &OpenOptions) -> Result<Repository> {
         match (self.location(), &self.memory) {
-            (Some(location), _) => Repository::open(&location, &secret(), access, &self.options()),
-            (None, Some(store)) => Repository::open_in(Arc::clone(store), &secret(), access, &self.options()),
+            (Some(location), _) => Repository::open(&location, &secret(), access, options),
+            (None, Some(store)) => Repository::open_in(Arc::clone(store), &secret(), access, options),
             (None, None) => unreachable!("a place has one or the other"),
         }
     }
 
-    /// Opens the repository for writing.
+    /// Opens the repository for writing. A process that another test starts has the locks of this one too until its
+    /// program begins, so that is waited for.
     #[track_caller]
     pub fn open(&self) -> Repository {
-        self.try_open(Access::Write).unwrap_or_else(|error| panic!("{:?}: {error}", self.kind))
+        let options = self.options().wait(Duration::from_secs(10));
+        self.open_with(Access::Write, &options).unwrap_or_else(|error| panic!("{:?}: {error}", self.kind))
     }
 
     /// Makes a folder below the place and returns its path.
