@@ -129,10 +129,8 @@ impl Captures {
             Node::File { class, capture, .. } => (*class, *capture),
             _ => return true,
         };
-        if capture.is_some_and(|capture| capture.kind == CaptureKind::WhatsApp) {
-            return capture.is_some_and(|capture| capture.state == Companions::default().state(stat.size));
-        }
         match (capture, self.mode) {
+            (Some(tree::Capture { kind: CaptureKind::WhatsApp, state }), _) => state == encrypted_state(stat),
             // With a key, an encrypted file that was saved as it is is tried again.
             (None, _) if self.has_key && opened_name(&previous.name).is_some() => false,
             (None, SqliteCapture::Off) => true,
@@ -144,6 +142,11 @@ impl Captures {
             }),
         }
     }
+}
+
+/// Returns what tells, beside its times, that an encrypted file is as it was: its length, for nothing lies beside it.
+fn encrypted_state(stat: &Stat) -> [u8; 16] {
+    Companions::default().state(stat.size)
 }
 
 /// Returns whether a file is an SQLite database, by its length and its first bytes.
@@ -192,8 +195,7 @@ impl Engine<'_> {
         match self.end_stream(stream, scratch, outcome)? {
             Ok((content, class)) => {
                 lock(&self.captures.opened).push(full_path());
-                let state = Companions::default().state(stat.size);
-                let capture = Some(tree::Capture { kind: CaptureKind::WhatsApp, state });
+                let capture = Some(tree::Capture { kind: CaptureKind::WhatsApp, state: encrypted_state(stat) });
                 Ok(Some(Node::File { content, class, capture }))
             }
             Err(_) if self.options.cancel.is_cancelled() => Err(Error::Cancelled),

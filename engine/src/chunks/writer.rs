@@ -249,23 +249,26 @@ impl ChunkWriter {
 
     /// Appends the gathered deltas of data as one frame. Each is compressed already, but by itself.
     fn flush_deltas(&self, scratch: &mut Scratch) -> Result<()> {
-        let mut deltas = std::mem::take(&mut scratch.deltas);
-        if !deltas.chunks.is_empty() {
-            self.append_compressed(scratch, Sort::Data(Class::Sqlite), &deltas.plain, &deltas.chunks)?;
-        }
-        deltas.clear();
-        scratch.deltas = deltas;
-        Ok(())
+        self.flush_buffer(scratch, Sort::Data(Class::Sqlite), |scratch, _| &mut scratch.deltas)
     }
 
     /// Compresses what was gathered and appends it as one frame.
     fn flush(&self, scratch: &mut Scratch, sort: Sort) -> Result<()> {
-        let mut frame = std::mem::take(gathered(scratch, sort));
+        self.flush_buffer(scratch, sort, gathered)
+    }
+
+    fn flush_buffer(
+        &self,
+        scratch: &mut Scratch,
+        sort: Sort,
+        buffer: fn(&mut Scratch, Sort) -> &mut FrameBuffer,
+    ) -> Result<()> {
+        let mut frame = std::mem::take(buffer(scratch, sort));
         if !frame.chunks.is_empty() {
             self.append_compressed(scratch, sort, &frame.plain, &frame.chunks)?;
         }
         frame.clear();
-        *gathered(scratch, sort) = frame;
+        *buffer(scratch, sort) = frame;
         Ok(())
     }
 
