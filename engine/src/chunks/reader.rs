@@ -18,7 +18,7 @@ use crate::store::Store;
 /// What the frames of chunks and their bases may take together while they are rebuilt, in caches of decoded frames.
 const GRAPH_CACHES: usize = 4;
 /// So many chunks are rebuilt at a time, so that what was made for them stays in the processor's cache.
-const CHUNKS_PER_REBUILD: usize = 64;
+pub(super) const CHUNKS_PER_REBUILD: usize = 64;
 
 struct Worker {
     decoder: FrameDecoder,
@@ -59,6 +59,16 @@ impl ChunkReader {
         }
     }
 
+    /// As [`locate`](Self::locate), of a chunk that must have so many bytes.
+    pub(super) fn locate_exactly(&self, id: &ShortId, bytes: u64, kind: ChunkKind) -> Result<ChunkLocation> {
+        let location = self.locate(id, kind)?;
+        if u64::from(location.bytes) == bytes {
+            return Ok(location);
+        }
+        let reason = format!("has {} bytes where {bytes} are named", location.bytes);
+        Err(Error::Damaged { object: format!("chunk {id}"), reason })
+    }
+
     /// Returns the chunk that a delta names as a base, and where it lies; `None` if no index object lists it.
     ///
     /// # Errors
@@ -84,14 +94,8 @@ impl ChunkReader {
     /// # Errors
     /// As [`read`](Self::read).
     pub fn read_run(&self, chunks: &[(ShortId, u64)], kind: ChunkKind, out: &mut Vec<u8>) -> Result<()> {
-        let locations: Vec<ChunkLocation> =
-            chunks.iter().map(|(id, _)| self.locate(id, kind)).collect::<Result<_>>()?;
-        for ((id, bytes), location) in chunks.iter().zip(&locations) {
-            if u64::from(location.bytes) != *bytes {
-                let reason = format!("has {} bytes where {bytes} are named", location.bytes);
-                return Err(Error::Damaged { object: format!("chunk {id}"), reason });
-            }
-        }
+        let locate = |(id, bytes): &(ShortId, u64)| self.locate_exactly(id, *bytes, kind);
+        let locations: Vec<ChunkLocation> = chunks.iter().map(locate).collect::<Result<_>>()?;
         if locations.iter().all(|location| location.reach.depth == 0) {
             return chunks
                 .iter()

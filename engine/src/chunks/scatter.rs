@@ -4,17 +4,14 @@ use rayon::prelude::*;
 
 use crate::base::ShortId;
 use crate::chunks::graph::{Graph, Opened, Rebuilt};
-use crate::chunks::reader::ChunkReader;
-use crate::error::{Error, Result};
+use crate::chunks::reader::{CHUNKS_PER_REBUILD, ChunkReader};
+use crate::error::Result;
 use crate::format::index::{ChunkKind, ChunkLocation};
 
 /// So many chunks are located at a time, on all cores.
 const CHUNKS_PER_GROUP: usize = 64 * 1024;
 /// So few frames go through the cache of frames: who wants little often wants more of the same soon.
 const CACHED_FRAMES: usize = 8;
-/// So many deltas are rebuilt at a time, so that what was made for them stays in the processor's cache.
-const DELTAS_PER_TASK: usize = 64;
-
 /// A chunk of a content.
 #[derive(Clone, Copy, Debug)]
 pub struct Wanted {
@@ -50,7 +47,7 @@ impl ChunkReader {
     /// As [`read`](Self::read), and whatever `sink` returns.
     pub fn scatter(&self, chunks: &[Wanted], kind: ChunkKind, sink: &Sink<'_>) -> Result<()> {
         for group in chunks.chunks(CHUNKS_PER_GROUP) {
-            let locate = |wanted: &Wanted| self.locate_exactly(wanted, kind);
+            let locate = |wanted: &Wanted| self.locate_exactly(&wanted.id, wanted.bytes, kind);
             let locations: Vec<ChunkLocation> = group.par_iter().map(locate).collect::<Result<_>>()?;
             let mut done = 0;
             while done < group.len() {
@@ -58,15 +55,6 @@ impl ChunkReader {
             }
         }
         Ok(())
-    }
-
-    fn locate_exactly(&self, wanted: &Wanted, kind: ChunkKind) -> Result<ChunkLocation> {
-        let location = self.locate(&wanted.id, kind)?;
-        if u64::from(location.bytes) == wanted.bytes {
-            return Ok(location);
-        }
-        let reason = format!("has {} bytes where {} are named", location.bytes, wanted.bytes);
-        Err(Error::Damaged { object: format!("chunk {}", wanted.id), reason })
     }
 
     /// Hands out as many of `chunks` as deltas and what they stand on fit into memory, and returns how many.
@@ -93,7 +81,7 @@ impl ChunkReader {
         let kept = graph.needed(deltas.iter().map(|&(place, _)| place));
         pieces.extend(kept.map(|place| Piece { location: *graph.location(place), use_: Use::Keep(place) }));
         let opened = self.open_pieces(&graph, pieces, sink)?;
-        deltas.par_chunks(DELTAS_PER_TASK).try_for_each(|deltas| {
+        deltas.par_chunks(CHUNKS_PER_REBUILD).try_for_each(|deltas| {
             let mut rebuilt = Rebuilt::default();
             let places: Vec<u32> = deltas.iter().map(|&(place, _)| place).collect();
             self.rebuild(&graph, &opened, &places, &mut rebuilt)?;
