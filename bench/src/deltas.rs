@@ -11,7 +11,7 @@ use std::path::PathBuf;
 use clap::Args;
 use daykeep_datasets::random::Random;
 use daykeep_engine::internals::base::ShortId;
-use daykeep_engine::internals::delta::{DeltaEncoder, Similar, Sketch};
+use daykeep_engine::internals::delta::{Candidate, DeltaEncoder, Similar, Sketch, cover};
 use daykeep_engine::internals::hash::chunk_id;
 use zstd::zstd_safe::{self, CCtx, CParameter};
 
@@ -26,36 +26,35 @@ pub struct Options {
     /// The length of a block in bytes
     #[arg(long, default_value_t = 4096, value_parser = clap::value_parser!(u32).range(512..=65_536))]
     block: u32,
-    /// The most deltas on the way down to a whole block
-    #[arg(long, default_value_t = 8)]
-    depth: u8,
     /// The most other blocks that one needs
     #[arg(long, default_value_t = 31)]
     closure: usize,
     /// The most bases of a block
     #[arg(long, default_value_t = 4)]
     bases: usize,
-    /// How often a base that cannot be one is replaced by those that it stands on
-    #[arg(long, default_value_t = 4)]
-    falls: usize,
+    /// How many blocks more a base beside the first may make one need
+    #[arg(long, default_value_t = 8)]
+    beside: usize,
     /// zstd's level for deltas
-    #[arg(long, default_value_t = 3)]
+    #[arg(long, default_value_t = 6)]
     level: i32,
     /// The length of the frames in KiB in which new blocks are compressed together
-    #[arg(long, default_value_t = 256)]
+    #[arg(long, default_value_t = 1024)]
     frame: usize,
     /// zstd's level for frames
     #[arg(long, default_value_t = 3)]
     frame_level: i32,
 }
 
+/// As in the engine: how many features fewer than the best the block at the same place may share and come first.
+const SHARED_LESS_MAX: u32 = 2;
 /// A delta takes so much more in its records.
 const OVERHEAD_BYTES: usize = 64;
 
 /// A stored block.
 struct Known {
     bytes: Vec<u8>,
-    depth: u8,
+    /// The nearest last.
     bases: Vec<ShortId>,
     /// What it stands on, bases of bases included.
     needs: HashSet<ShortId>,
@@ -136,13 +135,10 @@ impl Series {
         (0..).zip(&self.last).for_each(|(old, (_, sketch))| similar.show(old, sketch));
         let mut taken = Taken::default();
         let (mut whole, mut added) = (Vec::new(), Vec::new());
-        for ((at, id, _), similar) in new.iter().zip(similar.finish()) {
+        for ((at, id, _), candidates) in new.iter().zip(similar.finish()) {
             let bytes = &file[at * block..file.len().min((at + 1) * block)];
-            let in_place = self.last.get(*at).map(|(id, _)| *id);
-            let similar = similar.into_iter().map(|(old, _)| self.last[old as usize].0);
-            let candidates: Vec<ShortId> = in_place.into_iter().chain(similar).collect();
-            let chosen = self.choose(options, &candidates);
-            let mut known = Known { bytes: bytes.to_vec(), depth: 0, bases: Vec::new(), needs: HashSet::new() };
+            let chosen = self.choose(options, &self.candidates(options, *at, &candidates));
+            let mut known = Known { bytes: bytes.to_vec(), bases: Vec::new(), needs: HashSet::new() };
             match self.delta(options, &chosen.bases, bytes)? {
                 Some(delta) => {
                     taken.deltas += 1;
@@ -166,30 +162,52 @@ impl Series {
         Ok(taken)
     }
 
+    /// Returns what the block at `at` may stand on, the best first.
+    fn candidates(&self, options: &Options, at: usize, candidates: &[Candidate]) -> Vec<ShortId> {
+        let in_place = self.last.get(at).map(|(id, _)| *id);
+        let old = |index: u32| self.last[index as usize].0;
+        let shared = |id: ShortId| candidates.iter().find(|one| old(one.old) == id).map_or(0, |one| one.shared);
+        let most = candidates.first().map_or(0, |best| best.shared.count_ones());
+        let near = in_place.filter(|id| shared(*id).count_ones() + SHARED_LESS_MAX >= most);
+        let covers = cover(candidates, near.map_or(0, shared), options.bases);
+        let mut bases: Vec<ShortId> = near.into_iter().chain(covers.into_iter().map(old)).collect();
+        if bases.is_empty() {
+            bases.extend(in_place);
+        }
+        bases
+    }
+
     /// Chooses among `candidates`, the best first, what a block can stand on together.
     fn choose(&self, options: &Options, candidates: &[ShortId]) -> Known {
-        let mut chosen = Known { bytes: Vec::new(), depth: 0, bases: Vec::new(), needs: HashSet::new() };
-        let mut rest: Vec<ShortId> = candidates.iter().rev().copied().collect();
-        let mut falls = options.falls;
-        while let Some(id) = rest.pop() {
+        let mut chosen = Known { bytes: Vec::new(), bases: Vec::new(), needs: HashSet::new() };
+        for &candidate in candidates {
             if chosen.bases.len() == options.bases {
                 break;
             }
-            let base = &self.known[&id];
-            if chosen.bases.contains(&id) {
-                continue;
-            }
-            let needs: HashSet<ShortId> = chosen.needs.iter().chain(&base.needs).chain([&id]).copied().collect();
-            if base.depth < options.depth && needs.len() <= options.closure {
-                chosen.depth = chosen.depth.max(base.depth + 1);
-                chosen.needs = needs;
-                chosen.bases.insert(0, id);
-            } else if falls > 0 {
-                falls -= 1;
-                rest.extend_from_slice(&base.bases);
+            let more_max = if chosen.bases.is_empty() { options.closure } else { options.beside };
+            let needs_max = options.closure.min(chosen.needs.len() + more_max);
+            for id in [candidate, self.bottom(candidate)] {
+                if chosen.bases.contains(&id) {
+                    break;
+                }
+                let needs: HashSet<ShortId> =
+                    chosen.needs.iter().chain(&self.known[&id].needs).chain([&id]).copied().collect();
+                if needs.len() <= needs_max {
+                    chosen.needs = needs;
+                    chosen.bases.insert(0, id);
+                    break;
+                }
             }
         }
         chosen
+    }
+
+    /// Returns the whole block at the bottom of the way down from `id`.
+    fn bottom(&self, mut id: ShortId) -> ShortId {
+        while let Some(&base) = self.known[&id].bases.last() {
+            id = base;
+        }
+        id
     }
 
     /// Returns how long the delta is, if that is clearly less than the block takes alone.

@@ -5,9 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use daykeep_engine::internals::base::ShortId;
-use daykeep_engine::internals::base::limits::{
-    CHUNK_BYTES_MAX, DELTA_CLOSURE_MAX, DELTA_DEPTH_MAX, INDEX_PLAIN_BYTES_MAX,
-};
+use daykeep_engine::internals::base::limits::{CHUNK_BYTES_MAX, DELTA_CLOSURE_MAX, INDEX_PLAIN_BYTES_MAX};
 use daykeep_engine::internals::delta::{DeltaDecoder, DeltaEncoder, FEATURES, Similar, Sketch};
 use daykeep_engine::internals::format::content::{Content, Part};
 use daykeep_engine::internals::format::index::{BasePrefix, ChunkKind, DeltaRecord, Index, Reach};
@@ -35,7 +33,7 @@ impl Database {
         Self { path, bytes, day: 0 }
     }
 
-    /// Changes some bytes in each of `pages` pages, moves half a page to a new one, and adds one that is all new.
+    /// Changes some bytes in each of `pages` pages, copies halves of two to a new one, and adds one that is all new.
     fn next_day(&mut self, pages: usize) {
         self.day += 1;
         let random = noise::random(1000 + self.day, pages * 32);
@@ -45,10 +43,10 @@ impl Database {
             let at = (1 + word(0) % (total - 1)) * PAGE + word(4) % (PAGE - 24);
             self.bytes[at..at + 24].copy_from_slice(&seed[8..]);
         }
-        let from = (1 + self.day as usize * 7 % (total - 1)) * PAGE;
-        let half = self.bytes[from + PAGE / 2..from + PAGE].to_vec();
-        self.bytes.extend_from_slice(&half);
-        self.bytes.extend_from_slice(&noise::text(2000 + self.day, PAGE / 2));
+        for step in [7, 11] {
+            let from = (1 + self.day as usize * step % (total - 1)) * PAGE;
+            self.bytes.extend_from_within(from + PAGE / 2..from + PAGE);
+        }
         self.bytes.extend_from_slice(&noise::text(3000 + self.day, PAGE));
         fs::write(&self.path, &self.bytes).unwrap();
     }
@@ -66,8 +64,7 @@ fn a_day_of_a_database_costs_its_changes_and_every_day_comes_back() {
         for day in 1..=12 {
             database.next_day(20);
             let report = back_up(&repository, &source);
-            // Twenty pages of 32 changed bytes, a page that is half known and one that is new; the folders above; now and
-            // then a page that has changed eight times before, which is stored whole.
+            // Twenty pages of 32 changed bytes, a page of two known halves and one that is new; the folders above.
             assert!(report.counts.bytes_new >= 20 * PAGE as u64, "day {day}");
             assert!(report.bytes_stored < 20_000, "day {day} took {} bytes", report.bytes_stored);
             days.push((report.snapshot.unwrap().to_string(), read(&source)));
@@ -119,13 +116,13 @@ fn deltas_stay_within_depth_and_closure_and_say_so_truly() {
     let source = place.folder("source");
     let mut database = Database::new(&source, 40);
     let repository = place.open();
-    for _ in 0..30 {
+    for _ in 0..60 {
         back_up(&repository, &source);
         database.next_day(30);
     }
     assert_clean(&repository);
     let deltas = deltas(&forge);
-    assert!(deltas.iter().any(|(_, delta)| delta.reach.depth == DELTA_DEPTH_MAX), "the test reaches the limit");
+    assert!(deltas.iter().any(|(_, delta)| delta.reach.closure == DELTA_CLOSURE_MAX), "the test reaches the limit");
     assert!(deltas.iter().any(|(_, delta)| delta.bases.len() > 1), "and needs more than one base at times");
     let find = |base: &BasePrefix| deltas.iter().find(|(id, _)| id.as_bytes().starts_with(base));
     for (id, delta) in &deltas {
@@ -264,14 +261,15 @@ fn hostile_deltas_are_refused_and_named() {
         forge.delta(&base, &encode(&target, &base), record(5000, (1, 1), &[&two]));
         forge.delta(&target, &encode(&base, &target), record(4000, (2, 2), &[&one]))
     });
-    refused("nine deltas, one upon the other", &|forge| {
-        let mut versions: Vec<Vec<u8>> = (0..10).map(|seed| noise::text(seed, 3000)).collect();
+    refused("32 deltas, one upon the other", &|forge| {
+        let mut versions: Vec<Vec<u8>> = (0..33).map(|seed| noise::text(seed, 3000)).collect();
         let mut part = forge.part(ChunkKind::Data, &versions[0]);
         let last = versions.pop().unwrap();
         for (depth, pair) in (1u8..).zip(versions.windows(2)) {
-            part = forge.delta(&pair[1], &encode(&pair[0], &pair[1]), record(3000, (depth.min(8), depth), &[&part]));
+            part = forge.delta(&pair[1], &encode(&pair[0], &pair[1]), record(3000, (depth, depth), &[&part]));
         }
-        forge.delta(&last, &encode(&versions[8], &last), record(3000, (8, 9), &[&part]))
+        let claimed = DELTA_CLOSURE_MAX;
+        forge.delta(&last, &encode(&versions[31], &last), record(3000, (claimed, claimed), &[&part]))
     });
     refused("forty chunks for one", &|forge| {
         // Three levels of four bases each, which say that they need few.
@@ -388,7 +386,7 @@ fn the_most_similar_chunk_is_found() {
         similar.show(number, &Sketch::of(&gear, bytes));
     }
     let found = similar.finish();
-    let first = (0..).zip(&found).filter(|(at, found)| found.first().is_some_and(|(old, _)| old == at)).count();
+    let first = (0..).zip(&found).filter(|(at, found)| found.first().is_some_and(|one| one.old == *at)).count();
     assert!(first >= 90, "{first} of 100");
     let second = found.iter().filter(|found| found.len() >= 2).count();
     // A quarter of eight features may be none.

@@ -1,7 +1,7 @@
 //! Every encoded form comes back as it was, and any bytes at all are decoded or refused, in little memory.
 
 use daykeep_engine::internals::base::limits::ARGON2_WORK_MAX;
-use daykeep_engine::internals::base::limits::{BASES_MAX, DELTA_CLOSURE_MAX, DELTA_DEPTH_MAX};
+use daykeep_engine::internals::base::limits::{BASES_MAX, DELTA_CLOSURE_MAX};
 use daykeep_engine::internals::base::{ChunkId, ShortId};
 use daykeep_engine::internals::crypt::DEFAULT_ARGON2;
 use daykeep_engine::internals::format::config::{CdcSizes, ChunkerParams, Config};
@@ -104,7 +104,7 @@ fn tree() -> impl Strategy<Value = Tree> {
 }
 
 fn delta() -> impl Strategy<Value = DeltaRecord> {
-    (1u32..=1 << 20, 1u8..=DELTA_DEPTH_MAX, vec(any::<[u8; 8]>(), 1..=BASES_MAX), any::<u8>()).prop_map(
+    (1u32..=1 << 20, 1u8..=DELTA_CLOSURE_MAX, vec(any::<[u8; 8]>(), 1..=BASES_MAX), any::<u8>()).prop_map(
         |(bytes, depth, bases, more)| {
             let least = depth.max(bases.len() as u8);
             let closure = least + more % (DELTA_CLOSURE_MAX - least + 1);

@@ -7,9 +7,10 @@
 use std::collections::HashMap;
 
 use crate::backup::engine::Engine;
+use crate::base::limits::BASES_MAX;
 use crate::base::{ChunkId, ShortId};
 use crate::chunks::{Scratch, Sort, Taken};
-use crate::delta::{Similar, Sketch};
+use crate::delta::{Similar, Sketch, cover};
 use crate::error::Result;
 use crate::format::content::{Content, Part};
 use crate::format::tree::Class;
@@ -18,11 +19,8 @@ use crate::tree::Outline;
 /// Places and sketches of a file's chunks take some 120 bytes each: of a longer file than fits into a quarter of the memory
 /// budget only the first chunks are compared with those at their place.
 const MEMORY_PER_CHUNK: usize = 4 * 128;
-/// The most bases that are tried for a chunk, the one at its own place included.
-const BASES_TRIED_MAX: usize = 6;
-
 /// What lies at a chunk's place is tried first, unless another shares more features than it by more than this.
-const SHARED_LESS_MAX: u8 = 2;
+const SHARED_LESS_MAX: u32 = 2;
 /// The least part of what a chunk takes alone that a delta has to save, if the chunk would lie in a frame with others that
 /// it has much in common with: a quarter.
 const GAIN_MIN_GENERAL: usize = 4;
@@ -190,17 +188,15 @@ impl Engine<'_> {
                 let (bytes, after) = rest.split_at(changed.bytes);
                 rest = after;
                 let old = |index: u32| resemblance.old[index as usize].0;
-                let shared =
-                    |id: ShortId| candidates.iter().find(|(index, _)| old(*index) == id).map_or(0, |found| found.1);
-                let most = candidates.first().map_or(0, |best| best.1);
+                let shared = |id: ShortId| candidates.iter().find(|one| old(one.old) == id).map_or(0, |one| one.shared);
+                let most = candidates.first().map_or(0, |best| best.shared.count_ones());
                 // Where rows were put in or taken out, what lies at its place is another page.
-                let (near, far): (Vec<ShortId>, Vec<ShortId>) =
-                    changed.in_place.iter().partition(|id| shared(**id) + SHARED_LESS_MAX >= most);
-                let mut bases: Vec<ShortId> = Vec::with_capacity(BASES_TRIED_MAX);
-                for id in near.into_iter().chain(candidates.iter().map(|(index, _)| old(*index))).chain(far) {
-                    if bases.len() < BASES_TRIED_MAX && !bases.contains(&id) {
-                        bases.push(id);
-                    }
+                let is_near = |id: &&ShortId| shared(**id).count_ones() + SHARED_LESS_MAX >= most;
+                let mut bases: Vec<ShortId> = changed.in_place.iter().filter(is_near).copied().collect();
+                let covered = bases.iter().fold(0, |covered, id| covered | shared(*id));
+                bases.extend(cover(&candidates, covered, BASES_MAX).into_iter().map(old));
+                if bases.is_empty() {
+                    bases.clone_from(&changed.in_place);
                 }
                 Taken { id: changed.id, bytes, bases }
             })

@@ -17,9 +17,7 @@ pub const PAGE_FRAME_BYTES_TARGET: usize = MIB;
 pub const FRAME_CHUNKS_MAX: usize = 4096;
 /// The most bases of one delta chunk.
 pub const BASES_MAX: usize = 4;
-/// The most deltas on the way from a chunk down to whole ones.
-pub const DELTA_DEPTH_MAX: u8 = 8;
-/// The most other chunks that one chunk may need to be rebuilt.
+/// The most other chunks that one chunk may need to be rebuilt, and so the most deltas on the way down to whole ones.
 pub const DELTA_CLOSURE_MAX: u8 = 31;
 
 /// The longest pack that is ever read.

@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use rayon::prelude::*;
 
-use crate::base::limits::{DELTA_DEPTH_MAX, PACK_BYTES_MAX, TREE_DEPTH_MAX};
+use crate::base::limits::{DELTA_CLOSURE_MAX, PACK_BYTES_MAX, TREE_DEPTH_MAX};
 use crate::base::{ChunkId, Event, ObjectId, ObjectKind, ObjectName, ShortId, lock};
 use crate::catalog::Catalog;
 use crate::check::options::{CheckOptions, CheckReport};
@@ -195,7 +195,7 @@ impl Repository {
         report: &mut CheckReport,
     ) -> Result<(HashMap<ShortId, ObjectId>, HashSet<ShortId>)> {
         let (mut hurt, mut unfounded) = (HashMap::new(), HashSet::new());
-        for depth in 1..=DELTA_DEPTH_MAX {
+        for depth in 1..=DELTA_CLOSURE_MAX {
             for record in listed.values().flatten() {
                 for chunk in record.table.chunks.iter().filter(|chunk| !chunk.is_void()) {
                     let Some(delta) = chunk.delta.as_ref().filter(|delta| delta.reach.depth == depth) else { continue };

@@ -2,7 +2,7 @@
 
 use rayon::prelude::*;
 
-use crate::base::limits::{BASES_MAX, DELTA_DEPTH_MAX};
+use crate::base::limits::{BASES_MAX, DELTA_CLOSURE_MAX};
 use crate::base::{ChunkId, ShortId};
 use crate::chunks::graph::{Graph, Opened, Rebuilt};
 use crate::chunks::writer::{ChunkWriter, Scratch, Sort, Stored, no_memory};
@@ -27,8 +27,8 @@ pub struct Taken<'b> {
     pub bases: Vec<ShortId>,
 }
 
-/// How often, for one chunk, a base that cannot be one is replaced by those that it stands on.
-const FALLS_MAX: usize = 4;
+/// How many chunks more a base beside the first may make a chunk need.
+const BESIDE_NEEDS_MAX: usize = 8;
 
 /// The bases that were chosen for one chunk, the best last, since near matches are the cheapest.
 #[derive(Default)]
@@ -39,23 +39,26 @@ struct Bases {
 
 impl Bases {
     /// Chooses among `candidates`, the best first, those that a chunk can stand on together.
+    ///
+    /// Only the first may bring along what it stands on, so that the way down can be long. In place of others, and of a first
+    /// that would bring too much, comes the whole chunk at the bottom: most often its oldest version. If that is no longer
+    /// near, the new chunk is stored whole and a new way begins.
     fn choose(graph: &Graph, candidates: &[u32]) -> Self {
         let mut bases = Self::default();
-        let mut rest: Vec<u32> = candidates.iter().rev().copied().collect();
-        let mut falls = 0;
-        while let Some(place) = rest.pop() {
+        for &candidate in candidates {
             if bases.places.len() == BASES_MAX {
                 break;
             }
-            if bases.places.contains(&place) {
-                continue;
-            }
-            if graph.depth(place) < DELTA_DEPTH_MAX && graph.add_needs(place, &mut bases.needs) {
-                bases.places.insert(0, place);
-            } else if falls < FALLS_MAX {
-                // What it stands on is an older version of it, most often.
-                falls += 1;
-                rest.extend_from_slice(graph.bases(place));
+            let more_max = if bases.places.is_empty() { usize::from(DELTA_CLOSURE_MAX) } else { BESIDE_NEEDS_MAX };
+            let needs_max = usize::from(DELTA_CLOSURE_MAX).min(bases.needs.len() + more_max);
+            for place in [candidate, graph.bottom(candidate)] {
+                if bases.places.contains(&place) {
+                    break;
+                }
+                if graph.add_needs(place, &mut bases.needs, needs_max) {
+                    bases.places.insert(0, place);
+                    break;
+                }
             }
         }
         bases

@@ -3,7 +3,7 @@
 use std::collections::{BinaryHeap, HashMap};
 
 use crate::base::ShortId;
-use crate::base::limits::{DELTA_CLOSURE_MAX, DELTA_DEPTH_MAX};
+use crate::base::limits::DELTA_CLOSURE_MAX;
 use crate::chunks::reader::ChunkReader;
 use crate::delta::DeltaDecoder;
 use crate::error::Result;
@@ -43,9 +43,12 @@ impl Graph {
         self.nodes[place as usize].id
     }
 
-    /// Returns what the chunk stands on.
-    pub fn bases(&self, place: u32) -> &[u32] {
-        &self.nodes[place as usize].bases
+    /// Returns the whole chunk at the bottom of the way down from `place` over last bases, which are the nearest.
+    pub fn bottom(&self, mut place: u32) -> u32 {
+        while let Some(&base) = self.nodes[place as usize].bases.last() {
+            place = base;
+        }
+        place
     }
 
     /// Returns the deltas among the chunks at `wanted` and what these stand on, bases first.
@@ -86,9 +89,9 @@ impl Graph {
         (0u32..).zip(is_needed).filter_map(|(place, is_needed)| is_needed.then_some(place))
     }
 
-    /// Adds the chunk at `place` and all that it stands on to `needs`, each once, and returns whether these are within
-    /// what one chunk may need then; if not, `needs` is as it was.
-    pub fn add_needs(&self, place: u32, needs: &mut Vec<u32>) -> bool {
+    /// Adds the chunk at `place` and all that it stands on to `needs`, each once, and returns whether these are then
+    /// at most `count_max`; if not, `needs` is as it was.
+    pub fn add_needs(&self, place: u32, needs: &mut Vec<u32>, count_max: usize) -> bool {
         let before = needs.len();
         let mut at = before;
         if !needs.contains(&place) {
@@ -100,7 +103,7 @@ impl Graph {
                     needs.push(*base);
                 }
             }
-            if needs.len() > usize::from(DELTA_CLOSURE_MAX) {
+            if needs.len() > count_max {
                 needs.truncate(before);
                 return false;
             }
@@ -148,8 +151,8 @@ impl ChunkReader {
         }
         let (mut bases, mut depth) = (Vec::new(), 0);
         if location.reach.depth > 0 {
-            if above == DELTA_DEPTH_MAX {
-                return Err(self.damaged(&location.frame, &format!("chunk {id} needs more than 8 deltas, or itself")));
+            if above == DELTA_CLOSURE_MAX {
+                return Err(self.damaged(&location.frame, &format!("chunk {id} needs more than 31 deltas, or itself")));
             }
             for (base_id, base) in self.bases_of(id, location)? {
                 let place = self.explore_at(graph, &base_id, &base, above + 1)?;
@@ -161,8 +164,8 @@ impl ChunkReader {
         graph.nodes.push(Node { id: *id, location: *location, bases, depth });
         graph.places.insert(*id, place);
         graph.bytes += location.stored_bytes as usize;
-        if depth > DELTA_DEPTH_MAX || !needs_within(graph, place) {
-            let reason = format!("chunk {id} needs more than 8 deltas or 31 other chunks");
+        if !needs_within(graph, place) {
+            let reason = format!("chunk {id} needs more than 31 other chunks");
             return Err(self.damaged(&location.frame, &reason));
         }
         Ok(place)
@@ -198,7 +201,10 @@ impl ChunkReader {
 /// Returns whether the chunk at `place` needs no more than it may.
 fn needs_within(graph: &Graph, place: u32) -> bool {
     let mut needs = Vec::new();
-    graph.nodes[place as usize].bases.iter().all(|&base| graph.add_needs(base, &mut needs))
+    graph.nodes[place as usize]
+        .bases
+        .iter()
+        .all(|&base| graph.add_needs(base, &mut needs, usize::from(DELTA_CLOSURE_MAX)))
 }
 
 impl Opened {

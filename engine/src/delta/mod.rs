@@ -8,5 +8,5 @@ mod similar;
 mod sketch;
 
 pub use encode::{DeltaDecoder, DeltaEncoder};
-pub use similar::Similar;
+pub use similar::{Candidate, Similar, cover};
 pub use sketch::{FEATURES, Sketch};

@@ -1,8 +1,8 @@
 //! What lies where: the records that a pack's footer and the index objects share, and the index object itself.
 
 use crate::base::limits::{
-    BASES_MAX, CHUNK_BYTES_MAX, DELTA_CLOSURE_MAX, DELTA_DEPTH_MAX, FRAME_BYTES_MAX, FRAME_CHUNKS_MAX,
-    INDEX_FLUSH_CHUNKS, PACK_BYTES_MAX,
+    BASES_MAX, CHUNK_BYTES_MAX, DELTA_CLOSURE_MAX, FRAME_BYTES_MAX, FRAME_CHUNKS_MAX, INDEX_FLUSH_CHUNKS,
+    PACK_BYTES_MAX,
 };
 use crate::base::{ChunkId, ObjectId, ShortId};
 use crate::error::FormatError;
@@ -349,11 +349,9 @@ fn read_chunk<I>(input: &mut Reader<'_>, unset: I) -> Result<ChunkRecord<I>, For
             return Err(start.error("a delta of something, with a base", format!("{bytes} bytes, {count} bases")));
         }
         // Each delta on the way down needs one more chunk at least, and each base is one.
-        if !(1..=DELTA_DEPTH_MAX).contains(&reach.depth)
-            || !(reach.depth.max(count as u8)..=DELTA_CLOSURE_MAX).contains(&reach.closure)
-        {
+        if reach.depth == 0 || !(reach.depth.max(count as u8)..=DELTA_CLOSURE_MAX).contains(&reach.closure) {
             let found = format!("depth {}, {} chunks, {count} bases", reach.depth, reach.closure);
-            return Err(start.error("a delta within 8 levels that needs at most 31 chunks", found));
+            return Err(start.error("a delta that needs at most 31 chunks, one on each level at least", found));
         }
         let bases = (0..count).map(|_| input.array()).collect::<Result<_, _>>()?;
         delta = Some(Box::new(DeltaRecord { bytes, reach, bases }));

@@ -18,7 +18,7 @@ pub struct IndexNote {
     /// How many chunks it lists.
     pub chunks: usize,
     /// A bit for each depth that a delta in it has.
-    depths: u16,
+    depths: u32,
     /// Whether other index objects take its place.
     pub is_replaced: bool,
 }

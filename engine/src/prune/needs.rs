@@ -1,13 +1,13 @@
 //! Which chunks are needed, and which copy of each.
 
 use crate::base::ShortId;
-use crate::base::limits::DELTA_DEPTH_MAX;
+use crate::base::limits::DELTA_CLOSURE_MAX;
 use crate::catalog::{Catalog, MARK_BYTES, Marks};
 use crate::error::Result;
 use crate::format::index::{ChunkRecord, Reach};
 
 /// More than any depth: what snapshots have may be stored in any way.
-const ANY_DEPTH: u8 = DELTA_DEPTH_MAX + 1;
+const ANY_DEPTH: u8 = DELTA_CLOSURE_MAX + 1;
 
 /// What is known of a needed chunk.
 ///
@@ -28,9 +28,10 @@ pub struct Need {
     share: u8,
 }
 
-const BELOW: u8 = 0x0f;
-const IS_PLACED: u8 = 0x10;
-const IS_SETTLED: u8 = 0x20;
+const BELOW: u8 = 0x3f;
+const IS_PLACED: u8 = 0x40;
+const IS_SETTLED: u8 = 0x80;
+const _: () = assert!(ANY_DEPTH <= BELOW);
 
 impl Need {
     const fn new(below: u8) -> Self {

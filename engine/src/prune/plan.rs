@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use crate::base::limits::{DELTA_DEPTH_MAX, INDEX_FLUSH_CHUNKS, PACK_BYTES_MIN};
+use crate::base::limits::{DELTA_CLOSURE_MAX, INDEX_FLUSH_CHUNKS, PACK_BYTES_MIN};
 use crate::base::{ObjectId, ObjectKind, ShortId};
 use crate::catalog::Marks;
 use crate::chunks::ChunkReader;
@@ -102,7 +102,7 @@ impl PrunePlan {
     /// Adds what needed deltas stand on. Bases are less deep than what stands on them, so each depth takes one pass.
     fn add_bases(&mut self, repo: &Repository, options: &PruneOptions) -> Result<()> {
         let Self { listing, needs, .. } = self;
-        for depth in (1..=DELTA_DEPTH_MAX).rev() {
+        for depth in (1..=DELTA_CLOSURE_MAX).rev() {
             listing.indexes.for_each(
                 repo,
                 |note| note.has_depth(depth),
