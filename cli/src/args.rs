@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
+use daykeep_engine::ReadData;
 
 use crate::values;
 
@@ -365,8 +366,15 @@ pub enum GroupBy {
 #[derive(ClapArgs, Debug)]
 pub struct CheckArgs {
     /// Read and verify every chunk, not only the structure.
-    #[arg(long)]
+    #[arg(long, conflicts_with = "read_data_subset")]
     pub read_data: bool,
+    /// Read and verify some of the packs: a random sample, as 5% or 500M, or the N-th of T parts, as 1/7, so that T runs
+    /// read all.
+    #[arg(long, value_name = "SUBSET", value_parser = values::subset)]
+    pub read_data_subset: Option<ReadData>,
+    /// Draw the same sample again that this number drew.
+    #[arg(long, value_name = "N")]
+    pub seed: Option<u64>,
 }
 
 #[derive(ClapArgs, Debug)]

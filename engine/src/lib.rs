@@ -59,7 +59,7 @@ pub use chats::{
     Chat, ChatApp, ChatChanges, ChatsOptions, DatabaseChanges, DatabaseContent, DatabaseDiff, DatabaseReport, Message,
     Messages, TableChanges, TableRows,
 };
-pub use check::{CheckOptions, CheckReport, Stats};
+pub use check::{CheckOptions, CheckReport, ReadData, Stats};
 pub use crypt::RecoveryKey;
 pub use diff::{Change, DiffEntry, DiffOptions, DiffReport, DiffSide, DiffSum};
 pub use error::{Error, FormatError, Result, StoreError, StoreErrorKind};

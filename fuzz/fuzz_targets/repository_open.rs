@@ -13,7 +13,7 @@ use daykeep_engine::internals::format::index::{ChunkKind, ChunkRecord, FrameTabl
 use daykeep_engine::internals::format::tree::Tree;
 use daykeep_engine::internals::hash;
 use daykeep_engine::{
-    Access, CheckOptions, MemoryStore, ObjectKind, ObjectName, OpenOptions, Repository, Secret, SnapshotRecord, Store,
+    Access, CheckOptions, MemoryStore, ObjectKind, ObjectName, OpenOptions, ReadData, Repository, Secret, SnapshotRecord, Store,
     Timestamp,
 };
 use daykeep_fuzz::{Damage, build_pack, codec, master, name, recovery};
@@ -104,7 +104,7 @@ fn run(input: &Input) {
     let _ = repository.keys();
     let _ = repository.recovery_key();
     let mut check = CheckOptions::default();
-    check.read_data = true;
+    check.read_data = ReadData::All;
     check.threads = 1;
     let report = repository.check(&check);
     if input.changes.is_empty() {

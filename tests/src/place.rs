@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use daykeep_engine::{
-    Access, BackupOptions, BackupReport, CheckOptions, CheckReport, Location, MemoryStore, OpenOptions, RecoveryKey,
-    Repository, RestoreOptions, RestoreReport, Result, Secret, SnapshotPath, Store,
+    Access, BackupOptions, BackupReport, CheckOptions, CheckReport, Location, MemoryStore, OpenOptions, ReadData,
+    RecoveryKey, Repository, RestoreOptions, RestoreReport, Result, Secret, SnapshotPath, Store,
 };
 
 use crate::inventory;
@@ -175,7 +175,7 @@ pub fn assert_restores(repository: &Repository, what: &str, source: &Path, wante
 /// Checks with every byte read.
 pub fn check_all(repository: &Repository) -> Result<CheckReport> {
     let mut options = CheckOptions::default();
-    options.read_data = true;
+    options.read_data = ReadData::All;
     repository.check(&options)
 }
 

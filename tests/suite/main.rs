@@ -5,6 +5,7 @@
 mod bad_repositories;
 mod cancelling;
 mod chats;
+mod check;
 mod chunking;
 mod chunking_oracle;
 mod damage;

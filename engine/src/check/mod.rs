@@ -1,7 +1,10 @@
-//! Rank 8: check and stats.
+//! Rank 9: check and stats.
 
+mod hurt;
+mod index;
 mod options;
+mod packs;
 mod run;
 mod stats;
 
-pub use options::{CheckOptions, CheckReport, Stats};
+pub use options::{CheckOptions, CheckReport, ReadData, Stats};
