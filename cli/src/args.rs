@@ -372,6 +372,15 @@ pub struct CheckArgs {
     /// read all.
     #[arg(long, value_name = "SUBSET", value_parser = values::subset)]
     pub read_data_subset: Option<ReadData>,
+    /// Restore a sample of the files of the latest snapshots into nothing, or all of them: databases are checked by SQLite,
+    /// pictures and videos looked at. The day is noted in the repository, and `snapshots` shows it.
+    #[arg(long, value_name = "PERCENT|all", num_args = 0..=1, require_equals = true, default_missing_value = "5%")]
+    #[arg(value_parser = values::share)]
+    pub restore_test: Option<u8>,
+    /// Test this snapshot, `latest` or the first digits of an id, instead of the latest of each machine and paths; may be
+    /// given many times.
+    #[arg(long, value_name = "SNAPSHOT", requires = "restore_test")]
+    pub snapshot: Vec<String>,
     /// Draw the same sample again that this number drew.
     #[arg(long, value_name = "N")]
     pub seed: Option<u64>,

@@ -41,6 +41,12 @@ pub fn percent(text: &str) -> Result<u8, String> {
     number.filter(|percent| *percent <= 100).ok_or_else(|| "write it as 5%, from 0% to 100%".to_owned())
 }
 
+/// Reads a share of which there is something: `5%`, `all`.
+pub fn share(text: &str) -> Result<u8, String> {
+    let number = if text == "all" { Ok(100) } else { percent(text) };
+    number.ok().filter(|percent| *percent > 0).ok_or_else(|| "write it as 5%, from 1%, or all".to_owned())
+}
+
 /// Reads which packs to read: `5%`, `500M`, `1/7`.
 pub fn subset(text: &str) -> Result<ReadData, String> {
     let refused = || "write it as 5%, 500M or 1/7".to_owned();
@@ -81,6 +87,8 @@ mod tests {
 
     #[test]
     fn subsets() {
+        assert_eq!((share("all"), share("1%")), (Ok(100), Ok(1)));
+        assert!(share("0%").is_err() && share("none").is_err() && share("").is_err());
         assert_eq!(subset("5%"), Ok(ReadData::Percent(5)));
         assert_eq!(subset("500M"), Ok(ReadData::Bytes(500 << 20)));
         assert_eq!(subset("7/7"), Ok(ReadData::Part { number: 7, of: 7 }));

@@ -5,6 +5,7 @@
 mod backup;
 mod benchmark;
 mod chats;
+mod check;
 mod default_repository;
 mod diff;
 mod failures;

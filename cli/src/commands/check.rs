@@ -1,6 +1,6 @@
 //! `check`: proves that everything is there and intact.
 
-use daykeep_engine::{Access, CheckOptions, CheckReport, ReadData, Result};
+use daykeep_engine::{Access, CheckOptions, CheckReport, ReadData, RestoreTest, RestoreTested, Result};
 use serde::Serialize;
 
 use super::{Context, Status};
@@ -11,13 +11,20 @@ use crate::progress::Progress;
 use crate::text;
 
 pub fn run(context: &Context, args: CheckArgs) -> Result<Status> {
-    let repository = place::open(context, Access::Read)?.repository;
+    // A restore test leaves a record.
+    let access = if args.restore_test.is_some() { Access::Write } else { Access::Read };
+    let repository = place::open(context, access)?.repository;
     let progress = Progress::start(context);
     let mut options = CheckOptions::default();
     options.read_data = match args.read_data_subset {
         None if args.read_data => ReadData::All,
         subset => subset.unwrap_or_default(),
     };
+    options.restore_test = args.restore_test.map(|percent| {
+        let mut test = RestoreTest::percent(percent);
+        test.snapshots = args.snapshot;
+        test
+    });
     options.seed = args.seed;
     options.threads = context.global.threads;
     options.observer = progress.observer();
@@ -33,6 +40,7 @@ pub fn run(context: &Context, args: CheckArgs) -> Result<Status> {
 fn summarise(context: &Context, report: &CheckReport) {
     let out = &context.out;
     if out.is_json() {
+        report.restore_tests.iter().for_each(|tested| out.json(&JsonTested::of(tested)));
         out.json(&JsonSummary::of(report));
         return;
     }
@@ -48,6 +56,16 @@ fn summarise(context: &Context, report: &CheckReport) {
         text::duration(report.duration),
         text::size(report.bytes_read)
     ));
+    for tested in &report.restore_tests {
+        out.line(&format!(
+            "Restored {} of snapshot {} into nothing, {}; {} whole, {}",
+            text::counted(tested.files, "file", "files"),
+            text::short_id(&tested.snapshot),
+            text::size(tested.bytes),
+            text::counted(tested.databases, "database", "databases"),
+            text::counted(tested.problems, "problem", "problems")
+        ));
+    }
     if let Some(seed) = report.seed {
         out.line(&format!("The sample is that of --seed {seed}"));
     }
@@ -58,6 +76,32 @@ fn summarise(context: &Context, report: &CheckReport) {
             text::counted(found as u64, "error", "errors"),
             text::counted(report.files_hurt, "file is", "files are")
         )),
+    }
+}
+
+#[derive(Serialize)]
+#[serde(tag = "type", rename = "restore_test")]
+struct JsonTested {
+    snapshot: String,
+    all_files: bool,
+    files: u64,
+    bytes: u64,
+    databases: u64,
+    problems: u64,
+    hints: u64,
+}
+
+impl JsonTested {
+    fn of(tested: &RestoreTested) -> Self {
+        Self {
+            snapshot: tested.snapshot.to_string(),
+            all_files: tested.is_all,
+            files: tested.files,
+            bytes: tested.bytes,
+            databases: tested.databases,
+            problems: tested.problems,
+            hints: tested.hints,
+        }
     }
 }
 

@@ -2,9 +2,11 @@
 
 mod hurt;
 mod index;
+mod media;
 mod options;
 mod packs;
+mod restored;
 mod run;
 mod stats;
 
-pub use options::{CheckOptions, CheckReport, ReadData, Stats};
+pub use options::{CheckOptions, CheckReport, ReadData, RestoreTest, RestoreTested, Stats};

@@ -69,6 +69,10 @@ impl Repository {
             untold: AtomicU64::new(0),
         };
         let (snapshots, unreadable) = self.snapshots()?;
+        if let Some(gone) = self.gone_snapshot(&snapshots)? {
+            report.errors.insert(0, gone.to_string());
+            report.gone_snapshot = Some(gone);
+        }
         report.snapshots = (snapshots.len() + unreadable.len()) as u64;
         if options.draws() {
             let drawn = || random().map(u64::from_le_bytes).map_err(no_random);
@@ -95,8 +99,19 @@ impl Repository {
         if untold > 0 {
             report.errors.push(format!("{untold} more errors like these"));
         }
+        self.check_proofs(&mut report)?;
+        if let Some(test) = &options.restore_test {
+            self.restore_tests(test, options, &snapshots, &mut report)?;
+            tell_restore_tests(&mut report);
+        }
         report.duration = begun.elapsed();
         Ok(report)
+    }
+
+    fn check_proofs(&self, report: &mut CheckReport) -> Result<()> {
+        let (_, unreadable) = self.proofs()?;
+        report.errors.extend(unreadable.iter().map(Error::to_string));
+        Ok(())
     }
 
     fn check_keys(&self, report: &mut CheckReport) -> Result<()> {
@@ -108,6 +123,24 @@ impl Repository {
                 .push(format!("keys/{}: was changed by someone without the repository's key; remove it", key.id));
         }
         Ok(())
+    }
+}
+
+/// Puts what the restore tests found in words.
+fn tell_restore_tests(report: &mut CheckReport) {
+    let CheckReport { restore_tests, errors, notes, .. } = report;
+    for tested in restore_tests {
+        let id = tested.snapshot.to_string();
+        let line = |(path, reason): &(String, String)| format!("{}:{path}: {reason}", &id[..8]);
+        let tell = |named: &[(String, String)], count: u64, lines: &mut Vec<String>, what: &str| {
+            lines.extend(named.iter().map(line));
+            let more = count - named.len() as u64;
+            if more > 0 {
+                lines.push(format!("{}: {more} more {what}", &id[..8]));
+            }
+        };
+        tell(&tested.problems_named, tested.problems, errors, "files failed the restore test");
+        tell(&tested.hints_named, tested.hints, notes, "hints of the restore test");
     }
 }
 

@@ -94,7 +94,7 @@ pub struct Keys {
     tree_ids: Zeroizing<[u8; 32]>,
     list_ids: Zeroizing<[u8; 32]>,
     gear: Zeroizing<[u8; 32]>,
-    objects: [Zeroizing<[u8; 32]>; 4],
+    objects: [Zeroizing<[u8; 32]>; 5],
     slot_mac: Zeroizing<[u8; 32]>,
     recovery: Zeroizing<[u8; 32]>,
 }
@@ -112,6 +112,7 @@ impl Keys {
                 master.derive("daykeep format 1: seal of packs"),
                 master.derive("daykeep format 1: seal of index objects"),
                 master.derive("daykeep format 1: seal of snapshots"),
+                master.derive("daykeep format 1: seal of proofs"),
             ],
             slot_mac: master.derive("daykeep format 1: mac of key slots"),
             recovery: master.derive("daykeep format 1: seal of the recovery key"),
@@ -149,6 +150,7 @@ impl Keys {
             ObjectKind::Pack => &self.objects[1],
             ObjectKind::Index => &self.objects[2],
             ObjectKind::Snapshot => &self.objects[3],
+            ObjectKind::Proof => &self.objects[4],
         };
         ObjectKey::new(&Zeroizing::new(*blake3::keyed_hash(of_kind, name.id.as_bytes()).as_bytes()))
     }

@@ -37,7 +37,7 @@ impl Repository {
         let mut gone: Vec<_> = plan.forgotten().map(|snapshot| (snapshot.record.started, snapshot.id)).collect();
         gone.sort_unstable();
         let mut outcome = Ok(());
-        for (_, id) in gone {
+        for &(_, id) in &gone {
             if cancel.is_cancelled() {
                 outcome = Err(Error::Cancelled);
                 break;
@@ -45,6 +45,8 @@ impl Repository {
             self.store.delete(&ObjectName::new(ObjectKind::Snapshot, id))?;
         }
         self.store.sync()?;
+        let left: BTreeSet<_> = self.store.list(ObjectKind::Snapshot)?.into_iter().map(|(id, _)| id).collect();
+        self.forgot(|id| !left.contains(id) && gone.iter().any(|(_, gone)| gone == id))?;
         outcome
     }
 }

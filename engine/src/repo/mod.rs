@@ -4,6 +4,7 @@ mod doubt;
 mod keys;
 mod location;
 mod options;
+mod seen;
 
 use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
@@ -28,6 +29,7 @@ use crate::store::{Access, Store};
 pub use keys::{KeyInfo, KeyOpens};
 pub use location::Location;
 pub use options::{OpenOptions, Secret};
+pub use seen::GoneSnapshot;
 
 /// An open repository. Operations are methods of it; each may use all cores.
 ///
