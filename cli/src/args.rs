@@ -9,6 +9,10 @@ use daykeep_engine::ReadData;
 
 use crate::values;
 
+mod two;
+
+pub use two::{CopyArgs, InitArgs, OtherKey};
+
 /// Encrypted, deduplicating backups of files, chats and media.
 ///
 /// With nothing configured, `daykeep backup PATH` just works: it makes a repository under the user's data directory and
@@ -38,6 +42,8 @@ Environment:
   DAYKEEP_PASSWORD           the password, or the recovery key
   DAYKEEP_PASSWORD_FILE      a file whose first line is the password
   DAYKEEP_NEW_PASSWORD       the new password of `key add` and `key change-password`
+  DAYKEEP_OTHER_PASSWORD     the password of the other repository of `copy` and `init`
+  DAYKEEP_OTHER_PASSWORD_FILE  a file whose first line is that password
   and those named at the options above.";
 
 /// Options that every command takes.
@@ -78,7 +84,7 @@ pub struct Global {
 #[derive(Subcommand, Debug)]
 pub enum Command {
     /// Make a repository.
-    Init,
+    Init(InitArgs),
     /// Back up files and folders, or a stream.
     Backup(BackupArgs),
     /// List the snapshots.
@@ -103,6 +109,11 @@ pub enum Command {
     /// A snapshot is written once and never changed: one with other tags is a new one with a new id, and the old one is
     /// removed.
     Tag(TagArgs),
+    /// Copy snapshots to another repository.
+    ///
+    /// What it has already is passed over, and differences stay differences, so that the copy takes no more space. Make the
+    /// other one with `init --copy-chunking-from`, and later backups to it find what was copied.
+    Copy(CopyArgs),
     /// Forget snapshots by rules, or by name.
     ///
     /// A snapshot stays if any rule wants it. Rules look at the snapshots of each host and paths by themselves, by the clock

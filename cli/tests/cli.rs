@@ -6,6 +6,7 @@ mod backup;
 mod benchmark;
 mod chats;
 mod check;
+mod copy;
 mod default_repository;
 mod diff;
 mod failures;

@@ -32,6 +32,7 @@ mod chunk;
 mod chunks;
 mod codec;
 mod compress;
+mod copy;
 mod crypt;
 mod delta;
 mod diff;
@@ -60,6 +61,7 @@ pub use chats::{
     Messages, TableChanges, TableRows,
 };
 pub use check::{CheckOptions, CheckReport, ReadData, RestoreTest, RestoreTested, Stats};
+pub use copy::{CopiedSnapshot, CopyOptions, CopyReport};
 pub use crypt::RecoveryKey;
 pub use diff::{Change, DiffEntry, DiffOptions, DiffReport, DiffSide, DiffSum};
 pub use error::{Error, FormatError, Result, StoreError, StoreErrorKind};
@@ -73,7 +75,7 @@ pub use format::snapshot::SnapshotRecord;
 pub use format::tree::{Class, EntryKind, Timestamp, Xattr};
 pub use measure::{Advice, Conclusion, Limit, MeasureOptions, Measurement, SampleReport, Stage, StageReport, measure};
 pub use prune::{PruneFigures, PruneOptions, PrunePlan, PruneReport};
-pub use repo::{GoneSnapshot, KeyInfo, KeyOpens, Location, OpenOptions, Repository, Secret};
+pub use repo::{Chunking, GoneSnapshot, KeyInfo, KeyOpens, Location, OpenOptions, Repository, Secret};
 pub use restore::{ListedEntry, ListedKind, Overwrite, RestoreOptions, RestoreReport};
 pub use snapshot::{Snapshot, SnapshotPath};
 pub use source::Patterns;

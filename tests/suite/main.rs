@@ -8,6 +8,7 @@ mod chats;
 mod check;
 mod chunking;
 mod chunking_oracle;
+mod copying;
 mod damage;
 mod databases;
 mod deltas;

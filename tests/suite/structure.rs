@@ -17,7 +17,7 @@ const RANKS: &[(u32, &[&str])] = &[
     (6, &["tree", "snapshot"]),
     (7, &["repo"]),
     (8, &["backup", "restore", "chats", "forget", "tag", "diff", "find", "prune"]),
-    (9, &["check", "measure"]),
+    (9, &["check", "copy", "measure"]),
 ];
 const LINES_MAX: usize = 500;
 

@@ -202,7 +202,8 @@ fn needs_within(graph: &Graph, place: u32) -> bool {
 }
 
 impl Opened {
-    fn get(&self, graph: &Graph, place: u32) -> &[u8] {
+    /// Returns what lies in the chunk's frame: its bytes, or its delta.
+    pub fn get(&self, graph: &Graph, place: u32) -> &[u8] {
         let start = self.starts[place as usize];
         &self.bytes[start..start + graph.nodes[place as usize].location.stored_bytes as usize]
     }
