@@ -195,7 +195,7 @@ fn a_copy_whose_store_fails_goes_on_the_next_time() {
         drop(target);
         let target = Repository::open_in(memory, &secret(), Access::Write, &options).unwrap();
         assert_eq!(target.check(&CheckOptions::default()).unwrap().errors, [""; 0], "call {call}");
-        let done = outcome.map_or_else(|_| copy(&source, &target), |report| report);
+        let done = outcome.unwrap_or_else(|_| copy(&source, &target));
         assert_clean(&target);
         if call % 5 == 0 {
             let there = target.snapshots().unwrap().0;

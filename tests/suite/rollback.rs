@@ -85,8 +85,8 @@ fn what_was_done_here_or_hurts_nothing_is_not_noticed() {
     assert_eq!(gone(&place.open()), None, "it was forgotten here");
     // Other tags, from here or elsewhere, make it another object.
     let mut tags = TagOptions::default();
-    let clients: [(fn(&Place) -> Repository, &str); 2] = [(Place::open, "a"), (elsewhere, "b")];
-    for (open, tag) in clients {
+    let here = Place::open;
+    for (open, tag) in [(here as fn(&Place) -> Repository, "a"), (elsewhere, "b")] {
         tags.add = vec![tag.into()];
         open(&place).tag(&["latest".into()], &tags).unwrap();
         assert_eq!(gone(&place.open()), None, "{tag}");

@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 
 use crate::base::{Event, ObjectId, lock};
 use crate::chats::{Database, TemporaryFile};
@@ -111,16 +111,19 @@ impl Repository {
             sqlite: Mutex::default(),
             found: Mutex::default(),
         };
-        let mut restore = RestoreOptions::default();
-        restore.threads = options.threads;
-        restore.cancel = options.cancel.clone();
         let told = options.observer.clone();
-        restore.observer = Some(std::sync::Arc::new(move |event: &Event| {
+        let observer = move |event: &Event| {
             // What could not be restored is in the report, and how much there is to do is not known of a sample.
             if let (Some(observer), Event::Progress { .. }) = (&told, event) {
                 observer.event(event);
             }
-        }));
+        };
+        let restore = RestoreOptions {
+            threads: options.threads,
+            cancel: options.cancel.clone(),
+            observer: Some(Arc::new(observer)),
+            ..RestoreOptions::default()
+        };
         let what = SnapshotPath { snapshot: snapshot.id.to_string(), path: None };
         let outcome = self.restore_to(&what, &Destination::Taker(&probe), &restore);
         let mut found = std::mem::take(&mut *lock(&probe.found));
