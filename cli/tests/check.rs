@@ -36,7 +36,7 @@ fn a_part_of_the_data_is_read() {
     });
     assert_eq!(all["packs_read"], parts[0] + parts[1]);
     let sample = world.daykeep(&["check", "--read-data-subset", "1%", "--json"]).succeeds().last_object();
-    assert!(sample["seed"].is_u64() && sample["packs_read"] == 1, "{sample}");
+    assert!(sample["seed"].is_u64() && sample["packs_read"].as_u64() > Some(0), "{sample}");
     for bad in [&["--read-data-subset", "3/2"][..], &["--read-data", "--read-data-subset", "5%"]] {
         world.daykeep(&[&["check"], bad].concat()).fails_with(2);
     }
