@@ -121,6 +121,13 @@ impl Place {
         self.open_with(Access::Write, &options).unwrap_or_else(|error| panic!("{:?}: {error}", self.kind))
     }
 
+    /// Lets this client forget which snapshot it saw last, after one was deleted behind its back.
+    pub fn forget_seen(&self) {
+        for folder in std::fs::read_dir(self.path("cache")).into_iter().flatten().flatten() {
+            let _ = std::fs::remove_file(folder.path().join("newest-seen"));
+        }
+    }
+
     /// Makes a folder below the place and returns its path.
     pub fn folder(&self, name: &str) -> PathBuf {
         let path = self.path(name);

@@ -243,6 +243,7 @@ fn a_lenient_prune_rewrites_less() {
     let mut days = Days::new(place.folder("source"));
     let snapshots = back_up_days(&place.open(), &mut days, 10);
     let kept = forget(store_of(&place).as_ref(), snapshots, |number| number % 4 == 3);
+    place.forget_seen();
     let mut repository = place.open();
     let plan = |percent, most| {
         let mut options = PruneOptions::default();

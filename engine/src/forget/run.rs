@@ -37,16 +37,17 @@ impl Repository {
         let mut gone: Vec<_> = plan.forgotten().map(|snapshot| (snapshot.record.started, snapshot.id)).collect();
         gone.sort_unstable();
         let mut outcome = Ok(());
-        for &(_, id) in &gone {
+        let mut removed = BTreeSet::new();
+        for (_, id) in gone {
             if cancel.is_cancelled() {
                 outcome = Err(Error::Cancelled);
                 break;
             }
             self.store.delete(&ObjectName::new(ObjectKind::Snapshot, id))?;
+            removed.insert(id);
         }
         self.store.sync()?;
-        let left: BTreeSet<_> = self.store.list(ObjectKind::Snapshot)?.into_iter().map(|(id, _)| id).collect();
-        self.forgot(|id| !left.contains(id) && gone.iter().any(|(_, gone)| gone == id))?;
+        self.forgot(|id| removed.contains(id))?;
         outcome
     }
 }
