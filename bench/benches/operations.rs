@@ -12,8 +12,8 @@ use criterion::measurement::WallTime;
 use criterion::{BatchSize, BenchmarkGroup, Criterion, Throughput};
 use daykeep_engine::internals::measure::data::{Language, Random, write_tree};
 use daykeep_engine::{
-    BackupOptions, CheckOptions, DirectoryStore, MemoryStore, OpenOptions, RecoveryKey, Repository, RestoreOptions,
-    SnapshotPath, Store,
+    BackupOptions, CheckOptions, DirectoryStore, MemoryStore, OpenOptions, ReadData, RecoveryKey, Repository,
+    RestoreOptions, SnapshotPath, Store,
 };
 use tempfile::TempDir;
 
@@ -102,7 +102,7 @@ fn operations(group: &mut BenchmarkGroup<'_, WallTime>, kind: Kind, source: &Pat
     group.bench_function("unchanged", |bencher| bencher.iter(|| place.back_up(source)));
     group.bench_function("check", |bencher| {
         let mut options = CheckOptions::default();
-        options.read_data = true;
+        options.read_data = ReadData::All;
         bencher.iter(|| assert!(place.repository.check(&options).unwrap().errors.is_empty()));
     });
     let latest = SnapshotPath::parse(b"latest").unwrap();

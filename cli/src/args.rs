@@ -5,8 +5,13 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
+use daykeep_engine::ReadData;
 
 use crate::values;
+
+mod two;
+
+pub use two::{CopyArgs, InitArgs, OtherKey};
 
 /// Encrypted, deduplicating backups of files, chats and media.
 ///
@@ -37,6 +42,8 @@ Environment:
   DAYKEEP_PASSWORD           the password, or the recovery key
   DAYKEEP_PASSWORD_FILE      a file whose first line is the password
   DAYKEEP_NEW_PASSWORD       the new password of `key add` and `key change-password`
+  DAYKEEP_OTHER_PASSWORD     the password of the other repository of `copy` and `init`
+  DAYKEEP_OTHER_PASSWORD_FILE  a file whose first line is that password
   and those named at the options above.";
 
 /// Options that every command takes.
@@ -77,7 +84,7 @@ pub struct Global {
 #[derive(Subcommand, Debug)]
 pub enum Command {
     /// Make a repository.
-    Init,
+    Init(InitArgs),
     /// Back up files and folders, or a stream.
     Backup(BackupArgs),
     /// List the snapshots.
@@ -102,6 +109,11 @@ pub enum Command {
     /// A snapshot is written once and never changed: one with other tags is a new one with a new id, and the old one is
     /// removed.
     Tag(TagArgs),
+    /// Copy snapshots to another repository.
+    ///
+    /// What it has already is passed over, and differences stay differences, so that the copy takes no more space. Make the
+    /// other one with `init --copy-chunking-from`, and later backups to it find what was copied.
+    Copy(CopyArgs),
     /// Forget snapshots by rules, or by name.
     ///
     /// A snapshot stays if any rule wants it. Rules look at the snapshots of each host and paths by themselves, by the clock
@@ -365,8 +377,24 @@ pub enum GroupBy {
 #[derive(ClapArgs, Debug)]
 pub struct CheckArgs {
     /// Read and verify every chunk, not only the structure.
-    #[arg(long)]
+    #[arg(long, conflicts_with = "read_data_subset")]
     pub read_data: bool,
+    /// Read and verify some of the packs: a random sample, as 5% or 500M, or the N-th of T parts, as 1/7, so that T runs
+    /// read all.
+    #[arg(long, value_name = "SUBSET", value_parser = values::subset)]
+    pub read_data_subset: Option<ReadData>,
+    /// Restore a sample of the files of the latest snapshots into nothing, or all of them: databases are checked by SQLite,
+    /// pictures and videos looked at. The day is noted in the repository, and `snapshots` shows it.
+    #[arg(long, value_name = "PERCENT|all", num_args = 0..=1, require_equals = true, default_missing_value = "5%")]
+    #[arg(value_parser = values::share)]
+    pub restore_test: Option<u8>,
+    /// Test this snapshot, `latest` or the first digits of an id, instead of the latest of each machine and paths; may be
+    /// given many times.
+    #[arg(long, value_name = "SNAPSHOT", requires = "restore_test")]
+    pub snapshot: Vec<String>,
+    /// Draw the same sample again that this number drew.
+    #[arg(long, value_name = "N")]
+    pub seed: Option<u64>,
 }
 
 #[derive(ClapArgs, Debug)]

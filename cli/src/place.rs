@@ -6,23 +6,30 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
-use daykeep_engine::{Access, Error, Location, OpenOptions, RecoveryKey, Repository, Result, Secret};
+use daykeep_engine::{Access, Chunking, Error, Location, OpenOptions, RecoveryKey, Repository, Result, Secret};
 use serde::Serialize;
 use zeroize::Zeroizing;
 
+use crate::args::OtherKey;
 use crate::commands::Context;
 use crate::output::note;
-use crate::secret::{self, PASSWORD};
+use crate::secret::{self, OTHER_PASSWORD, PASSWORD};
 
 const HOW_TO_OPEN: &str = "set DAYKEEP_PASSWORD, DAYKEEP_PASSWORD_FILE or DAYKEEP_KEY_FILE, or use --key-file";
+const HOW_TO_OPEN_OTHER: &str =
+    "set DAYKEEP_OTHER_PASSWORD, DAYKEEP_OTHER_PASSWORD_FILE or DAYKEEP_OTHER_KEY_FILE, or use --other-key-file";
 const HOW_TO_MAKE: &str =
     "set DAYKEEP_PASSWORD or DAYKEEP_PASSWORD_FILE, or use --key-file to have a key written there";
 const PROMPTS: usize = 3;
+/// The engine takes no less.
+const MEMORY_BYTES_LEAST: usize = 64 << 20;
 
 /// A repository's place, and where its key file is kept.
 pub struct Place {
     pub location: Location,
     pub is_default: bool,
+    /// Whether it is the other one of two repositories, which has a key of its own.
+    is_other: bool,
     key_file: Option<PathBuf>,
 }
 
@@ -48,7 +55,7 @@ impl Place {
     pub fn find(context: &Context) -> Result<Self> {
         let key_file = context.global.key_file.clone();
         if let Some(named) = &context.global.repository {
-            return Ok(Self { location: parse(named)?, is_default: false, key_file });
+            return Ok(Self { location: parse(named)?, is_default: false, is_other: false, key_file });
         }
         let no_home = || Error::InvalidOption {
             option: "repository",
@@ -57,7 +64,7 @@ impl Place {
         let path = user_dir("XDG_DATA_HOME", ".local/share").ok_or_else(no_home)?.join("default.redb");
         let default_key_file = || Some(user_dir("XDG_CONFIG_HOME", ".config")?.join("default.key"));
         let key_file = key_file.or_else(default_key_file);
-        Ok(Self { location: Location::File(path), is_default: true, key_file })
+        Ok(Self { location: Location::File(path), is_default: true, is_other: false, key_file })
     }
 
     /// Returns whether there is anything at the place.
@@ -76,32 +83,33 @@ impl Place {
     }
 
     /// Opens the repository with what is configured, or with what the user types.
-    fn open(&self, context: &Context, access: Access) -> Result<Opened> {
+    fn open(&self, context: &Context, access: Access, options: &OpenOptions) -> Result<Opened> {
         if !self.exists() {
             return Err(self.missing());
         }
-        let options = open_options(context);
-        let open = |secret: &Secret| Repository::open(&self.location, secret, access, &options);
-        let is_given = context.global.key_file.is_some();
+        let open = |secret: &Secret| Repository::open(&self.location, secret, access, options);
+        let is_given = self.is_other || context.global.key_file.is_some();
+        let (password, how_to_open) =
+            if self.is_other { (&OTHER_PASSWORD, HOW_TO_OPEN_OTHER) } else { (&PASSWORD, HOW_TO_OPEN) };
         if let Some(path) = self.key_file.as_ref().filter(|path| is_given || path.exists()) {
             let repository = open(&Secret::Recovery(secret::read_key_file(path)?))?;
             return Ok(Opened { repository, password: None });
         }
-        if let Some(text) = secret::password_from_environment(&PASSWORD)? {
+        if let Some(text) = secret::password_from_environment(password)? {
             return try_all(text, open);
         }
         let prompt = format!("Password of {}: ", crate::text::escape(&self.location.to_string()));
         for _ in 1..PROMPTS {
-            match try_all(secret::ask(&context.signals, &prompt, HOW_TO_OPEN)?, open) {
+            match try_all(secret::ask(&context.signals, &prompt, how_to_open)?, open) {
                 Err(Error::WrongKey { .. }) => note("this password opens nothing; try again"),
                 outcome => return outcome,
             }
         }
-        try_all(secret::ask(&context.signals, &prompt, HOW_TO_OPEN)?, open)
+        try_all(secret::ask(&context.signals, &prompt, how_to_open)?, open)
     }
 
     /// Makes the repository, with a key file or a password, and tells the user the recovery key.
-    fn create(&self, context: &Context) -> Result<Repository> {
+    fn create(&self, context: &Context, chunking: Option<Chunking>) -> Result<Repository> {
         if self.location.path().is_file() {
             return Err(Error::RepositoryExists { repository: self.location.to_string() });
         }
@@ -114,7 +122,8 @@ impl Place {
         if let (true, Some(parent)) = (self.is_default, self.location.path().parent()) {
             make_private_dir(parent)?;
         }
-        let options = open_options(context);
+        let mut options = open_options(context);
+        options.chunking = chunking;
         let created = Repository::create(&self.location, &key, password.as_deref().map(String::as_str), &options);
         let repository = created.inspect_err(|_| {
             // A key that the user named a place for belongs to no repository now, and would be in the way of the next
@@ -192,7 +201,7 @@ pub fn cache_dir(context: &Context) -> Option<PathBuf> {
 /// # Errors
 /// As the engine's `open`; `InvalidKey` if nothing is there to open it with.
 pub fn open(context: &Context, access: Access) -> Result<Opened> {
-    Place::find(context)?.open(context, access)
+    Place::find(context)?.open(context, access, &open_options(context))
 }
 
 /// Opens the repository; the default one is made if it is not there.
@@ -201,17 +210,44 @@ pub fn open(context: &Context, access: Access) -> Result<Opened> {
 /// As [`open`] and [`create`].
 pub fn open_or_create_default(context: &Context, place: &Place) -> Result<Repository> {
     if place.is_missing_default() {
-        return place.create(context);
+        return place.create(context, None);
     }
-    place.open(context, Access::Write).map(|opened| opened.repository)
+    place.open(context, Access::Write, &open_options(context)).map(|opened| opened.repository)
 }
 
 /// Makes the repository that the options name.
 ///
 /// # Errors
 /// As the engine's `create`; if the key file cannot be written, or there is one already.
-pub fn create(context: &Context) -> Result<Repository> {
-    Place::find(context)?.create(context)
+pub fn create(context: &Context, chunking: Option<Chunking>) -> Result<Repository> {
+    Place::find(context)?.create(context, chunking)
+}
+
+/// Opens another repository than the one that the options name.
+///
+/// # Errors
+/// As [`open`].
+pub fn open_other(
+    context: &Context,
+    named: &OsStr,
+    key: &OtherKey,
+    access: Access,
+    options: &OpenOptions,
+) -> Result<Repository> {
+    let key_file = key.other_key_file.clone();
+    let place = Place { location: parse(named)?, is_default: false, is_other: true, key_file };
+    place.open(context, access, options).map(|opened| opened.repository)
+}
+
+/// Opens the repository that the options name, and for writing another one. Both share the memory budget.
+///
+/// # Errors
+/// As [`open`].
+pub fn open_two(context: &Context, named: &OsStr, key: &OtherKey) -> Result<(Repository, Repository)> {
+    let mut options = open_options(context);
+    options.memory_bytes = (options.memory_bytes / 2).max(MEMORY_BYTES_LEAST);
+    let one = Place::find(context)?.open(context, Access::Read, &options)?.repository;
+    Ok((one, open_other(context, named, key, Access::Write, &options)?))
 }
 
 impl Place {

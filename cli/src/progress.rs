@@ -138,6 +138,11 @@ impl Observer for Shared {
             }
             Event::File { path, state } => self.file(path, *state),
             Event::Warning { object, message } => self.bar.suspend(|| self.out.warning(object, message)),
+            // For people the report has the first of them.
+            Event::Hurt { path, reason, snapshots } if self.out.is_json() => {
+                let snapshots = snapshots.iter().map(ToString::to_string).collect();
+                self.out.json(&JsonHurt { path: JsonPath::of_bytes(path), reason, snapshots });
+            }
             _ => {}
         }
     }
@@ -282,6 +287,15 @@ struct JsonFile {
     #[serde(flatten)]
     path: JsonPath,
     state: &'static str,
+}
+
+#[derive(Serialize)]
+#[serde(tag = "type", rename = "hurt")]
+struct JsonHurt<'a> {
+    #[serde(flatten)]
+    path: JsonPath,
+    reason: &'a str,
+    snapshots: Vec<String>,
 }
 
 #[cfg(test)]

@@ -23,6 +23,10 @@ pub struct PasswordVariables {
 pub const PASSWORD: PasswordVariables =
     PasswordVariables { text: "DAYKEEP_PASSWORD", file: Some("DAYKEEP_PASSWORD_FILE") };
 
+/// The password that opens the other of two repositories.
+pub const OTHER_PASSWORD: PasswordVariables =
+    PasswordVariables { text: "DAYKEEP_OTHER_PASSWORD", file: Some("DAYKEEP_OTHER_PASSWORD_FILE") };
+
 /// The password that is to be added.
 pub const NEW_PASSWORD: PasswordVariables = PasswordVariables { text: "DAYKEEP_NEW_PASSWORD", file: None };
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use daykeep_engine::CalendarSpan;
+use daykeep_engine::{CalendarSpan, ReadData};
 
 /// Reads a duration: `90`, `30s`, `5m`, `1h30m`.
 pub fn duration(text: &str) -> Result<Duration, String> {
@@ -41,6 +41,25 @@ pub fn percent(text: &str) -> Result<u8, String> {
     number.filter(|percent| *percent <= 100).ok_or_else(|| "write it as 5%, from 0% to 100%".to_owned())
 }
 
+/// Reads a share of which there is something: `5%`, `all`.
+pub fn share(text: &str) -> Result<u8, String> {
+    let number = if text == "all" { Ok(100) } else { percent(text) };
+    number.ok().filter(|percent| *percent > 0).ok_or_else(|| "write it as 5%, from 1%, or all".to_owned())
+}
+
+/// Reads which packs to read: `5%`, `500M`, `1/7`.
+pub fn subset(text: &str) -> Result<ReadData, String> {
+    let refused = || "write it as 5%, 500M or 1/7".to_owned();
+    if let Some((number, of)) = text.split_once('/') {
+        let (number, of) = (number.parse().map_err(|_| refused())?, of.parse().map_err(|_| refused())?);
+        return if (1..=of).contains(&number) { Ok(ReadData::Part { number, of }) } else { Err(refused()) };
+    }
+    match text.ends_with('%') {
+        true => percent(text).map(ReadData::Percent),
+        false => size(text).map(|bytes| ReadData::Bytes(bytes as u64)).map_err(|_| refused()),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -63,6 +82,18 @@ mod tests {
         assert_eq!(percent("100%"), Ok(100));
         for bad in ["", "%", "-1%", "101%", "5.5%", "5 %"] {
             assert!(percent(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn subsets() {
+        assert_eq!((share("all"), share("1%")), (Ok(100), Ok(1)));
+        assert!(share("0%").is_err() && share("none").is_err() && share("").is_err());
+        assert_eq!(subset("5%"), Ok(ReadData::Percent(5)));
+        assert_eq!(subset("500M"), Ok(ReadData::Bytes(500 << 20)));
+        assert_eq!(subset("7/7"), Ok(ReadData::Part { number: 7, of: 7 }));
+        for bad in ["", "%", "101%", "0/7", "8/7", "1/", "/7", "1/0", "some"] {
+            assert!(subset(bad).is_err(), "{bad}");
         }
     }
 

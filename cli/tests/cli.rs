@@ -5,6 +5,8 @@
 mod backup;
 mod benchmark;
 mod chats;
+mod check;
+mod copy;
 mod default_repository;
 mod diff;
 mod failures;

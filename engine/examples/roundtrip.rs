@@ -8,7 +8,7 @@
 use std::{env, fs};
 
 use daykeep_engine::{
-    BackupOptions, CheckOptions, Location, OpenOptions, RecoveryKey, Repository, RestoreOptions, SnapshotPath,
+    BackupOptions, CheckOptions, Location, OpenOptions, ReadData, RecoveryKey, Repository, RestoreOptions, SnapshotPath,
 };
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -42,7 +42,7 @@ fn roundtrip(folders: &[String], place: &std::path::Path) -> Result<(), Box<dyn 
         report.files, report.files_verified, report.duration
     );
     let mut options = CheckOptions::default();
-    options.read_data = true;
+    options.read_data = ReadData::All;
     let checked = repository.check(&options)?;
     println!("checked {} chunks in {} packs: {} errors", checked.chunks, checked.packs, checked.errors.len());
     if report.warnings.is_empty() && checked.errors.is_empty() { Ok(()) } else { Err("something differs".into()) }

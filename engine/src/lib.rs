@@ -32,6 +32,7 @@ mod chunk;
 mod chunks;
 mod codec;
 mod compress;
+mod copy;
 mod crypt;
 mod delta;
 mod diff;
@@ -59,7 +60,8 @@ pub use chats::{
     Chat, ChatApp, ChatChanges, ChatsOptions, DatabaseChanges, DatabaseContent, DatabaseDiff, DatabaseReport, Message,
     Messages, TableChanges, TableRows,
 };
-pub use check::{CheckOptions, CheckReport, Stats};
+pub use check::{CheckOptions, CheckReport, ReadData, RestoreTest, RestoreTested, Stats};
+pub use copy::{CopiedSnapshot, CopyOptions, CopyReport};
 pub use crypt::RecoveryKey;
 pub use diff::{Change, DiffEntry, DiffOptions, DiffReport, DiffSide, DiffSum};
 pub use error::{Error, FormatError, Result, StoreError, StoreErrorKind};
@@ -67,12 +69,13 @@ pub use find::{FindOptions, FindReport, FoundEntry};
 pub use forget::{
     CalendarSpan, Decision, ForgetGroup, ForgetOptions, ForgetPlan, Grouping, KeepPolicy, KeepReason, UtcOffset,
 };
+pub use format::proof::Proof;
 pub use format::snapshot::Counts;
 pub use format::snapshot::SnapshotRecord;
 pub use format::tree::{Class, EntryKind, Timestamp, Xattr};
 pub use measure::{Advice, Conclusion, Limit, MeasureOptions, Measurement, SampleReport, Stage, StageReport, measure};
 pub use prune::{PruneFigures, PruneOptions, PrunePlan, PruneReport};
-pub use repo::{KeyInfo, KeyOpens, Location, OpenOptions, Repository, Secret};
+pub use repo::{Chunking, GoneSnapshot, KeyInfo, KeyOpens, Location, OpenOptions, Repository, Secret};
 pub use restore::{ListedEntry, ListedKind, Overwrite, RestoreOptions, RestoreReport};
 pub use snapshot::{Snapshot, SnapshotPath};
 pub use source::Patterns;

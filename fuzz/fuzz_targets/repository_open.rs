@@ -13,7 +13,7 @@ use daykeep_engine::internals::format::index::{ChunkKind, ChunkRecord, FrameTabl
 use daykeep_engine::internals::format::tree::Tree;
 use daykeep_engine::internals::hash;
 use daykeep_engine::{
-    Access, CheckOptions, MemoryStore, ObjectKind, ObjectName, OpenOptions, Repository, Secret, SnapshotRecord, Store,
+    Access, CheckOptions, MemoryStore, ObjectKind, ObjectName, OpenOptions, ReadData, Repository, Secret, SnapshotRecord, Store,
     Timestamp,
 };
 use daykeep_fuzz::{Damage, build_pack, codec, master, name, recovery};
@@ -54,7 +54,7 @@ fn objects(tree: &[u8]) -> Option<Vec<(ObjectName, Vec<u8>)>> {
     let id = hash::chunk_id(codec().keys.ids(ChunkKind::Tree), tree).short();
     let root = Content { level: 0, parts: vec![Part::Chunk { id, bytes: tree.len() as u64 }] };
     let snapshot = SnapshotRecord { root, ..SnapshotRecord::default() };
-    let config = Config { created: Timestamp::default(), chunker: DEFAULT_PARAMS };
+    let config = Config { created: Timestamp::default(), chunker: DEFAULT_PARAMS, shared_gear: None };
     let key = name(ObjectKind::Key);
     let header = codec().header(&key);
     let slot = make_slot(&master(), &SlotSecret::Recovery(&recovery()), &header, "", Timestamp::default()).ok()?;
@@ -104,7 +104,7 @@ fn run(input: &Input) {
     let _ = repository.keys();
     let _ = repository.recovery_key();
     let mut check = CheckOptions::default();
-    check.read_data = true;
+    check.read_data = ReadData::All;
     check.threads = 1;
     let report = repository.check(&check);
     if input.changes.is_empty() {

@@ -1,4 +1,4 @@
-//! Any bytes as a snapshot, a config, a key slot and a header.
+//! Any bytes as a snapshot, a proof, a config, a key slot and a header.
 #![no_main]
 
 use daykeep_engine::internals::base::{ShortId, limits};
@@ -7,6 +7,7 @@ use daykeep_engine::internals::crypt::{SlotSecret, make_slot};
 use daykeep_engine::internals::format::config::Config;
 use daykeep_engine::internals::format::content::{Content, Part};
 use daykeep_engine::internals::format::header::{HEADER_BYTES, Header};
+use daykeep_engine::internals::format::proof::{Proof, ProofRecord};
 use daykeep_engine::internals::format::key_slot::{Argon2Params, KeySlot, SlotKind};
 use daykeep_engine::{Counts, ObjectId, ObjectKind, SnapshotRecord, Timestamp};
 use daykeep_fuzz::{codec, master, name, plant_seeds, recovery};
@@ -37,9 +38,11 @@ fn seeds() -> Vec<Vec<u8>> {
     let slot = slot.expect("the system has random numbers");
     let argon2 = Argon2Params { memory_kib: 65_536, passes: 3, lanes: 4 };
     let password_slot = KeySlot { kind: SlotKind::Password { argon2 }, ..slot.clone() };
-    let config = Config { created: now, chunker: DEFAULT_PARAMS };
+    let config = Config { created: now, chunker: DEFAULT_PARAMS, shared_gear: None };
     let bare = SnapshotRecord::default().encode();
-    vec![snapshot.encode(), bare, config.encode(), encode_slot(&slot), encode_slot(&password_slot), header.to_vec()]
+    let proof = Proof { time: now, files: 7, bytes: 1 << 30, is_all: true, problems: 0 };
+    let proofs = ProofRecord { proofs: vec![(ObjectId::from_bytes([4; 32]), proof)] };
+    vec![snapshot.encode(), bare, proofs.encode(), config.encode(), encode_slot(&slot), encode_slot(&password_slot), header.to_vec()]
 }
 
 fuzz_target!(init: plant_seeds(&seeds()), |bytes: &[u8]| {
@@ -47,6 +50,9 @@ fuzz_target!(init: plant_seeds(&seeds()), |bytes: &[u8]| {
         let encoded = snapshot.encode();
         assert!(encoded.len() <= bytes.len(), "nothing is written longer than it was read");
         assert_eq!(SnapshotRecord::decode(&encoded), Ok(snapshot));
+    }
+    if let Ok(proofs) = ProofRecord::decode(bytes) {
+        assert_eq!(proofs.encode(), bytes, "a proof has one encoding");
     }
     if let Ok(config) = Config::decode(bytes) {
         assert!(config.chunker.media.max as usize <= limits::CHUNK_BYTES_MAX);

@@ -48,7 +48,7 @@ impl Forge {
         let slot = make_slot(&master, &SlotSecret::Recovery(&key()), &header, "recovery key", TIME).unwrap();
         let object = [header.as_slice(), &slot.encode_body(), &slot.mac].concat();
         store.put(&name, &object).unwrap();
-        let config = Config { created: TIME, chunker }.encode();
+        let config = Config { created: TIME, chunker, shared_gear: None }.encode();
         store.put(&ObjectName::CONFIG, &codec.seal_object(&ObjectName::CONFIG, &config).unwrap()).unwrap();
         Self { store, codec, chunks: Vec::new(), objects: 1 }
     }

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use daykeep_engine::{
-    Access, BackupOptions, BackupReport, CheckOptions, CheckReport, Location, MemoryStore, OpenOptions, RecoveryKey,
-    Repository, RestoreOptions, RestoreReport, Result, Secret, SnapshotPath, Store,
+    Access, BackupOptions, BackupReport, CheckOptions, CheckReport, Location, MemoryStore, OpenOptions, ReadData,
+    RecoveryKey, Repository, RestoreOptions, RestoreReport, Result, Secret, SnapshotPath, Store,
 };
 
 use crate::inventory;
@@ -121,6 +121,13 @@ impl Place {
         self.open_with(Access::Write, &options).unwrap_or_else(|error| panic!("{:?}: {error}", self.kind))
     }
 
+    /// Lets this client forget which snapshot it saw last, after one was deleted behind its back.
+    pub fn forget_seen(&self) {
+        for folder in std::fs::read_dir(self.path("cache")).into_iter().flatten().flatten() {
+            let _ = std::fs::remove_file(folder.path().join("newest-seen"));
+        }
+    }
+
     /// Makes a folder below the place and returns its path.
     pub fn folder(&self, name: &str) -> PathBuf {
         let path = self.path(name);
@@ -175,7 +182,7 @@ pub fn assert_restores(repository: &Repository, what: &str, source: &Path, wante
 /// Checks with every byte read.
 pub fn check_all(repository: &Repository) -> Result<CheckReport> {
     let mut options = CheckOptions::default();
-    options.read_data = true;
+    options.read_data = ReadData::All;
     repository.check(&options)
 }
 

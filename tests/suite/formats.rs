@@ -4,7 +4,7 @@ use daykeep_engine::internals::base::limits::ARGON2_WORK_MAX;
 use daykeep_engine::internals::base::limits::{BASES_MAX, DELTA_CLOSURE_MAX};
 use daykeep_engine::internals::base::{ChunkId, ShortId};
 use daykeep_engine::internals::crypt::DEFAULT_ARGON2;
-use daykeep_engine::internals::format::config::{CdcSizes, ChunkerParams, Config};
+use daykeep_engine::internals::format::config::{CdcSizes, ChunkerParams, Config, GearKey};
 use daykeep_engine::internals::format::content::{Content, Part, decode_list, encode_list};
 use daykeep_engine::internals::format::header::Header;
 use daykeep_engine::internals::format::index::{
@@ -12,6 +12,7 @@ use daykeep_engine::internals::format::index::{
 };
 use daykeep_engine::internals::format::key_slot::{Argon2Params, KeySlot, SlotKind};
 use daykeep_engine::internals::format::pack::{Footer, Trailer, padme};
+use daykeep_engine::internals::format::proof::{Proof, ProofRecord};
 use daykeep_engine::internals::format::tree::{
     Capture, CaptureKind, Entry, Metadata, Node, OwnerName, Tree, is_valid_name,
 };
@@ -194,6 +195,7 @@ fn decode_all(bytes: &[u8]) {
         let _ = Footer::decode(bytes);
         let _ = SnapshotRecord::decode(bytes);
         let _ = Config::decode(bytes);
+        let _ = ProofRecord::decode(bytes);
         let _ = KeySlot::decode(bytes);
         let _ = Header::decode(bytes);
         let _ = Trailer::decode(bytes);
@@ -233,14 +235,25 @@ proptest! {
     }
 
     #[test]
+    fn proofs_come_back(proofs in prop::collection::btree_map(any::<[u8; 32]>(), (time(), any::<[u64; 3]>(), any::<bool>()), 0..5)) {
+        let proof = |(id, (time, [files, bytes, problems], is_all)): ([u8; 32], (Timestamp, [u64; 3], bool))| {
+            let mut proof = Proof::default();
+            (proof.time, proof.files, proof.bytes, proof.problems, proof.is_all) = (time, files, bytes, problems, is_all);
+            (ObjectId::from_bytes(id), proof)
+        };
+        let record = ProofRecord { proofs: proofs.into_iter().map(proof).collect() };
+        prop_assert_eq!(ProofRecord::decode(&record.encode()).unwrap(), record);
+    }
+
+    #[test]
     fn key_slots_come_back(slot in key_slot()) {
         prop_assert_eq!(KeySlot::decode(&[slot.encode_body(), slot.mac.to_vec()].concat()).unwrap(), slot);
     }
 
     #[test]
-    fn configs_come_back(created in time(), bits in 10u32..20, below in 1u32..400, above in 1u32..100, block in 9u32..=16) {
+    fn configs_come_back(created in time(), bits in 10u32..20, below in 1u32..400, above in 1u32..100, block in 9u32..=16, shared in any::<Option<[u8; 32]>>()) {
         let sizes = CdcSizes { min: (1 << bits) - 2 * below, avg: 1 << bits, max: (1 << bits) + 2 * above };
-        let config = Config { created, chunker: ChunkerParams { general: sizes, media: sizes, sqlite_block_min: 1 << block } };
+        let config = Config { created, chunker: ChunkerParams { general: sizes, media: sizes, sqlite_block_min: 1 << block }, shared_gear: shared.map(GearKey::from_bytes) };
         prop_assert_eq!(Config::decode(&config.encode()).unwrap(), config);
     }
 

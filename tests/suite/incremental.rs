@@ -316,7 +316,7 @@ fn what_was_lost_is_stored_again() {
         assert!(report.counts.bytes_new > 9 << 20, "{} bytes are stored again", report.counts.bytes_new);
         let errors = check_all(&repository).unwrap().errors;
         let is_of_second = |error: &String| {
-            error.starts_with(&format!("snapshot {}:", &second[..8]))
+            error.ends_with(&format!("in snapshot {}", &second[..8]))
                 || error.contains("stands on a chunk that is missing")
         };
         assert!(errors.iter().all(is_of_second), "{errors:?}");

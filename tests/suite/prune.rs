@@ -22,8 +22,8 @@ const PAGE: usize = 4096;
 
 /// A source that changes from day to day: a database here and there, a text in its middle, photos that come and go. Some
 /// pages of the database are every fourth day as they were at first, so that deltas between stand on nothing that stays.
-struct Days {
-    source: PathBuf,
+pub struct Days {
+    pub source: PathBuf,
     first: Vec<u8>,
     database: Vec<u8>,
     text: Vec<u8>,
@@ -31,7 +31,7 @@ struct Days {
 }
 
 impl Days {
-    fn new(source: PathBuf) -> Self {
+    pub fn new(source: PathBuf) -> Self {
         let first = noise::sqlite(1, PAGE as u16, 120 * PAGE);
         let mut days = Self { source, database: first.clone(), first, text: noise::text(2, 400_000), day: 0 };
         fs::create_dir_all(days.source.join("photos")).unwrap();
@@ -71,9 +71,9 @@ impl Days {
     }
 }
 
-type Snapshots = Vec<(ObjectId, Inventory)>;
+pub type Snapshots = Vec<(ObjectId, Inventory)>;
 
-fn back_up_days(repository: &Repository, days: &mut Days, count: usize) -> Snapshots {
+pub fn back_up_days(repository: &Repository, days: &mut Days, count: usize) -> Snapshots {
     (0..count)
         .map(|_| {
             let id = back_up(repository, &days.source).snapshot.unwrap();
@@ -85,7 +85,7 @@ fn back_up_days(repository: &Repository, days: &mut Days, count: usize) -> Snaps
 }
 
 /// Deletes the snapshots that `is_kept` says nothing of, and returns the others.
-fn forget(store: &dyn Store, snapshots: Snapshots, is_kept: impl Fn(usize) -> bool) -> Snapshots {
+pub fn forget(store: &dyn Store, snapshots: Snapshots, is_kept: impl Fn(usize) -> bool) -> Snapshots {
     let mut kept = Vec::new();
     for (number, (id, wanted)) in snapshots.into_iter().enumerate() {
         if is_kept(number) {
@@ -130,14 +130,14 @@ fn prune(repository: &mut Repository) -> (PruneFigures, PruneReport) {
     prune_with(repository, &PruneOptions::default())
 }
 
-fn thorough() -> PruneOptions {
+pub fn thorough() -> PruneOptions {
     let mut options = PruneOptions::default();
     options.unused_percent_max = 0;
     options
 }
 
 #[track_caller]
-fn all_restore(repository: &Repository, source: &Path, snapshots: &Snapshots) {
+pub fn all_restore(repository: &Repository, source: &Path, snapshots: &Snapshots) {
     for (id, wanted) in snapshots {
         assert_restores(repository, &id.to_string(), source, wanted);
     }
@@ -243,6 +243,7 @@ fn a_lenient_prune_rewrites_less() {
     let mut days = Days::new(place.folder("source"));
     let snapshots = back_up_days(&place.open(), &mut days, 10);
     let kept = forget(store_of(&place).as_ref(), snapshots, |number| number % 4 == 3);
+    place.forget_seen();
     let mut repository = place.open();
     let plan = |percent, most| {
         let mut options = PruneOptions::default();

@@ -106,6 +106,7 @@ fn killed_at_any_moment(kind: Kind, kills: u64) {
         }
         store.sync().unwrap();
         drop(store);
+        place.forget_seen();
         let compact = turn % 3 == 0;
         // The time that it takes when nobody kills it; the moments are spread over it.
         let Some(span) = whole else {

@@ -1,6 +1,6 @@
 //! `check`: proves that everything is there and intact.
 
-use daykeep_engine::{Access, CheckOptions, CheckReport, Result};
+use daykeep_engine::{Access, CheckOptions, CheckReport, ReadData, RestoreTest, RestoreTested, Result};
 use serde::Serialize;
 
 use super::{Context, Status};
@@ -11,10 +11,21 @@ use crate::progress::Progress;
 use crate::text;
 
 pub fn run(context: &Context, args: CheckArgs) -> Result<Status> {
-    let repository = place::open(context, Access::Read)?.repository;
+    // A restore test leaves a record.
+    let access = if args.restore_test.is_some() { Access::Write } else { Access::Read };
+    let repository = place::open(context, access)?.repository;
     let progress = Progress::start(context);
     let mut options = CheckOptions::default();
-    options.read_data = args.read_data;
+    options.read_data = match args.read_data_subset {
+        None if args.read_data => ReadData::All,
+        subset => subset.unwrap_or_default(),
+    };
+    options.restore_test = args.restore_test.map(|percent| {
+        let mut test = RestoreTest::percent(percent);
+        test.snapshots = args.snapshot;
+        test
+    });
+    options.seed = args.seed;
     options.threads = context.global.threads;
     options.observer = progress.observer();
     options.cancel = context.signals.cancel_token().clone();
@@ -29,6 +40,7 @@ pub fn run(context: &Context, args: CheckArgs) -> Result<Status> {
 fn summarise(context: &Context, report: &CheckReport) {
     let out = &context.out;
     if out.is_json() {
+        report.restore_tests.iter().for_each(|tested| out.json(&JsonTested::of(tested)));
         out.json(&JsonSummary::of(report));
         return;
     }
@@ -44,9 +56,52 @@ fn summarise(context: &Context, report: &CheckReport) {
         text::duration(report.duration),
         text::size(report.bytes_read)
     ));
+    for tested in &report.restore_tests {
+        out.line(&format!(
+            "Restored {} of snapshot {} into nothing, {}; {} whole, {}",
+            text::counted(tested.files, "file", "files"),
+            text::short_id(&tested.snapshot),
+            text::size(tested.bytes),
+            text::counted(tested.databases, "database", "databases"),
+            text::counted(tested.problems, "problem", "problems")
+        ));
+    }
+    if let Some(seed) = report.seed {
+        out.line(&format!("The sample is that of --seed {seed}"));
+    }
     match report.errors.len() {
         0 => out.line("No errors were found"),
-        found => out.line(&format!("{} found, named above", text::counted(found as u64, "error", "errors"))),
+        found => out.line(&format!(
+            "{} found, named above; {} hurt",
+            text::counted(found as u64, "error", "errors"),
+            text::counted(report.files_hurt, "file is", "files are")
+        )),
+    }
+}
+
+#[derive(Serialize)]
+#[serde(tag = "type", rename = "restore_test")]
+struct JsonTested {
+    snapshot: String,
+    all_files: bool,
+    files: u64,
+    bytes: u64,
+    databases: u64,
+    problems: u64,
+    hints: u64,
+}
+
+impl JsonTested {
+    fn of(tested: &RestoreTested) -> Self {
+        Self {
+            snapshot: tested.snapshot.to_string(),
+            all_files: tested.is_all,
+            files: tested.files,
+            bytes: tested.bytes,
+            databases: tested.databases,
+            problems: tested.problems,
+            hints: tested.hints,
+        }
     }
 }
 
@@ -57,8 +112,12 @@ struct JsonSummary<'a> {
     trees: u64,
     packs: u64,
     chunks: u64,
+    packs_read: u64,
     bytes_read: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    seed: Option<u64>,
     duration_seconds: f64,
+    files_hurt: u64,
     errors: &'a [String],
     notes: &'a [String],
 }
@@ -70,8 +129,11 @@ impl<'a> JsonSummary<'a> {
             trees: report.trees,
             packs: report.packs,
             chunks: report.chunks,
+            packs_read: report.packs_read,
             bytes_read: report.bytes_read,
+            seed: report.seed,
             duration_seconds: report.duration.as_secs_f64(),
+            files_hurt: report.files_hurt,
             errors: &report.errors,
             notes: &report.notes,
         }

@@ -5,6 +5,7 @@ mod benchmark;
 mod chats;
 mod check;
 mod completions;
+mod copy;
 mod diff;
 mod find;
 mod forget;
@@ -52,7 +53,7 @@ pub enum Status {
 /// If it cannot be done.
 pub fn run(context: &Context, command: Command) -> Result<Status> {
     match command {
-        Command::Init => init::run(context),
+        Command::Init(args) => init::run(context, args),
         Command::Backup(args) => backup::run(context, args),
         Command::Snapshots(args) => snapshots::run(context, args),
         Command::Ls(args) => ls::run(context, args),
@@ -61,6 +62,7 @@ pub fn run(context: &Context, command: Command) -> Result<Status> {
         Command::Find(args) => find::run(context, args),
         Command::Diff(args) => diff::run(context, args),
         Command::Tag(args) => tag::run(context, args),
+        Command::Copy(args) => copy::run(context, args),
         Command::Forget(args) => forget::run(context, args),
         Command::Check(args) => check::run(context, args),
         Command::Prune(args) => prune::run(context, args),

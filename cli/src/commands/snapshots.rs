@@ -1,9 +1,10 @@
 //! `snapshots`: lists them.
 
+use std::collections::BTreeMap;
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
-use daykeep_engine::{Access, Result, Snapshot};
+use daykeep_engine::{Access, ObjectId, Proof, Result, Snapshot};
 use serde::Serialize;
 
 use super::{Context, Status, report};
@@ -13,13 +14,18 @@ use crate::text::{self, Table};
 
 pub fn run(context: &Context, args: SnapshotsArgs) -> Result<Status> {
     let repository = place::open(context, Access::Read)?.repository;
-    let (mut snapshots, errors) = repository.snapshots()?;
+    let (mut snapshots, mut errors) = repository.snapshots()?;
+    if let Some(gone) = repository.gone_snapshot(&snapshots)? {
+        context.out.warning(&repository.location(), &gone.to_string());
+    }
+    let (proofs, unreadable) = repository.proofs()?;
+    errors.extend(unreadable);
     snapshots.retain(|snapshot| is_wanted(snapshot, &args));
     if context.out.is_json() {
-        snapshots.iter().for_each(|snapshot| context.out.json(&JsonSnapshot::of(snapshot)));
+        snapshots.iter().for_each(|snapshot| context.out.json(&JsonSnapshot::of(snapshot, &proofs)));
         context.out.json(&JsonSummary { count: snapshots.len() });
     } else {
-        print(context, &snapshots);
+        print(context, &snapshots, &proofs);
     }
     context.out.flush();
     Ok(report(&errors))
@@ -37,12 +43,19 @@ fn is_wanted(snapshot: &Snapshot, args: &SnapshotsArgs) -> bool {
         && args.path.iter().all(has_path)
 }
 
-fn print(context: &Context, snapshots: &[Snapshot]) {
-    let mut table = Table::new(&["ID", "TIME", "HOST", "TAGS", "PATHS", ">FILES", ">SIZE"]);
+/// What the last restore test of each snapshot found, by its first id.
+type Proofs = BTreeMap<ObjectId, Proof>;
+
+fn print(context: &Context, snapshots: &[Snapshot], proofs: &Proofs) {
+    let has_tests = snapshots.iter().any(|snapshot| proofs.contains_key(&snapshot.first_id()));
+    let headings = ["ID", "TIME", "HOST", "TAGS", "PATHS", ">FILES", ">SIZE", "RESTORE TEST"];
+    let columns = headings.len() - usize::from(!has_tests);
+    let mut table = Table::new(&headings[..columns]);
     for snapshot in snapshots {
         let record = &snapshot.record;
         let mut paths = record.paths.iter().map(|path| text::name(path));
-        table.row(vec![
+        let tested = proofs.get(&snapshot.first_id()).map(tested).unwrap_or_default();
+        let mut row = vec![
             text::short_id(&snapshot.id),
             text::local_time(record.started),
             text::escape(&record.host),
@@ -50,10 +63,14 @@ fn print(context: &Context, snapshots: &[Snapshot]) {
             paths.next().unwrap_or_default(),
             text::count(record.counts.files),
             text::size(record.counts.bytes),
-        ]);
+            tested,
+        ];
+        row.truncate(columns);
+        table.row(row);
         for path in paths {
-            let empty = String::new;
-            table.row(vec![empty(), empty(), empty(), empty(), path, empty(), empty()]);
+            let mut row = vec![String::new(); columns];
+            row[4] = path;
+            table.row(row);
         }
     }
     if !snapshots.is_empty() {
@@ -61,6 +78,39 @@ fn print(context: &Context, snapshots: &[Snapshot]) {
     }
     if !context.global.quiet {
         context.out.line(&text::counted(snapshots.len() as u64, "snapshot", "snapshots"));
+    }
+}
+
+/// Returns what a restore test found, for people.
+fn tested(proof: &Proof) -> String {
+    let time = text::local_time(proof.time);
+    let day = time.split(' ').next().unwrap_or_default();
+    match proof.problems {
+        0 => format!("restored fine on {day}"),
+        count => format!("{} on {day}", text::counted(count, "problem", "problems")),
+    }
+}
+
+#[derive(Serialize)]
+struct JsonProof {
+    time: String,
+    fine: bool,
+    all_files: bool,
+    files: u64,
+    bytes: u64,
+    problems: u64,
+}
+
+impl JsonProof {
+    fn of(proof: &Proof) -> Self {
+        Self {
+            time: text::utc_time(proof.time),
+            fine: proof.problems == 0,
+            all_files: proof.is_all,
+            files: proof.files,
+            bytes: proof.bytes,
+            problems: proof.problems,
+        }
     }
 }
 
@@ -94,10 +144,11 @@ struct JsonSnapshot<'a> {
     files_unmodified: u64,
     bytes_new: u64,
     errors: u64,
+    restore_test: Option<JsonProof>,
 }
 
 impl<'a> JsonSnapshot<'a> {
-    fn of(snapshot: &'a Snapshot) -> Self {
+    fn of(snapshot: &'a Snapshot, proofs: &Proofs) -> Self {
         let record = &snapshot.record;
         let is_text = record.paths.iter().all(|path| str::from_utf8(path).is_ok());
         Self {
@@ -121,6 +172,7 @@ impl<'a> JsonSnapshot<'a> {
             files_unmodified: record.counts.files_unmodified,
             bytes_new: record.counts.bytes_new,
             errors: record.counts.errors,
+            restore_test: proofs.get(&snapshot.first_id()).map(JsonProof::of),
         }
     }
 }

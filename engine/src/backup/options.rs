@@ -9,6 +9,7 @@ use rayon::ThreadPool;
 
 use crate::base::{CancelToken, ObjectId, Observer};
 use crate::format::snapshot::Counts;
+use crate::repo::GoneSnapshot;
 use crate::source::Patterns;
 use crate::source::whatsapp::WhatsAppKey;
 
@@ -130,6 +131,8 @@ pub struct BackupReport {
     pub snapshot: Option<ObjectId>,
     /// The snapshot it was compared with.
     pub parent: Option<ObjectId>,
+    /// The newest snapshot that this client had seen, if it is gone without having been forgotten here.
+    pub gone_snapshot: Option<GoneSnapshot>,
     /// Files, bytes, and how they compare with the parent.
     pub counts: Counts,
     /// Sealed bytes of every object put: packs, index objects, the snapshot.

@@ -90,7 +90,12 @@ impl Repository {
         tags.sort_unstable();
         tags.dedup();
         check_labels(&host, &tags, &paths)?;
-        let parent = self.parent(&host, &paths)?;
+        let (snapshots, _) = self.snapshots()?;
+        let gone_snapshot = self.gone_snapshot(&snapshots)?;
+        if let (Some(gone), Some(observer)) = (&gone_snapshot, &options.observer) {
+            observer.event(&Event::Warning { object: self.location(), message: gone.to_string() });
+        }
+        let parent = parent(snapshots, &host, &paths);
         let pool = match &options.pool {
             Some(pool) => Arc::clone(pool),
             None => Arc::new(crate::pool::new(options.threads)?),
@@ -159,9 +164,14 @@ impl Repository {
             self.store.sync()?;
             id = Some(new_id);
         }
+        let parent = record.parent;
+        if let Some(id) = id {
+            self.saw(&Snapshot { id, record });
+        }
         Ok(BackupReport {
             snapshot: id,
-            parent: record.parent,
+            parent,
+            gone_snapshot,
             counts,
             bytes_stored,
             duration: begun.elapsed(),
@@ -171,12 +181,11 @@ impl Repository {
             warnings: engine.warnings.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner),
         })
     }
+}
 
-    /// Returns the newest snapshot of the same host and paths. One that cannot be read costs time, not safety.
-    fn parent(&self, host: &str, paths: &[Vec<u8>]) -> Result<Option<Snapshot>> {
-        let (snapshots, _) = self.snapshots()?;
-        Ok(snapshots.into_iter().rev().find(|found| found.record.host == host && found.record.paths == paths))
-    }
+/// Returns the newest snapshot of the same host and paths. One that cannot be read costs time, not safety.
+fn parent(snapshots: Vec<Snapshot>, host: &str, paths: &[Vec<u8>]) -> Option<Snapshot> {
+    snapshots.into_iter().rev().find(|found| found.record.host == host && found.record.paths == paths)
 }
 
 fn sorted(paths: &Mutex<Vec<PathBuf>>) -> Vec<PathBuf> {

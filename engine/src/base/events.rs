@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use crate::base::ObjectId;
+
 /// What a backup found a file to be, compared with the parent snapshot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -45,6 +47,15 @@ pub enum Event {
         object: String,
         /// What is wrong, and what to do about it.
         message: String,
+    },
+    /// A check found a file, or a folder with all in it, that cannot be restored as it was.
+    Hurt {
+        /// Its path from the snapshots' roots, that of a folder with a slash at its end.
+        path: Vec<u8>,
+        /// What is behind it.
+        reason: String,
+        /// The snapshots that hold it, oldest first.
+        snapshots: Vec<ObjectId>,
     },
 }
 

@@ -112,11 +112,13 @@ pub enum ObjectKind {
     Index = 4,
     /// One backup: its time, host, paths and root tree.
     Snapshot = 5,
+    /// What tests found that restored snapshots into nothing.
+    Proof = 6,
 }
 
 impl ObjectKind {
     /// Every kind, in the order of their numbers.
-    pub const ALL: [Self; 5] = [Self::Config, Self::Key, Self::Pack, Self::Index, Self::Snapshot];
+    pub const ALL: [Self; 6] = [Self::Config, Self::Key, Self::Pack, Self::Index, Self::Snapshot, Self::Proof];
 
     /// Returns the number of the kind in stored objects.
     pub const fn code(self) -> u8 {
@@ -131,6 +133,7 @@ impl ObjectKind {
             Self::Pack => "packs",
             Self::Index => "index",
             Self::Snapshot => "snapshots",
+            Self::Proof => "proofs",
         }
     }
 }

@@ -13,35 +13,40 @@ use crate::error::StoreError;
 
 /// The length of a note.
 pub const MARK_BYTES: usize = 4;
-/// What a place for a note takes in a hash map, of whose places one in eight stays free.
-const PLACE_BYTES: usize = ShortId::LEN + MARK_BYTES + 1;
+/// What a place for a note of `bytes` bytes takes in a hash map, of whose places one in eight stays free.
+const fn place_bytes(bytes: usize) -> usize {
+    ShortId::LEN + bytes + 1
+}
 /// Notes go to the file sorted, in so many parts by their first bits: to sort all at once would double the memory.
 const SPILL_PARTS: u8 = 16;
 
-const MARKS: TableDefinition<&[u8; ShortId::LEN], &[u8; MARK_BYTES]> = TableDefinition::new("marks");
+/// The table of notes of `N` bytes.
+const fn marks_table<const N: usize>() -> TableDefinition<'static, &'static [u8; ShortId::LEN], &'static [u8; N]> {
+    TableDefinition::new("marks")
+}
 
-/// Notes of four bytes each by the ids of chunks, or by other hashes of that length.
-pub struct Marks {
-    recent: HashMap<ShortId, [u8; MARK_BYTES], IdHash>,
+/// Notes of a few bytes each by the ids of chunks, or by other hashes of that length.
+pub struct Marks<const N: usize = MARK_BYTES> {
+    recent: HashMap<ShortId, [u8; N], IdHash>,
     recent_max: usize,
     dir: Option<PathBuf>,
     cache_bytes: usize,
-    file: Option<MarksFile>,
+    file: Option<MarksFile<N>>,
 }
 
 /// The notes that did not fit.
-struct MarksFile {
-    table: Option<ReadOnlyTable<&'static [u8; ShortId::LEN], &'static [u8; MARK_BYTES]>>,
+struct MarksFile<const N: usize> {
+    table: Option<ReadOnlyTable<&'static [u8; ShortId::LEN], &'static [u8; N]>>,
     /// Taken out only when this is dropped.
     database: Option<Database>,
 }
 
-impl Marks {
+impl<const N: usize> Marks<N> {
     /// Begins without a note. What does not fit into `memory_bytes` bytes goes to a file in the folder `dir`, or in the
     /// system's temporary one.
     pub fn new(dir: Option<&Path>, memory_bytes: usize) -> Self {
         // A quarter is for redb's pages. A map has a power of two of places, and would take more while it grows.
-        let places = (memory_bytes / 4 * 3 / PLACE_BYTES).max(8);
+        let places = (memory_bytes / 4 * 3 / place_bytes(N)).max(8);
         let recent_max = (1 << places.ilog2()) / 8 * 7;
         let recent = HashMap::with_capacity_and_hasher(recent_max, IdHash::default());
         let (dir, cache_bytes) = (dir.map(Path::to_owned), memory_bytes / 4);
@@ -52,7 +57,7 @@ impl Marks {
     ///
     /// # Errors
     /// `Damaged` or `Io` if the file cannot be read.
-    pub fn get(&self, id: &ShortId) -> Result<Option<[u8; MARK_BYTES]>, StoreError> {
+    pub fn get(&self, id: &ShortId) -> Result<Option<[u8; N]>, StoreError> {
         if let Some(mark) = self.recent.get(id) {
             return Ok(Some(*mark));
         }
@@ -65,7 +70,7 @@ impl Marks {
     ///
     /// # Errors
     /// `NoSpace` or `Io` if the file cannot be written.
-    pub fn set(&mut self, id: ShortId, mark: [u8; MARK_BYTES]) -> Result<(), StoreError> {
+    pub fn set(&mut self, id: ShortId, mark: [u8; N]) -> Result<(), StoreError> {
         self.recent.insert(id, mark);
         if self.recent.len() < self.recent_max {
             return Ok(());
@@ -89,7 +94,7 @@ impl Marks {
     }
 }
 
-impl MarksFile {
+impl<const N: usize> MarksFile<N> {
     fn create(dir: Option<&Path>, cache_bytes: usize) -> Result<Self, Trouble> {
         let named = dir.and_then(|dir| make_folder(dir).and_then(|()| create_unnamed(dir)).ok());
         let file = named.map_or_else(|| create_unnamed(&std::env::temp_dir()), Ok).map_err(Trouble::System)?;
@@ -98,7 +103,7 @@ impl MarksFile {
         Ok(Self { table: None, database: Some(database) })
     }
 
-    fn add(&mut self, recent: &HashMap<ShortId, [u8; MARK_BYTES], IdHash>) -> Result<(), Trouble> {
+    fn add(&mut self, recent: &HashMap<ShortId, [u8; N], IdHash>) -> Result<(), Trouble> {
         let table = self.table.take();
         let database = &self.database;
         let renewed = guarded(|| {
@@ -106,7 +111,7 @@ impl MarksFile {
             let database = database.as_ref().ok_or(redb::Error::DatabaseClosed)?;
             let transaction = database.begin_write()?;
             {
-                let mut marks = transaction.open_table(MARKS)?;
+                let mut marks = transaction.open_table(marks_table::<N>())?;
                 for part in 0..SPILL_PARTS {
                     let is_here = |id: &&ShortId| id.as_bytes()[0] / (u8::MAX / SPILL_PARTS + 1) == part;
                     let mut ids: Vec<&ShortId> = recent.keys().filter(is_here).collect();
@@ -117,14 +122,14 @@ impl MarksFile {
                 }
             }
             transaction.commit()?;
-            Ok::<_, redb::Error>(database.begin_read()?.open_table(MARKS)?)
+            Ok::<_, redb::Error>(database.begin_read()?.open_table(marks_table::<N>())?)
         })?;
         self.table = Some(renewed);
         Ok(())
     }
 }
 
-impl Drop for MarksFile {
+impl<const N: usize> Drop for MarksFile<N> {
     fn drop(&mut self) {
         let _ = drop_guarded(self.table.take());
         let _ = drop_guarded(self.database.take());
@@ -146,7 +151,7 @@ mod tests {
     #[test]
     fn notes_outgrow_memory_and_the_last_one_counts() {
         let dir = tempfile::tempdir().unwrap();
-        let mut marks = Marks::new(Some(dir.path()), 128 * 4 / 3 * PLACE_BYTES + 4);
+        let mut marks = Marks::<MARK_BYTES>::new(Some(dir.path()), 128 * 4 / 3 * place_bytes(MARK_BYTES) + 4);
         for round in 0..3u32 {
             for number in (0..1000).filter(|number| number % (round + 1) == 0) {
                 marks.set(id(number), [round as u8, 0, 0, (number % 251) as u8]).unwrap();

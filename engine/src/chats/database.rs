@@ -70,6 +70,21 @@ impl Database {
         })
     }
 
+    /// Returns what SQLite's own check of the whole database finds wrong first, or `None` if that is nothing.
+    ///
+    /// # Errors
+    /// As [`read`](Self::read), if it cannot be checked, which says nothing of it.
+    pub fn damage(&self) -> Result<Option<String>> {
+        let check = |connection: &Connection| {
+            connection.query_row("PRAGMA integrity_check(1)", [], |row| row.get::<_, String>(0))
+        };
+        match check(&self.connection) {
+            Ok(answer) => Ok((answer != "ok").then_some(answer)),
+            Err(error) if error.sqlite_error_code() == Some(ErrorCode::DatabaseCorrupt) => Ok(Some(error.to_string())),
+            Err(error) => Err(failed(&self.name, &self.cancel, &error)),
+        }
+    }
+
     /// Returns the error for more of something than is read.
     pub fn too_many(&self, what: &str, max: usize) -> Error {
         Error::Database {

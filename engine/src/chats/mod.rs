@@ -14,7 +14,9 @@ mod run;
 mod schema;
 mod temporary;
 
+pub(crate) use database::Database;
 pub use options::{
     Chat, ChatApp, ChatChanges, ChatsOptions, DatabaseChanges, DatabaseContent, DatabaseDiff, DatabaseReport, Message,
     Messages, TableChanges, TableRows,
 };
+pub(crate) use temporary::TemporaryFile;

@@ -35,6 +35,16 @@ impl TemporaryFile {
     /// # Errors
     /// `LimitExceeded` if it would not fit there, `File`, `Cancelled`, or damage.
     pub fn of(repository: &Repository, reader: &ChunkReader, content: &Content, cancel: &CancelToken) -> Result<Self> {
+        let mut made = Self::empty(repository, content.bytes())?;
+        made.write(reader, content, cancel)?;
+        Ok(made)
+    }
+
+    /// Makes an empty one, in a place with room for `bytes` bytes.
+    ///
+    /// # Errors
+    /// `LimitExceeded` if there is no such room, or `File`.
+    pub fn empty(repository: &Repository, bytes: u64) -> Result<Self> {
         let folder = match &repository.cache_dir {
             Some(folder) => {
                 remove_leftovers(folder);
@@ -42,10 +52,13 @@ impl TemporaryFile {
             }
             None => std::env::temp_dir(),
         };
-        check_fits(&folder, content.bytes())?;
-        let mut made = Self::create(&folder)?;
-        made.write(reader, content, cancel)?;
-        Ok(made)
+        check_fits(&folder, bytes)?;
+        Self::create(&folder)
+    }
+
+    /// Returns the file, open for writing.
+    pub const fn file(&self) -> &File {
+        &self.file
     }
 
     /// Returns where it is.
@@ -96,7 +109,8 @@ impl TemporaryFile {
         self.file.write_all(&bytes).map_err(|source| self.failed(source))
     }
 
-    fn failed(&self, source: io::Error) -> Error {
+    /// Returns the error for something that failed with the file.
+    pub fn failed(&self, source: io::Error) -> Error {
         Error::File { path: self.path.clone(), action: "write the database to a temporary file", source }
     }
 }

@@ -1,7 +1,12 @@
-//! Rank 8: check and stats.
+//! Rank 9: check and stats.
 
+mod hurt;
+mod index;
+mod media;
 mod options;
+mod packs;
+mod restored;
 mod run;
 mod stats;
 
-pub use options::{CheckOptions, CheckReport, Stats};
+pub use options::{CheckOptions, CheckReport, ReadData, RestoreTest, RestoreTested, Stats};

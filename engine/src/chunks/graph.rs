@@ -43,9 +43,14 @@ impl Graph {
         self.nodes[place as usize].id
     }
 
+    /// Returns what the chunk stands on, the nearest last.
+    pub fn bases(&self, place: u32) -> &[u32] {
+        &self.nodes[place as usize].bases
+    }
+
     /// Returns the whole chunk at the bottom of the way down from `place` over last bases, which are the nearest.
     pub fn bottom(&self, mut place: u32) -> u32 {
-        while let Some(&base) = self.nodes[place as usize].bases.last() {
+        while let Some(&base) = self.bases(place).last() {
             place = base;
         }
         place
@@ -208,7 +213,8 @@ fn needs_within(graph: &Graph, place: u32) -> bool {
 }
 
 impl Opened {
-    fn get(&self, graph: &Graph, place: u32) -> &[u8] {
+    /// Returns what lies in the chunk's frame: its bytes, or its delta.
+    pub fn get(&self, graph: &Graph, place: u32) -> &[u8] {
         let start = self.starts[place as usize];
         &self.bytes[start..start + graph.nodes[place as usize].location.stored_bytes as usize]
     }

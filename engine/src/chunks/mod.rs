@@ -3,6 +3,7 @@
 mod cache;
 mod claims;
 mod commit;
+mod copy;
 mod deltas;
 mod frames;
 mod graph;

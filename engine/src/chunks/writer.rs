@@ -92,7 +92,7 @@ pub struct Stored {
 /// Writes the chunks of one backup. Used by many threads at once.
 pub struct ChunkWriter {
     codec: Arc<Codec>,
-    catalog: Arc<Catalog>,
+    pub(super) catalog: Arc<Catalog>,
     pub(super) reader: Arc<ChunkReader>,
     committer: Committer,
     level: i32,

@@ -6,6 +6,7 @@ use zeroize::Zeroizing;
 
 use crate::base::{ObjectKind, ObjectName, ids};
 use crate::crypt::seal::ObjectKey;
+use crate::format::config::GearKey;
 use crate::format::index::ChunkKind;
 
 /// Returns random bytes of the system's generator: asked directly, since AWS-LC's own gathers entropy for milliseconds
@@ -94,7 +95,7 @@ pub struct Keys {
     tree_ids: Zeroizing<[u8; 32]>,
     list_ids: Zeroizing<[u8; 32]>,
     gear: Zeroizing<[u8; 32]>,
-    objects: [Zeroizing<[u8; 32]>; 4],
+    objects: [Zeroizing<[u8; 32]>; 5],
     slot_mac: Zeroizing<[u8; 32]>,
     recovery: Zeroizing<[u8; 32]>,
 }
@@ -112,6 +113,7 @@ impl Keys {
                 master.derive("daykeep format 1: seal of packs"),
                 master.derive("daykeep format 1: seal of index objects"),
                 master.derive("daykeep format 1: seal of snapshots"),
+                master.derive("daykeep format 1: seal of proofs"),
             ],
             slot_mac: master.derive("daykeep format 1: mac of key slots"),
             recovery: master.derive("daykeep format 1: seal of the recovery key"),
@@ -127,10 +129,20 @@ impl Keys {
         }
     }
 
-    /// Returns the 256 words of the chunker's gear table: the XOF output of BLAKE3 under the gear key.
+    /// Returns the key of the gear table.
+    pub fn gear_key(&self) -> GearKey {
+        GearKey::from_bytes(*self.gear)
+    }
+
+    /// Returns the gear table of the repository's own key.
     pub fn gear(&self) -> Box<[u64; 256]> {
+        Self::gear_of(&self.gear_key())
+    }
+
+    /// Returns the 256 words of the chunker's gear table: the XOF output of BLAKE3 under the gear key.
+    pub fn gear_of(key: &GearKey) -> Box<[u64; 256]> {
         let mut bytes = [0u8; 2048];
-        blake3::Hasher::new_keyed(&self.gear).finalize_xof().fill(&mut bytes);
+        blake3::Hasher::new_keyed(key.as_bytes()).finalize_xof().fill(&mut bytes);
         let mut words = Box::new([0u64; 256]);
         for (word, bytes) in words.iter_mut().zip(bytes.chunks_exact(8)) {
             let mut eight = [0; 8];
@@ -149,6 +161,7 @@ impl Keys {
             ObjectKind::Pack => &self.objects[1],
             ObjectKind::Index => &self.objects[2],
             ObjectKind::Snapshot => &self.objects[3],
+            ObjectKind::Proof => &self.objects[4],
         };
         ObjectKey::new(&Zeroizing::new(*blake3::keyed_hash(of_kind, name.id.as_bytes()).as_bytes()))
     }

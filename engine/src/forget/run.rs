@@ -37,14 +37,17 @@ impl Repository {
         let mut gone: Vec<_> = plan.forgotten().map(|snapshot| (snapshot.record.started, snapshot.id)).collect();
         gone.sort_unstable();
         let mut outcome = Ok(());
+        let mut removed = BTreeSet::new();
         for (_, id) in gone {
             if cancel.is_cancelled() {
                 outcome = Err(Error::Cancelled);
                 break;
             }
             self.store.delete(&ObjectName::new(ObjectKind::Snapshot, id))?;
+            removed.insert(id);
         }
         self.store.sync()?;
+        self.forgot(|id| removed.contains(id))?;
         outcome
     }
 }

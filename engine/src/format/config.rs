@@ -31,6 +31,31 @@ pub struct ChunkerParams {
 /// with a gear table drawn from the repository's key.
 const CHUNKER_FASTCDC_2020_KEYED: u8 = 1;
 
+/// The same, with a gear table drawn from a key in the config, which another repository has too.
+const CHUNKER_FASTCDC_2020_SHARED: u8 = 2;
+
+/// What the gear table is drawn from. Its `Debug` shows nothing: it is as secret as the lengths of known files shall be.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct GearKey([u8; 32]);
+
+impl GearKey {
+    /// Takes the key's bytes.
+    pub const fn from_bytes(bytes: [u8; 32]) -> Self {
+        Self(bytes)
+    }
+
+    /// Returns the key's bytes.
+    pub const fn as_bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
+}
+
+impl std::fmt::Debug for GearKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("GearKey(..)")
+    }
+}
+
 /// The content of the config object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Config {
@@ -38,6 +63,8 @@ pub struct Config {
     pub created: Timestamp,
     /// How files are cut.
     pub chunker: ChunkerParams,
+    /// The key of the gear table, if it is not the repository's own but shared with another.
+    pub shared_gear: Option<GearKey>,
 }
 
 impl CdcSizes {
@@ -65,7 +92,13 @@ impl Config {
         let mut out = Writer::default();
         out.varint_signed(self.created.seconds);
         out.varint(u64::from(self.created.nanos));
-        out.u8(CHUNKER_FASTCDC_2020_KEYED);
+        match &self.shared_gear {
+            None => out.u8(CHUNKER_FASTCDC_2020_KEYED),
+            Some(key) => {
+                out.u8(CHUNKER_FASTCDC_2020_SHARED);
+                out.raw(key.as_bytes());
+            }
+        }
         self.chunker.general.write(&mut out);
         self.chunker.media.write(&mut out);
         out.varint(u64::from(self.chunker.sqlite_block_min));
@@ -82,9 +115,11 @@ impl Config {
         let created = Timestamp { seconds, nanos: input.varint_u32(999_999_999, "nanoseconds below 10^9")? };
         let start = input.clone();
         let kind = input.u8()?;
-        if kind != CHUNKER_FASTCDC_2020_KEYED {
-            return Err(start.error("chunker 1, keyed FastCDC 2020", kind));
-        }
+        let shared_gear = match kind {
+            CHUNKER_FASTCDC_2020_KEYED => None,
+            CHUNKER_FASTCDC_2020_SHARED => Some(GearKey::from_bytes(input.array()?)),
+            _ => return Err(start.error("chunker 1 or 2, keyed FastCDC 2020", kind)),
+        };
         let general = CdcSizes::read(&mut input)?;
         let media = CdcSizes::read(&mut input)?;
         let start = input.clone();
@@ -93,6 +128,6 @@ impl Config {
             return Err(start.error("an SQLite block of 512 to 65,536 bytes, a power of two", sqlite_block_min));
         }
         input.finish()?;
-        Ok(Self { created, chunker: ChunkerParams { general, media, sqlite_block_min } })
+        Ok(Self { created, chunker: ChunkerParams { general, media, sqlite_block_min }, shared_gear })
     }
 }

@@ -61,7 +61,7 @@ impl Header {
         let at_kind = input.clone();
         let code = input.u8()?;
         let kind = ObjectKind::ALL.into_iter().find(|kind| kind.code() == code);
-        let kind = kind.ok_or_else(|| at_kind.error("an object kind of 1 to 5", code))?;
+        let kind = kind.ok_or_else(|| at_kind.error("an object kind of 1 to 6", code))?;
         if input.array::<5>()? != [0; 5] {
             return Err(at_kind.error("five zero bytes after the kind", "other bytes"));
         }

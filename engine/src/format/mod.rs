@@ -7,5 +7,6 @@ pub mod header;
 pub mod index;
 pub mod key_slot;
 pub mod pack;
+pub mod proof;
 pub mod snapshot;
 pub mod tree;

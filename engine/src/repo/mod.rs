@@ -4,6 +4,7 @@ mod doubt;
 mod keys;
 mod location;
 mod options;
+mod seen;
 
 use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
@@ -27,7 +28,8 @@ use crate::store::{Access, Store};
 
 pub use keys::{KeyInfo, KeyOpens};
 pub use location::Location;
-pub use options::{OpenOptions, Secret};
+pub use options::{Chunking, OpenOptions, Secret};
+pub use seen::GoneSnapshot;
 
 /// An open repository. Operations are methods of it; each may use all cores.
 ///
@@ -107,7 +109,8 @@ impl Repository {
         password: Option<&str>,
         options: &OpenOptions,
     ) -> Result<Self> {
-        Self::create_with_params(store, recovery, password, options, DEFAULT_PARAMS)
+        let chunker = options.chunking.map_or(DEFAULT_PARAMS, |chunking| chunking.params);
+        Self::create_with_params(store, recovery, password, options, chunker)
     }
 
     /// As [`create_in`](Self::create_in), with other chunk sizes.
@@ -126,7 +129,8 @@ impl Repository {
         let repository = RepositoryId::from_bytes(random().map_err(no_random)?);
         let master = MasterKey::from_bytes(random().map_err(no_random)?);
         let codec = Codec { repository, location, keys: Keys::new(&master) };
-        let config = Config { created: now(), chunker };
+        let shared_gear = options.chunking.map(|chunking| chunking.gear);
+        let config = Config { created: now(), chunker, shared_gear };
         keys::put_slot(store.as_ref(), &codec, &master, &keys::NewSlot::Recovery(recovery), "recovery key")?;
         if let Some(password) = password {
             let slot = keys::NewSlot::Password(password, options.argon2);
@@ -212,7 +216,8 @@ impl Repository {
         let catalog = Catalog::open(folder.as_deref(), &codec.repository, options.catalog_cache_bytes())?;
         let is_anew = load_catalog(store.as_ref(), &codec, &catalog)?;
         let doubtful_before = doubt::doubtful_before(folder.as_deref(), is_anew);
-        let chunker = Arc::new(Chunker::new(config.chunker, codec.keys.gear()));
+        let gear = config.shared_gear.unwrap_or_else(|| codec.keys.gear_key());
+        let chunker = Arc::new(Chunker::new(config.chunker, Keys::gear_of(&gear)));
         let (codec, catalog) = (Arc::new(codec), Arc::new(catalog));
         let (memory_bytes, own_files) = (options.memory_bytes, Vec::new());
         Ok(Self {
@@ -243,6 +248,12 @@ impl Repository {
     /// Returns when the repository was made.
     pub fn created(&self) -> Timestamp {
         self.config.created
+    }
+
+    /// Returns how the repository cuts files, for one that is to cut them alike.
+    pub fn chunking(&self) -> Chunking {
+        let gear = self.config.shared_gear.unwrap_or_else(|| self.codec.keys.gear_key());
+        Chunking { params: self.config.chunker, gear }
     }
 
     /// Returns every snapshot that can be read, oldest first, and an error for each one that cannot.

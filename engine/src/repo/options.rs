@@ -9,6 +9,7 @@ use crate::base::CancelToken;
 use crate::base::limits::{MEMORY_BYTES_DEFAULT, MEMORY_BYTES_MIN, MIB};
 use crate::crypt::{DEFAULT_ARGON2, RecoveryKey};
 use crate::error::{Error, Result};
+use crate::format::config::{ChunkerParams, GearKey};
 use crate::format::key_slot::Argon2Params;
 use crate::store::Access;
 
@@ -29,6 +30,14 @@ impl Secret {
     }
 }
 
+/// How a repository cuts files, and the secret by which it does. Whoever knows it can tell into which lengths a known file falls,
+/// so it belongs into repositories of the same owner only.
+#[derive(Clone, Copy, Debug)]
+pub struct Chunking {
+    pub(super) params: ChunkerParams,
+    pub(super) gear: GearKey,
+}
+
 /// Options of [`Repository::open`](crate::Repository::open) and the `create` functions.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
@@ -42,6 +51,9 @@ pub struct OpenOptions {
     pub wait: Duration,
     /// Ends the waiting.
     pub cancel: CancelToken,
+    /// Only when a repository is made: cut files as the one that this is [of](crate::Repository::chunking), so that what is
+    /// copied from there is found by later backups.
+    pub chunking: Option<Chunking>,
     /// How new passwords are stretched; tests use less.
     pub(crate) argon2: Argon2Params,
 }
@@ -53,6 +65,7 @@ impl Default for OpenOptions {
             memory_bytes: MEMORY_BYTES_DEFAULT,
             wait: Duration::ZERO,
             cancel: CancelToken::new(),
+            chunking: None,
             argon2: DEFAULT_ARGON2,
         }
     }

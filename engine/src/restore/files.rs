@@ -16,6 +16,7 @@ use crate::format::index::ChunkKind;
 use crate::format::tree::{CaptureKind, Class, Entry, Node};
 use crate::restore::options::Overwrite;
 use crate::restore::run::{Place, Restore};
+use crate::restore::taker::{Output, Taker};
 use crate::restore::target_dir::{LocalOwners, TargetDir};
 use crate::source::{FileKind, Stat, database};
 use crate::tree;
@@ -62,12 +63,27 @@ impl Restore<'_> {
             self.done(bytes, 0);
             return Ok(());
         }
+        if let Some(taker) = self.taker {
+            return self.give(taker, entry, place);
+        }
         let dir = place.make()?;
         match &entry.node {
             Node::File { content, class, .. } => self.file(entry, (content, *class), place, &dir, owners)?,
             _ => self.special(entry, place, &dir, owners)?,
         }
         Ok(())
+    }
+
+    /// Gives a file to a taker; anything else is well if its tree could be read.
+    fn give(&self, taker: &dyn Taker, entry: &Entry, place: &Place<'_>) -> Result<()> {
+        let Node::File { content, class, .. } = &entry.node else { return Ok(()) };
+        let path = place.join(&entry.name);
+        let data_bytes = self.pieces.data_bytes(&self.reader, content, &|_, _| self.check_cancel())?;
+        taker.take(&path, entry, data_bytes, &|output| {
+            let told = self.write(output, content, *class, &path)?;
+            self.done(content.bytes(), told);
+            Ok(())
+        })
     }
 
     /// Counts a file of `bytes` bytes, of which `told` were sent as progress before.
@@ -192,7 +208,7 @@ impl Restore<'_> {
     }
 
     /// Writes a content into an empty file and returns how many bytes it sent as progress on the way.
-    fn write(&self, file: &File, content: &Content, class: Class, path: &Path) -> Result<u64> {
+    fn write(&self, file: &dyn Output, content: &Content, class: Class, path: &Path) -> Result<u64> {
         let total = content.bytes();
         let failed = |source| Error::File { path: path.to_owned(), action: "write the file", source };
         let only_chunks = content.level == 0 && content.parts.iter().all(|part| matches!(part, Part::Chunk { .. }));

@@ -4,6 +4,9 @@ mod files;
 mod list;
 mod options;
 mod run;
+mod taker;
 mod target_dir;
 
 pub use options::{ListedEntry, ListedKind, Overwrite, RestoreOptions, RestoreReport};
+pub(crate) use run::Destination;
+pub use taker::{Output, Taker};

@@ -18,6 +18,7 @@ use crate::format::content::Content;
 use crate::format::tree::{Entry, Metadata, Node};
 use crate::repo::Repository;
 use crate::restore::options::{RestoreOptions, RestoreReport};
+use crate::restore::taker::Taker;
 use crate::restore::target_dir::{Applier, LocalOwners, TargetDir};
 use crate::snapshot::SnapshotPath;
 use crate::source::{Reach, Selection};
@@ -77,9 +78,27 @@ type LinkKey = (u64, u64);
 /// A place below the root: the folder's names, and the name in it.
 type PlaceNames = (Vec<Vec<u8>>, Vec<u8>);
 
+/// Where a restore goes.
+pub(crate) enum Destination<'a> {
+    /// Below a folder, which is made if it is not there.
+    Folder(&'a Path),
+    /// Into whatever takes it; nothing is made.
+    Taker(&'a dyn Taker),
+}
+
+impl<'a> Destination<'a> {
+    fn taker(&self) -> Option<&'a dyn Taker> {
+        match self {
+            Self::Folder(_) => None,
+            Self::Taker(taker) => Some(*taker),
+        }
+    }
+}
+
 /// One restore at work.
 pub(super) struct Restore<'a> {
     pub options: &'a RestoreOptions,
+    pub taker: Option<&'a dyn Taker>,
     pub reader: ChunkReader,
     pub applier: Applier,
     pub buffers: Mutex<Vec<Vec<u8>>>,
@@ -106,10 +125,21 @@ impl Repository {
     /// # Errors
     /// `SnapshotNotFound`, `PathNotFound`, `UnsafeTarget`, `Cancelled`, or a target that is full.
     pub fn restore(&self, what: &SnapshotPath, target: &Path, options: &RestoreOptions) -> Result<RestoreReport> {
+        self.restore_to(what, &Destination::Folder(target), options)
+    }
+
+    /// As [`restore`](Self::restore), to wherever.
+    pub(crate) fn restore_to(
+        &self,
+        what: &SnapshotPath,
+        to: &Destination<'_>,
+        options: &RestoreOptions,
+    ) -> Result<RestoreReport> {
         let begun = Instant::now();
         let snapshot = self.snapshot(&what.snapshot)?;
         let restore = Restore {
             options,
+            taker: to.taker(),
             reader: self.reader(),
             applier: Applier::new(options.numeric_owner),
             buffers: Mutex::default(),
@@ -130,13 +160,14 @@ impl Repository {
             let (files, bytes) = (snapshot.record.counts.files, snapshot.record.counts.bytes);
             restore.send(&Event::Total { files, bytes });
         }
-        let is_new = !target.exists();
-        let dir = if options.dry_run {
-            // Nothing is made, but a target that would be refused is refused.
-            TargetDir::open_existing_root(target)?;
-            None
-        } else {
-            Some(Arc::new(TargetDir::open_root(target)?))
+        let (is_new, dir) = match to {
+            Destination::Taker(_) => (false, None),
+            Destination::Folder(target) if options.dry_run => {
+                // Nothing is made, but a target that would be refused is refused.
+                TargetDir::open_existing_root(target)?;
+                (!target.exists(), None)
+            }
+            Destination::Folder(target) => (!target.exists(), Some(Arc::new(TargetDir::open_root(target)?))),
         };
         let prefix: Vec<u8> = match names.split_last() {
             None => b"/".to_vec(),
@@ -252,7 +283,7 @@ impl Restore<'_> {
         let place = Place { above: Some(above), path: above.path.below(&entry.name), dir: Mutex::default() };
         if reach == Reach::Selected {
             self.directories.fetch_add(1, Ordering::Relaxed);
-            if !self.options.dry_run {
+            if !self.options.dry_run && self.taker.is_none() {
                 place.make()?;
             }
         }
@@ -271,9 +302,9 @@ impl Restore<'_> {
 
     /// Returns whether another link to the same inode is restored already; then this one is linked to it at the end.
     fn is_later_link(&self, entry: &Entry, place: &Place<'_>) -> bool {
-        let Some(device) = entry.metadata.link_device.filter(|_| !self.options.dry_run) else {
-            return false;
-        };
+        // Where nothing is made there is nothing to link to: each name stands for itself.
+        let makes = !self.options.dry_run && self.taker.is_none();
+        let Some(device) = entry.metadata.link_device.filter(|_| makes) else { return false };
         let mut links = lock(&self.links);
         match links.get(&(device, entry.metadata.inode)) {
             Some(first) => {

@@ -1,6 +1,7 @@
 //! Rank 6: snapshots in a store.
 
 mod path;
+pub mod proofs;
 
 use crate::base::limits::SMALL_OBJECT_BYTES_MAX;
 use crate::base::{ObjectId, ObjectKind, ObjectName};
@@ -21,6 +22,13 @@ pub struct Snapshot {
     pub id: ObjectId,
     /// What it says.
     pub record: SnapshotRecord,
+}
+
+impl Snapshot {
+    /// Returns the id under which it was made, which it keeps when its tags change.
+    pub fn first_id(&self) -> ObjectId {
+        self.record.original.unwrap_or(self.id)
+    }
 }
 
 /// Stores a snapshot; it is safe once the store is synced.

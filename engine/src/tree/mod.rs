@@ -3,6 +3,7 @@
 mod content;
 #[cfg(test)]
 mod tests;
+mod versions;
 
 use crate::base::limits::{CHUNK_BYTES_MAX, TREE_BYTES_MAX};
 use crate::chunk::{Chunker, sniff};
@@ -13,6 +14,7 @@ use crate::format::content::{Content, Part};
 use crate::format::tree::{Entry, Node, OwnerName, Tree, write_head};
 
 pub use content::{ContentBuilder, Outline, PieceWalk, check_length, fingerprint, for_each_part, read_all, read_piece};
+pub use versions::{Runs, VersionWalk, Visitor};
 
 /// A tree is encoded this far ahead of what is cut; at least the longest chunk.
 const AHEAD_BYTES: usize = CHUNK_BYTES_MAX;

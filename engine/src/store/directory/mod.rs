@@ -6,6 +6,7 @@
 //! packs/<2 digits>/<id>       packs, in up to 256 folders by the first two digits of their ids
 //! index/<id>                  index objects
 //! snapshots/<id>              snapshots
+//! proofs/<id>                 proofs; the folder is made when the first is
 //! lock                        empty; locked by whoever has the store open
 //! ```
 //!
@@ -32,7 +33,7 @@ use files::{Pending, io_error};
 const PACK_BYTES: usize = 2 * MIB;
 /// The most files that wait for [`sync`](Store::sync): each holds a file descriptor.
 const PENDING_MAX: usize = 64;
-/// The kinds that have a folder.
+/// The kinds that have a folder from the beginning.
 const FOLDERS: [ObjectKind; 4] = [ObjectKind::Key, ObjectKind::Pack, ObjectKind::Index, ObjectKind::Snapshot];
 
 /// Keeps each object in a file of its own.
@@ -118,7 +119,7 @@ impl DirectoryStore {
         let store = Self { root: path.to_owned(), access, gate, queue, _lock: lock };
         if access == Access::Write {
             files::remove_temporaries(path)?;
-            for kind in FOLDERS {
+            for kind in FOLDERS.into_iter().chain([ObjectKind::Proof]) {
                 for folder in store.folders(kind)? {
                     files::remove_temporaries(&folder)?;
                 }
@@ -146,6 +147,9 @@ impl DirectoryStore {
     /// Returns the folders that objects of a kind lie in, as far as they exist.
     fn folders(&self, kind: ObjectKind) -> Result<Vec<PathBuf>, StoreError> {
         let folder = self.root.join(kind.name());
+        if kind == ObjectKind::Proof && !folder.exists() {
+            return Ok(Vec::new());
+        }
         if kind != ObjectKind::Pack {
             return Ok(vec![folder]);
         }
@@ -191,17 +195,18 @@ impl DirectoryStore {
     /// Writes the object's bytes under a temporary name, making the folder for it if need be.
     fn write_pending(&self, name: &ObjectName, bytes: &[u8]) -> Result<Pending, StoreError> {
         let outcome = Pending::write(self.path(name), bytes);
-        if name.kind != ObjectKind::Pack || !outcome.as_ref().is_err_and(|error| error.kind == StoreErrorKind::NotFound)
-        {
+        let is_made_when_needed = matches!(name.kind, ObjectKind::Pack | ObjectKind::Proof);
+        if !is_made_when_needed || !outcome.as_ref().is_err_and(|error| error.kind == StoreErrorKind::NotFound) {
             return outcome;
         }
         let folder = self.folder(name);
+        let above = folder.parent().unwrap_or(&self.root).to_owned();
         match files::make_folder(&folder) {
             // Another thread may have been quicker.
             Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
                 return Err(io_error(&folder, "making the folder")(error));
             }
-            _ => self.queue().folders.insert(self.root.join(name.kind.name())),
+            _ => self.queue().folders.insert(above),
         };
         Pending::write(self.path(name), bytes)
     }

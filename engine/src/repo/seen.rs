@@ -1,0 +1,119 @@
+//! Notices that the repository is an older one than this client has seen.
+//!
+//! Whoever keeps the store can bring back an earlier state of it, in which everything is sealed and in order. So the cache
+//! directory remembers the newest snapshot: if it is gone and nobody forgot it here, something is wrong, or somebody
+//! forgot it elsewhere. Losing the cache directory loses the memory, no more.
+
+use std::fmt;
+use std::path::Path;
+
+use crate::base::{ObjectId, ObjectKind};
+use crate::error::Result;
+use crate::format::tree::Timestamp;
+use crate::repo::Repository;
+use crate::snapshot::Snapshot;
+
+/// Lies beside the catalog: the id of a snapshot, the id under which it was made, the seconds and nanoseconds of its beginning.
+const FILE_NAME: &str = "newest-seen";
+/// Longer than any such text.
+const BYTES_MAX: u64 = 256;
+
+/// A snapshot that this client has seen, the newest then, and that is gone without having been forgotten here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct GoneSnapshot {
+    /// Its id.
+    pub id: ObjectId,
+    /// The id under which it was made.
+    pub first_id: ObjectId,
+    /// When its backup began.
+    pub started: Timestamp,
+}
+
+impl fmt::Display for GoneSnapshot {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let id = self.id.to_string();
+        write!(
+            f,
+            "snapshot {} is gone, the newest that was seen here: it was forgotten elsewhere, or the repository is an older \
+             copy",
+            &id[..8]
+        )
+    }
+}
+
+impl GoneSnapshot {
+    fn of(snapshot: &Snapshot) -> Self {
+        Self { id: snapshot.id, first_id: snapshot.first_id(), started: snapshot.record.started }
+    }
+
+    fn read(folder: &Path) -> Option<Self> {
+        let path = folder.join(FILE_NAME);
+        // What is no such file, or another's text, is no memory.
+        let text = path.metadata().ok().filter(|metadata| metadata.len() <= BYTES_MAX)?;
+        let text = text.is_file().then(|| std::fs::read_to_string(&path).ok())??;
+        let mut words = text.split_whitespace();
+        let (id, first_id) = (ObjectId::from_hex(words.next()?)?, ObjectId::from_hex(words.next()?)?);
+        let started = Timestamp { seconds: words.next()?.parse().ok()?, nanos: words.next()?.parse().ok()? };
+        Some(Self { id, first_id, started })
+    }
+
+    /// Remembers it. That it cannot be kept is no reason to stop.
+    fn write(&self, folder: &Path) {
+        let Self { id, first_id, started } = self;
+        let text = format!("{id} {first_id} {} {}\n", started.seconds, started.nanos);
+        // Never half a text, whatever else reads or writes it.
+        let aside = folder.join(format!("{FILE_NAME}-{}", std::process::id()));
+        if std::fs::write(&aside, text).and_then(|()| std::fs::rename(&aside, folder.join(FILE_NAME))).is_err() {
+            let _ = std::fs::remove_file(&aside);
+        }
+    }
+}
+
+impl Repository {
+    /// Compares the snapshots that there are, as [`snapshots`](Self::snapshots) gives them, with the newest that this
+    /// client has seen, and returns that if it is gone. If not, the newest is remembered from now on.
+    ///
+    /// A backup here, and forgetting here, begin a new memory. Without a cache directory there is none.
+    ///
+    /// # Errors
+    /// If the list of snapshots cannot be had.
+    pub fn gone_snapshot(&self, snapshots: &[Snapshot]) -> Result<Option<GoneSnapshot>> {
+        let Some(folder) = &self.cache_dir else { return Ok(None) };
+        let seen = GoneSnapshot::read(folder);
+        if let Some(seen) = seen {
+            let is_there = snapshots.iter().any(|found| found.first_id() == seen.first_id)
+                // One that cannot be read now is another trouble.
+                || self.store.list(ObjectKind::Snapshot)?.iter().any(|(id, _)| *id == seen.id);
+            if !is_there {
+                return Ok(Some(seen));
+            }
+        }
+        if let Some(newest) = snapshots.iter().max_by_key(|found| found.record.started).map(GoneSnapshot::of)
+            && seen.is_none_or(|seen| seen.started < newest.started || seen.first_id == newest.first_id)
+            && seen != Some(newest)
+        {
+            newest.write(folder);
+        }
+        Ok(None)
+    }
+
+    /// Remembers a snapshot that was made here.
+    pub(crate) fn saw(&self, snapshot: &Snapshot) {
+        if let Some(folder) = &self.cache_dir {
+            GoneSnapshot::of(snapshot).write(folder);
+        }
+    }
+
+    /// Takes note that snapshots were forgotten here: if the newest that was seen is among them, the newest that is left
+    /// takes its place.
+    pub(crate) fn forgot(&self, is_gone: impl Fn(&ObjectId) -> bool) -> Result<()> {
+        let Some(folder) = &self.cache_dir else { return Ok(()) };
+        if GoneSnapshot::read(folder).is_some_and(|seen| is_gone(&seen.id) || is_gone(&seen.first_id)) {
+            let _ = std::fs::remove_file(folder.join(FILE_NAME));
+            let (snapshots, _) = self.snapshots()?;
+            self.gone_snapshot(&snapshots)?;
+        }
+        Ok(())
+    }
+}
