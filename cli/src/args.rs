@@ -102,6 +102,11 @@ pub enum Command {
     /// A snapshot is written once and never changed: one with other tags is a new one with a new id, and the old one is
     /// removed.
     Tag(TagArgs),
+    /// Take something out of snapshots.
+    ///
+    /// Each snapshot in which a pattern matches gets a copy without it. The old ones stay and the copies get the tag
+    /// `rewrite`, unless --forget removes the old ones; then `prune` gives the space back.
+    Rewrite(RewriteArgs),
     /// Forget snapshots by rules, or by name.
     ///
     /// A snapshot stays if any rule wants it. Rules look at the snapshots of each host and paths by themselves, by the clock
@@ -300,6 +305,22 @@ pub struct TagArgs {
     /// Last, take away this one; may be given many times.
     #[arg(long, value_name = "TAG")]
     pub remove: Vec<String>,
+}
+
+#[derive(ClapArgs, Debug)]
+pub struct RewriteArgs {
+    /// `latest` or the first digits of an id; several may be given [default: all].
+    #[arg(value_name = "SNAPSHOT")]
+    pub snapshots: Vec<String>,
+    /// Take out what this pattern matches, written as in .gitignore; may be given many times.
+    #[arg(short, long, value_name = "GLOB", required = true)]
+    pub exclude: Vec<String>,
+    /// Remove the old snapshots once the new ones are safe.
+    #[arg(long)]
+    pub forget: bool,
+    /// Only show what would be taken out.
+    #[arg(short = 'n', long)]
+    pub dry_run: bool,
 }
 
 #[derive(ClapArgs, Debug)]

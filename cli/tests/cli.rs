@@ -13,6 +13,7 @@ mod forget;
 mod json;
 mod keys;
 mod prune;
+mod rewrite;
 mod round_trip;
 mod signals;
 mod tag;

@@ -46,6 +46,7 @@ mod pool;
 mod prune;
 mod repo;
 mod restore;
+mod rewrite;
 mod snapshot;
 mod source;
 mod store;
@@ -74,6 +75,7 @@ pub use measure::{Advice, Conclusion, Limit, MeasureOptions, Measurement, Sample
 pub use prune::{PruneFigures, PruneOptions, PrunePlan, PruneReport};
 pub use repo::{KeyInfo, KeyOpens, Location, OpenOptions, Repository, Secret};
 pub use restore::{ListedEntry, ListedKind, Overwrite, RestoreOptions, RestoreReport};
+pub use rewrite::{RewriteOptions, RewriteReport, Rewritten};
 pub use snapshot::{Snapshot, SnapshotPath};
 pub use source::Patterns;
 pub use source::whatsapp::{KeyError, WhatsAppKey};

@@ -26,6 +26,7 @@ mod prune_hostile;
 mod prune_killing;
 mod readme;
 mod restoring;
+mod rewrite;
 mod roundtrip;
 mod small_trees;
 mod structure;

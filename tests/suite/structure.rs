@@ -16,7 +16,7 @@ const RANKS: &[(u32, &[&str])] = &[
     (5, &["chunks"]),
     (6, &["tree", "snapshot"]),
     (7, &["repo"]),
-    (8, &["backup", "restore", "check", "chats", "forget", "tag", "diff", "find", "prune"]),
+    (8, &["backup", "restore", "check", "chats", "forget", "tag", "diff", "find", "prune", "rewrite"]),
     (9, &["measure"]),
 ];
 const LINES_MAX: usize = 500;

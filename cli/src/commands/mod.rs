@@ -13,6 +13,7 @@ mod key;
 mod ls;
 mod prune;
 mod restore;
+mod rewrite;
 mod snapshots;
 mod stats;
 mod tag;
@@ -61,6 +62,7 @@ pub fn run(context: &Context, command: Command) -> Result<Status> {
         Command::Find(args) => find::run(context, args),
         Command::Diff(args) => diff::run(context, args),
         Command::Tag(args) => tag::run(context, args),
+        Command::Rewrite(args) => rewrite::run(context, args),
         Command::Forget(args) => forget::run(context, args),
         Command::Check(args) => check::run(context, args),
         Command::Prune(args) => prune::run(context, args),

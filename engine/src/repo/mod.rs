@@ -21,6 +21,7 @@ use crate::error::{Error, Result, StoreError, StoreErrorKind};
 use crate::format::config::{ChunkerParams, Config};
 use crate::format::header::{FORMAT_VERSION, Header};
 use crate::format::index::Index;
+use crate::format::snapshot::SnapshotRecord;
 use crate::format::tree::Timestamp;
 use crate::snapshot::{self, Snapshot};
 use crate::store::{Access, Store};
@@ -277,6 +278,17 @@ impl Repository {
             }
             (None, _) => Err(not_found()),
         }
+    }
+
+    /// Stores a snapshot, unless one of `known` is the same: one that is there already is what a run left that was killed
+    /// before it could end. Returns its id; it is safe once the store is synced.
+    pub(crate) fn store_once(&self, known: &[Snapshot], record: &SnapshotRecord) -> Result<ObjectId> {
+        if let Some(same) = known.iter().find(|other| other.record == *record) {
+            return Ok(same.id);
+        }
+        let id = new_object_id()?;
+        snapshot::store(self.store.as_ref(), &self.codec, id, record)?;
+        Ok(id)
     }
 
     /// Checks that the repository was opened for writing.
