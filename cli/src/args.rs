@@ -116,6 +116,12 @@ pub enum Command {
     Check(CheckArgs),
     /// Give back the space of what no snapshot needs any more.
     Prune(PruneArgs),
+    /// Mend what can be mended, and copy the snapshots without what is lost.
+    ///
+    /// Lists packs anew by their footers where index objects are missing or damaged, stores what can be read of damaged
+    /// packs in new ones, and gives each snapshot that has lost something a copy without it, with the tag `repaired`. No
+    /// pack and no snapshot is deleted. What is lost is stored again by the next backup that sees it.
+    Repair(RepairArgs),
     /// Show what the repository holds.
     Stats,
     /// Measure how fast backups are on this machine, and say what limits them.
@@ -405,6 +411,19 @@ pub struct PruneArgs {
     /// used for later backups. A directory never keeps any.
     #[arg(long, conflicts_with = "dry_run")]
     pub compact: bool,
+}
+
+#[derive(ClapArgs, Debug)]
+pub struct RepairArgs {
+    /// List all packs anew by their footers, whatever the index says.
+    #[arg(long)]
+    pub rebuild_index: bool,
+    /// Read and verify every chunk: finds what is damaged inside of packs, as `check --read-data` does.
+    #[arg(long)]
+    pub read_data: bool,
+    /// Only say what would be done.
+    #[arg(short = 'n', long)]
+    pub dry_run: bool,
 }
 
 #[derive(ClapArgs, Debug)]

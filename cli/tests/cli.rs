@@ -13,6 +13,7 @@ mod forget;
 mod json;
 mod keys;
 mod prune;
+mod repair;
 mod rewrite;
 mod round_trip;
 mod signals;

@@ -25,6 +25,7 @@ mod prune;
 mod prune_hostile;
 mod prune_killing;
 mod readme;
+mod repair;
 mod restoring;
 mod rewrite;
 mod roundtrip;

@@ -17,7 +17,7 @@ const RANKS: &[(u32, &[&str])] = &[
     (6, &["tree", "snapshot"]),
     (7, &["repo"]),
     (8, &["backup", "restore", "check", "chats", "forget", "tag", "diff", "find", "prune", "rewrite"]),
-    (9, &["measure"]),
+    (9, &["measure", "repair"]),
 ];
 const LINES_MAX: usize = 500;
 

@@ -12,6 +12,7 @@ mod init;
 mod key;
 mod ls;
 mod prune;
+mod repair;
 mod restore;
 mod rewrite;
 mod snapshots;
@@ -66,6 +67,7 @@ pub fn run(context: &Context, command: Command) -> Result<Status> {
         Command::Forget(args) => forget::run(context, args),
         Command::Check(args) => check::run(context, args),
         Command::Prune(args) => prune::run(context, args),
+        Command::Repair(args) => repair::run(context, args),
         Command::Stats => stats::run(context),
         Command::Benchmark(args) => benchmark::run(context, args),
         Command::Key(command) => key::run(context, command),

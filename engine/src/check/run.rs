@@ -37,6 +37,8 @@ struct Check<'a> {
     errors: Mutex<Vec<String>>,
     /// How many more errors there were than are kept.
     untold: AtomicU64,
+    /// How many packs that are in no index object are damaged.
+    unlisted_hurt: AtomicU64,
 }
 
 /// So many deltas are rebuilt at once, for what they stand on lies in the same frames.
@@ -77,6 +79,7 @@ impl Repository {
             bytes_read: AtomicU64::new(0),
             errors: Mutex::default(),
             untold: AtomicU64::new(0),
+            unlisted_hurt: AtomicU64::new(0),
         };
         let pool = crate::pool::new(options.threads)?;
         let (snapshots, unreadable) = self.snapshots()?;
@@ -104,6 +107,10 @@ impl Repository {
         let is_needed = !errors.is_empty();
         report.errors.append(&mut errors);
         report_unfounded(&check, is_needed, &mut report);
+        let unlisted_hurt = check.unlisted_hurt.into_inner();
+        if unlisted_hurt > 0 {
+            report.notes.push(format!("{unlisted_hurt} of the packs that are in no index are damaged; nothing needs them"));
+        }
         let untold = check.untold.into_inner();
         if untold > 0 {
             report
@@ -337,6 +344,10 @@ impl Check<'_> {
     /// cannot be read to `hurt`.
     fn pack(&self, id: ObjectId, record: Option<&PackRecord>, hurt: &Mutex<HashMap<ShortId, ObjectId>>) -> Result<()> {
         self.check_cancel()?;
+        // One that a repair condemned is known to be hurt, and nothing in it is used.
+        if record.is_some_and(|record| record.table.frames.is_empty()) {
+            return Ok(());
+        }
         let name = ObjectName::new(ObjectKind::Pack, id);
         let outcome = self.repo.store.get(&name, PACK_BYTES_MAX).map_err(Error::from).and_then(|bytes| {
             self.bytes_read.fetch_add(bytes.len() as u64, Ordering::Relaxed);
@@ -351,6 +362,10 @@ impl Check<'_> {
             Err(Error::damaged_object(&name, "its footer and the index list other chunks"))
         });
         if let Err(error) = outcome {
+            if record.is_none() {
+                self.unlisted_hurt.fetch_add(1, Ordering::Relaxed);
+                return Ok(());
+            }
             self.report(|| error.to_string());
             let chunks = record.iter().flat_map(|record| &record.table.chunks);
             for chunk in chunks.filter(|chunk| !chunk.is_void()) {

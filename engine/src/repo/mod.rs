@@ -291,6 +291,13 @@ impl Repository {
         Ok(id)
     }
 
+    /// Returns the ids of all objects of a kind, sorted.
+    pub(crate) fn sorted_ids(&self, kind: ObjectKind) -> Result<Vec<ObjectId>> {
+        let mut ids: Vec<ObjectId> = self.store.list(kind)?.into_iter().map(|(id, _)| id).collect();
+        ids.sort_unstable();
+        Ok(ids)
+    }
+
     /// Checks that the repository was opened for writing.
     pub(crate) fn check_writable(&self, doing: &'static str) -> Result<()> {
         match self.access {
