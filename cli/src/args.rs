@@ -421,6 +421,10 @@ pub struct RepairArgs {
     /// Read and verify every chunk: finds what is damaged inside of packs, as `check --read-data` does.
     #[arg(long)]
     pub read_data: bool,
+    /// Save what can be found of a repository in one damaged file that does not open any more into a new repository at
+    /// REPO; then repair that. The damaged file is only read. Forgotten snapshots and removed keys may come back.
+    #[arg(long, value_name = "REPO", conflicts_with_all = ["rebuild_index", "read_data", "dry_run"])]
+    pub rescue_to: Option<OsString>,
     /// Only say what would be done.
     #[arg(short = 'n', long)]
     pub dry_run: bool,

@@ -74,7 +74,7 @@ pub use format::snapshot::SnapshotRecord;
 pub use format::tree::{Class, EntryKind, Timestamp, Xattr};
 pub use measure::{Advice, Conclusion, Limit, MeasureOptions, Measurement, SampleReport, Stage, StageReport, measure};
 pub use prune::{PruneFigures, PruneOptions, PrunePlan, PruneReport};
-pub use repair::{HurtSnapshot, LostEntry, RepairFigures, RepairOptions, RepairPlan, RepairReport};
+pub use repair::{HurtSnapshot, LostEntry, RepairFigures, RepairOptions, RepairPlan, RepairReport, RescueReport};
 pub use repo::{KeyInfo, KeyOpens, Location, OpenOptions, Repository, Secret};
 pub use restore::{ListedEntry, ListedKind, Overwrite, RestoreOptions, RestoreReport};
 pub use rewrite::{RewriteOptions, RewriteReport, Rewritten};

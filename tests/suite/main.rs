@@ -26,6 +26,8 @@ mod prune_hostile;
 mod prune_killing;
 mod readme;
 mod repair;
+mod repair_killing;
+mod rescue;
 mod restoring;
 mod rewrite;
 mod roundtrip;

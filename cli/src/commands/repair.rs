@@ -1,16 +1,22 @@
 //! `repair`: mends what can be mended.
 
-use daykeep_engine::{Access, HurtSnapshot, LostEntry, RepairFigures, RepairOptions, RepairPlan, RepairReport, Result};
+use daykeep_engine::{
+    Access, HurtSnapshot, Location, LostEntry, RepairFigures, RepairOptions, RepairPlan, RepairReport, Repository,
+    RescueReport, Result, Secret,
+};
 use serde::Serialize;
 
 use super::{Context, JsonPath, Status};
 use crate::args::RepairArgs;
 use crate::output::note;
-use crate::place;
+use crate::place::{self, Place};
 use crate::progress::Progress;
 use crate::text;
 
 pub fn run(context: &Context, args: RepairArgs) -> Result<Status> {
+    if let Some(to) = &args.rescue_to {
+        return rescue(context, &place::parse(to)?);
+    }
     let access = if args.dry_run { Access::Read } else { Access::Write };
     let mut repository = place::open(context, access)?.repository;
     let progress = Progress::start(context);
@@ -26,6 +32,67 @@ pub fn run(context: &Context, args: RepairArgs) -> Result<Status> {
     drop(progress);
     told.say(context, report.as_ref());
     Ok(if told.figures.lost == 0 { Status::Done } else { Status::Incomplete })
+}
+
+/// Saves what is left in a damaged file.
+fn rescue(context: &Context, to: &Location) -> Result<Status> {
+    let from = Place::find(context)?;
+    let (options, cancel) = (place::open_options(context), context.signals.cancel_token());
+    let rescue = |secret: &Secret| Repository::rescue(from.location.path(), secret, to, &options, cancel);
+    let progress = Progress::start(context);
+    let (report, _) = from.unlock(context, rescue)?;
+    drop(progress);
+    let out = &context.out;
+    if out.is_json() {
+        out.json(&JsonRescue::of(&report));
+    } else if !context.global.quiet {
+        let packs = report.packs + report.packs_without_footer;
+        out.line(&format!(
+            "Saved {}, {}, {} and {}, {} in {}",
+            text::counted(report.snapshots, "snapshot", "snapshots"),
+            text::counted(packs, "pack", "packs"),
+            text::counted(report.index_objects, "index object", "index objects"),
+            text::counted(report.keys, "key", "keys"),
+            text::size(report.bytes),
+            text::duration(report.duration)
+        ));
+        let to = text::escape(&to.to_string());
+        out.line(&format!("Now run `daykeep -r {to} repair --read-data`, and look at its `snapshots` and `key list`"));
+    }
+    if report.is_config_new {
+        note("the config was lost; a new one was made, by which files are cut as in a new repository");
+    }
+    Ok(Status::Done)
+}
+
+#[derive(Serialize)]
+#[serde(tag = "type", rename = "rescued")]
+struct JsonRescue {
+    snapshots: u64,
+    packs: u64,
+    packs_without_footer: u64,
+    index_objects: u64,
+    keys: u64,
+    left: u64,
+    config_new: bool,
+    bytes: u64,
+    duration_seconds: f64,
+}
+
+impl JsonRescue {
+    fn of(report: &RescueReport) -> Self {
+        Self {
+            snapshots: report.snapshots,
+            packs: report.packs,
+            packs_without_footer: report.packs_without_footer,
+            index_objects: report.index_objects,
+            keys: report.keys,
+            left: report.left,
+            config_new: report.is_config_new,
+            bytes: report.bytes,
+            duration_seconds: report.duration.as_secs_f64(),
+        }
+    }
 }
 
 /// What is told of a plan that is carried out meanwhile.

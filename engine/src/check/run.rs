@@ -37,8 +37,6 @@ struct Check<'a> {
     errors: Mutex<Vec<String>>,
     /// How many more errors there were than are kept.
     untold: AtomicU64,
-    /// How many packs that are in no index object are damaged.
-    unlisted_hurt: AtomicU64,
 }
 
 /// So many deltas are rebuilt at once, for what they stand on lies in the same frames.
@@ -79,7 +77,6 @@ impl Repository {
             bytes_read: AtomicU64::new(0),
             errors: Mutex::default(),
             untold: AtomicU64::new(0),
-            unlisted_hurt: AtomicU64::new(0),
         };
         let pool = crate::pool::new(options.threads)?;
         let (snapshots, unreadable) = self.snapshots()?;
@@ -107,10 +104,6 @@ impl Repository {
         let is_needed = !errors.is_empty();
         report.errors.append(&mut errors);
         report_unfounded(&check, is_needed, &mut report);
-        let unlisted_hurt = check.unlisted_hurt.into_inner();
-        if unlisted_hurt > 0 {
-            report.notes.push(format!("{unlisted_hurt} of the packs that are in no index are damaged; nothing needs them"));
-        }
         let untold = check.untold.into_inner();
         if untold > 0 {
             report
@@ -156,6 +149,8 @@ impl Repository {
             catalog.add(&id, &mut entries_of(&whole))?;
             for record in index.packs {
                 match stored.get(&record.id) {
+                    // Whatever becomes of it, nothing in it is used.
+                    _ if record.is_condemned() => {}
                     None => report.errors.push(format!("packs/{}: missing; index/{id} lists it", record.id)),
                     Some(&bytes) if bytes != u64::from(record.bytes) => report.errors.push(format!(
                         "packs/{}: has {bytes} bytes where index/{id} names {}",
@@ -345,7 +340,7 @@ impl Check<'_> {
     fn pack(&self, id: ObjectId, record: Option<&PackRecord>, hurt: &Mutex<HashMap<ShortId, ObjectId>>) -> Result<()> {
         self.check_cancel()?;
         // One that a repair condemned is known to be hurt, and nothing in it is used.
-        if record.is_some_and(|record| record.table.frames.is_empty()) {
+        if record.is_some_and(PackRecord::is_condemned) {
             return Ok(());
         }
         let name = ObjectName::new(ObjectKind::Pack, id);
@@ -362,10 +357,6 @@ impl Check<'_> {
             Err(Error::damaged_object(&name, "its footer and the index list other chunks"))
         });
         if let Err(error) = outcome {
-            if record.is_none() {
-                self.unlisted_hurt.fetch_add(1, Ordering::Relaxed);
-                return Ok(());
-            }
             self.report(|| error.to_string());
             let chunks = record.iter().flat_map(|record| &record.table.chunks);
             for chunk in chunks.filter(|chunk| !chunk.is_void()) {

@@ -108,7 +108,11 @@ impl Repository {
         let (mut chunks, mut uses, mut bytes) = (Vec::new(), Vec::new(), Vec::new());
         for chunk in &record.table.chunks {
             bytes.clear();
-            let is_read = !chunk.is_void() && reader.read(&chunk.id, chunk.kind, &mut bytes).is_ok();
+            let is_read = !chunk.is_void()
+                && match reader.read(&chunk.id, chunk.kind, &mut bytes) {
+                    Ok(()) => true,
+                    Err(error) => packs::damage(error).map(|_| false)?,
+                };
             let id = if is_read { hash::chunk_id(self.codec.keys.ids(chunk.kind), &bytes) } else { ChunkId::VOID };
             chunks.push(ChunkRecord { id, kind: chunk.kind, bytes: chunk.bytes, delta: chunk.delta.clone() });
             let is_here = || Ok::<_, Error>(plan.catalog.find(&chunk.id)?.is_some_and(|at| at.frame.pack == record.id));
@@ -129,16 +133,15 @@ impl Repository {
 
     /// Writes the index objects that take the place of others, or list packs that none lists.
     fn write_indexes(&self, plan: &RepairPlan, options: &RepairOptions, report: &mut RepairReport) -> Result<()> {
-        let (mut index, mut chunks) = (Index::default(), 0);
+        let (mut index, mut chunks) = (Index { packs: plan.listing.condemned() }, 0);
         for number in (0..plan.listing.sources.len()).filter(|number| plan.listing.sources[*number].is_replaced) {
             for record in &plan.listing.load(self, number)?.packs {
                 options.check_cancel()?;
                 if plan.listing.hurt.contains_key(&record.id) {
-                    index.packs.extend(plan.listing.condemned(record.id));
-                } else {
-                    chunks += record.table.chunks.len();
-                    index.packs.push(plan.listing.amended(&plan.catalog, record)?);
+                    continue;
                 }
+                chunks += record.table.chunks.len();
+                index.packs.push(plan.listing.amended(&plan.catalog, record)?);
                 if chunks >= INDEX_FLUSH_CHUNKS {
                     self.write_index(std::mem::take(&mut index), report)?;
                     chunks = 0;

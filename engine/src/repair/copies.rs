@@ -8,6 +8,7 @@ use crate::error::{Error, Result};
 use crate::format::index::ChunkKind;
 use crate::format::snapshot::SnapshotRecord;
 use crate::format::tree::{Entry, Node};
+use crate::repair::packs::damage;
 use crate::rewrite::{Keep, RewrittenTree, directories_above};
 use crate::snapshot::Snapshot;
 use crate::tree::{self, PieceWalk};
@@ -89,18 +90,15 @@ impl Keep for Readable {
         };
         match self.pieces.data_bytes(&self.reader, content, &visit) {
             Ok(_) => Ok(true),
-            Err(Error::Cancelled) => Err(Error::Cancelled),
             Err(error) => {
-                self.note(path, &error);
+                self.note(path, &damage(error)?);
                 Ok(false)
             }
         }
     }
 
     fn lose(&self, path: &[u8], error: Error) -> Result<()> {
-        if matches!(error, Error::Cancelled) {
-            return Err(error);
-        }
+        let error = damage(error)?;
         self.note(path, &error);
         // Of a snapshot without a root there is nothing to copy.
         if path.is_empty() { Err(error) } else { Ok(()) }

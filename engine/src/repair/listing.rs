@@ -5,15 +5,14 @@ use std::collections::{HashMap, HashSet};
 
 use rayon::prelude::*;
 
-use crate::base::limits::{DELTA_DEPTH_MAX, INDEX_FLUSH_CHUNKS};
+use crate::base::limits::{DELTA_DEPTH_MAX, INDEX_FLUSH_CHUNKS, PACK_BYTES_MAX};
 use crate::base::{ObjectId, ObjectKind, ObjectName, ShortId};
 use crate::catalog::Catalog;
 use crate::chunks::entries_of;
 use crate::error::{Error, Result};
-use crate::format::header::HEADER_BYTES;
 use crate::format::index::{BasePrefix, ChunkKind, ChunkRecord, FrameTable, Index, PackRecord, RecordId};
 use crate::repair::options::{RepairFigures, RepairOptions};
-use crate::repair::packs;
+use crate::repair::packs::{self, damage};
 use crate::repo::{Repository, load_index};
 
 /// A chunk of an index object takes so many bytes in memory, about.
@@ -56,6 +55,8 @@ pub struct Listing {
     packs: HashMap<ObjectId, Listed>,
     /// Packs that are not as they should be, with their lengths now, and of each of their chunks whether it is lost.
     pub hurt: HashMap<ObjectId, (u64, Vec<bool>)>,
+    /// Packs that no index object lists and whose footer cannot be read, and their lengths.
+    unreadable: Vec<(ObjectId, u64)>,
     /// Index objects that cannot be read.
     pub damaged: Vec<ObjectId>,
     /// All index objects.
@@ -63,11 +64,6 @@ pub struct Listing {
     /// What is wrong, in words.
     pub findings: Vec<String>,
     room: usize,
-}
-
-/// Returns whether an index object says of a pack that nothing in it is to be used.
-const fn is_condemned(record: &PackRecord) -> bool {
-    record.table.frames.is_empty()
 }
 
 impl Listing {
@@ -78,6 +74,7 @@ impl Listing {
             sources: Vec::new(),
             packs: HashMap::new(),
             hurt: HashMap::new(),
+            unreadable: Vec::new(),
             damaged: Vec::new(),
             index_objects: repo.sorted_ids(ObjectKind::Index)?,
             findings: Vec::new(),
@@ -90,7 +87,7 @@ impl Listing {
             match load_index(repo.store.as_ref(), &repo.codec, id) {
                 Ok(index) => listing.add_object(id, index, options.rebuild_index),
                 Err(error) => {
-                    listing.findings.push(error.to_string());
+                    listing.findings.push(damage(error)?.to_string());
                     listing.damaged.push(id);
                 }
             }
@@ -116,7 +113,7 @@ impl Listing {
         for record in &index.packs {
             let voids = record.table.chunks.iter().filter(|chunk| chunk.is_void()).count();
             let listed =
-                Listed { source: number, bytes: record.bytes.into(), voids, is_condemned: is_condemned(record) };
+                Listed { source: number, bytes: record.bytes.into(), voids, is_condemned: record.is_condemned() };
             match self.packs.get_mut(&record.id) {
                 None => drop(self.packs.insert(record.id, listed)),
                 // Two list it, as after an interruption. A pack that was condemned stays so; what one of them voids may be
@@ -172,11 +169,12 @@ impl Listing {
                         index.packs.push(record);
                     }
                     Err(error) => {
-                        self.findings.push(error.to_string());
+                        self.findings.push(damage(error)?.to_string());
                         if self.packs.contains_key(id) {
                             suspects.insert(*id);
                         } else {
                             figures.packs_unreadable += 1;
+                            self.unreadable.push((*id, *bytes));
                         }
                     }
                 }
@@ -219,7 +217,7 @@ impl Listing {
             let index = self.load(repo, number)?;
             let look = |record: &PackRecord| -> Result<Option<_>> {
                 options.check_cancel()?;
-                if is_condemned(record) {
+                if record.is_condemned() {
                     return Ok(None);
                 }
                 let bytes = stored.get(&record.id).copied().unwrap_or_default();
@@ -227,7 +225,7 @@ impl Listing {
                     let reason = format!("has {bytes} bytes where an index object names {}", record.bytes);
                     Some(Error::damaged_object(&ObjectName::new(ObjectKind::Pack, record.id), reason))
                 } else if options.read_data {
-                    packs::verify(repo, record).err()
+                    packs::verify(repo, record).err().map(damage).transpose()?
                 } else {
                     None
                 };
@@ -346,11 +344,17 @@ impl Listing {
         Ok(())
     }
 
-    /// Returns how a hurt pack is listed from now on: nothing in it is to be used. `None` if it is too short to be a pack.
-    pub fn condemned(&self, id: ObjectId) -> Option<PackRecord> {
-        let (bytes, _) = self.hurt.get(&id)?;
-        let bytes = u32::try_from(*bytes).ok().filter(|bytes| *bytes as usize >= HEADER_BYTES)?;
-        Some(PackRecord { id, bytes, table: FrameTable::default() })
+    /// Returns how packs are listed from now on of which nothing is to be used: hurt ones, and those that were in no index
+    /// object and cannot be. Longer ones than any pack may be are not listed.
+    pub fn condemned(&self) -> Vec<PackRecord> {
+        let hurt = self.hurt.iter().map(|(id, (bytes, _))| (*id, *bytes));
+        let all = hurt.chain(self.unreadable.iter().copied()).filter(|(_, bytes)| *bytes <= PACK_BYTES_MAX as u64);
+        all.map(|(id, bytes)| PackRecord { id, bytes: bytes as u32, table: FrameTable::default() }).collect()
+    }
+
+    /// Returns whether the index objects say all that is so, and nothing else.
+    pub fn is_true(&self) -> bool {
+        self.replaced().is_empty() && !self.sources.iter().any(|source| source.is_replaced) && self.condemned().is_empty()
     }
 
     /// Returns the index objects in whose place others are to be.

@@ -7,7 +7,10 @@ mod listing;
 mod options;
 mod packs;
 mod plan;
+mod rescue;
+mod scan;
 
 pub use copies::{HurtSnapshot, LostEntry};
 pub use options::{RepairFigures, RepairOptions, RepairReport};
 pub use plan::RepairPlan;
+pub use rescue::RescueReport;

@@ -4,13 +4,27 @@ use crate::base::limits::{FOOTER_BYTES_MAX, FRAME_BYTES_MAX, PACK_BYTES_MAX};
 use crate::base::{ObjectId, ObjectKind, ObjectName, ShortId};
 use crate::chunks::shorten;
 use crate::codec::FrameDecoder;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, StoreErrorKind};
 use crate::format::header::HEADER_BYTES;
 use crate::format::index::{FrameLocation, FrameTable, PackRecord};
 use crate::format::pack::{TRAILER_BYTES, Trailer};
 use crate::hash;
 use crate::pack;
 use crate::repo::Repository;
+
+/// Returns an error if it tells of damage.
+///
+/// # Errors
+/// The error, if it tells of anything else: what a disk does not give out now it may give out later, and must not pass for
+/// lost.
+pub fn damage(error: Error) -> Result<Error> {
+    use StoreErrorKind::{Damaged, NotFound, TooLarge};
+    match &error {
+        Error::Damaged { .. } | Error::Missing { .. } => Ok(error),
+        Error::Store(store) if matches!(store.kind, Damaged | NotFound | TooLarge) => Ok(error),
+        _ => Err(error),
+    }
+}
 
 /// Returns the record of a pack of `bytes` bytes, from its footer. Reads its beginning and end alone.
 pub fn record_of(repo: &Repository, id: ObjectId, bytes: u64) -> Result<PackRecord> {
@@ -52,6 +66,7 @@ pub fn lost_chunks(repo: &Repository, id: ObjectId, table: &FrameTable<ShortId>)
     let (mut sealed, mut plain) = (Vec::new(), vec![0; FRAME_BYTES_MAX]);
     let mut lost = Vec::with_capacity(table.chunks.len());
     let mut last: Option<(FrameLocation, bool)> = None;
+    let mut failure = None;
     table.locate(id, |chunk, location| {
         let frame = location.frame;
         let is_open = match last {
@@ -60,7 +75,13 @@ pub fn lost_chunks(repo: &Repository, id: ObjectId, table: &FrameTable<ShortId>)
                 let read =
                     repo.store.get_range(&name, u64::from(frame.offset), frame.sealed_bytes as usize, &mut sealed);
                 let out = &mut plain[..(frame.plain_bytes as usize).min(FRAME_BYTES_MAX)];
-                read.is_ok() && decoder.decode(&key, &header, &frame, &sealed, out).is_ok()
+                match read {
+                    Ok(()) => decoder.decode(&key, &header, &frame, &sealed, out).is_ok(),
+                    Err(error) => {
+                        failure = damage(error.into()).err().or(failure.take());
+                        false
+                    }
+                }
             }
         };
         last = Some((frame, is_open));
@@ -71,7 +92,7 @@ pub fn lost_chunks(repo: &Repository, id: ObjectId, table: &FrameTable<ShortId>)
         };
         lost.push(!is_open || !is_right());
     });
-    Ok(lost)
+    failure.map_or(Ok(lost), Err)
 }
 
 /// Returns the bytes of a pack from its beginning to the end of its last frame, zeros where none of `is_wanted` of the

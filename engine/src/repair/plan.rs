@@ -9,6 +9,7 @@ use crate::error::{Error, Result};
 use crate::repair::copies::{HurtSnapshot, LostEntry, Readable, copy_of};
 use crate::repair::listing::Listing;
 use crate::repair::options::{RepairFigures, RepairOptions};
+use crate::repair::packs::damage;
 use crate::repo::Repository;
 use crate::rewrite::Trees;
 
@@ -30,9 +31,7 @@ pub struct RepairPlan {
 impl RepairPlan {
     /// Returns whether there is nothing to do: all is well, or all that can be done was done before.
     pub fn is_empty(&self) -> bool {
-        self.listing.replaced().is_empty()
-            && !self.listing.sources.iter().any(|source| source.is_replaced)
-            && self.copies().next().is_none()
+        self.listing.is_true() && self.copies().next().is_none()
     }
 
     /// Returns the snapshots of which a copy is to be made.
@@ -49,7 +48,7 @@ impl Repository {
     /// for each chunk of a hurt one; a temporary file takes 60 bytes for each chunk.
     ///
     /// # Errors
-    /// Only what keeps the plan from being made, such as a list that fails; `Cancelled`. Damage is in the plan.
+    /// Only what keeps the plan from being made, such as a list or a disk that fails; `Cancelled`. Damage is in the plan.
     pub fn repair_plan(&self, options: &RepairOptions) -> Result<RepairPlan> {
         crate::pool::new(options.threads)?.install(|| {
             let mut figures = RepairFigures::default();
@@ -82,8 +81,10 @@ impl RepairPlan {
             readable.begin(snapshot.id);
             let (copy, lost) = match trees.root(&snapshot.record.root) {
                 Ok(tree) => (copy_of(snapshot, &tree), tree.left_out),
-                Err(Error::Cancelled) => return Err(Error::Cancelled),
-                Err(_) => (None, 1),
+                Err(error) => {
+                    damage(error)?;
+                    (None, 1)
+                }
             };
             if lost > 0 {
                 let same = snapshots.iter().find(|other| copy.as_ref() == Some(&other.record));

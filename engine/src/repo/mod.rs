@@ -66,7 +66,7 @@ pub(crate) fn new_object_id() -> Result<ObjectId> {
 }
 
 /// Adds what a caller needs to know to the errors that stores give for a place as a whole.
-fn at_location(location: &str, error: StoreError) -> Error {
+pub(crate) fn at_location(location: &str, error: StoreError) -> Error {
     let repository = location.to_owned();
     match error.kind {
         StoreErrorKind::NotFound => Error::RepositoryNotFound { repository },
