@@ -165,10 +165,7 @@ pub fn parse(named: &OsStr) -> Result<Location> {
     }
 }
 
-fn try_all<T>(
-    text: Zeroizing<String>,
-    open: &impl Fn(&Secret) -> Result<T>,
-) -> Result<(T, Option<Zeroizing<String>>)> {
+fn try_all<T>(text: Zeroizing<String>, open: &impl Fn(&Secret) -> Result<T>) -> Result<(T, Option<Zeroizing<String>>)> {
     let mut outcome = Err(Error::Cancelled);
     for secret in secret::secrets_of(&text) {
         outcome = open(&secret).map(|opened| (opened, secret));

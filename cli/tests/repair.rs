@@ -9,7 +9,10 @@ fn repair_says_what_is_lost_and_mends_the_rest() {
     let shown = world.daykeep(&["repair", "--dry-run"]).succeeds().stdout;
     assert!(shown.contains("0 missing, 0 damaged") && shown.contains("Nothing was changed"), "{shown}");
     let done = world.daykeep(&["repair", "--rebuild-index", "--read-data", "--json"]).succeeds().last_object();
-    assert_eq!((&done["type"], &done["index_objects_replaced"], &done["lost"]), (&"summary".into(), &1.into(), &0.into()));
+    assert_eq!(
+        (&done["type"], &done["index_objects_replaced"], &done["lost"]),
+        (&"summary".into(), &1.into(), &0.into())
+    );
     assert_eq!((&done["index_objects_written"], &done["index_objects_deleted"]), (&1.into(), &1.into()));
     assert_eq!(world.daykeep(&["repair", "--quiet"]).succeeds().stdout, "");
     world.daykeep(&["check", "--read-data"]).succeeds();

@@ -167,7 +167,10 @@ impl World {
             }
         }
         drop(repository);
-        self.assert_clean_without(&hurt.iter().map(|hurt| hurt.snapshot.id).chain(unreadable).collect::<Vec<_>>(), what);
+        self.assert_clean_without(
+            &hurt.iter().map(|hurt| hurt.snapshot.id).chain(unreadable).collect::<Vec<_>>(),
+            what,
+        );
         paths
     }
 
@@ -537,7 +540,7 @@ fn an_index_of_a_million_chunks_is_rebuilt_in_ten_seconds() {
             number += 1;
             let body = noise::random(number, 64);
             let id = hash::chunk_id(codec.keys.ids(ChunkKind::Data), &body);
-            let delta = base.filter(|_| number % 4 == 0).map(|base: ChunkId| {
+            let delta = base.filter(|_| number.is_multiple_of(4)).map(|base: ChunkId| {
                 let reach = Reach { depth: 1, closure: 1 };
                 Box::new(DeltaRecord { bytes: 4096, reach, bases: vec![base.as_bytes()[..8].try_into().unwrap()] })
             });

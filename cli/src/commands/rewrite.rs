@@ -76,7 +76,8 @@ struct JsonRewritten {
 
 impl JsonRewritten {
     fn of(Rewritten { before, record, id, .. }: &Rewritten) -> Self {
-        let (old, new) = (&before.record.counts, record.as_ref().map_or(&before.record.counts, |record| &record.counts));
+        let (old, new) =
+            (&before.record.counts, record.as_ref().map_or(&before.record.counts, |record| &record.counts));
         Self {
             id_before: before.id.to_string(),
             id: id.map(|id| id.to_string()),

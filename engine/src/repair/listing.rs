@@ -7,7 +7,7 @@ use rayon::prelude::*;
 
 use crate::base::limits::{DELTA_DEPTH_MAX, INDEX_FLUSH_CHUNKS, PACK_BYTES_MAX};
 use crate::base::{ObjectId, ObjectKind, ObjectName, ShortId};
-use crate::catalog::Catalog;
+use crate::catalog::{Catalog, CatalogEntry};
 use crate::chunks::entries_of;
 use crate::error::{Error, Result};
 use crate::format::index::{BasePrefix, ChunkKind, ChunkRecord, FrameTable, Index, PackRecord, RecordId};
@@ -287,23 +287,30 @@ impl Listing {
     /// # Errors
     /// If a source cannot be read any more; the catalog's own.
     pub fn enter(&self, repo: &Repository, catalog: &Catalog, options: &RepairOptions) -> Result<()> {
+        // The catalog is this repair's alone; nobody asks it for its index objects.
+        let add =
+            |entries: &mut Vec<CatalogEntry>| catalog.add(&ObjectName::CONFIG.id, entries).map(|()| entries.clear());
+        // Each addition touches all pages of the table, since ids are random: so there are few.
+        let batch_max = repo.memory_bytes / 4 / size_of::<CatalogEntry>();
+        let mut batch = Vec::new();
         for depth in 0..=DELTA_DEPTH_MAX {
             for number in (0..self.sources.len()).filter(|number| self.sources[*number].depths & 1 << depth != 0) {
                 options.check_cancel()?;
-                let mut entries = entries_of(self.load(repo, number)?.as_ref());
-                entries.retain(|entry| entry.location.reach.depth == depth);
-                if depth > 0 {
-                    let mut founded = Vec::with_capacity(entries.len());
-                    for entry in entries {
-                        let kind = entry.location.kind;
-                        if catalog.find(&entry.id)?.is_none() && is_founded(catalog, &entry.bases, kind, depth)? {
-                            founded.push(entry);
-                        }
+                for entry in entries_of(self.load(repo, number)?.as_ref()) {
+                    let (reach, kind) = (entry.location.reach, entry.location.kind);
+                    let is_taken = reach.depth == depth
+                        && (depth == 0
+                            || catalog.find(&entry.id)?.is_none() && is_founded(catalog, &entry.bases, kind, depth)?);
+                    if is_taken {
+                        batch.push(entry);
                     }
-                    entries = founded;
                 }
-                // The catalog is this repair's alone; nobody asks it for its index objects.
-                catalog.add(&ObjectName::CONFIG.id, &mut entries)?;
+                if batch.len() >= batch_max {
+                    add(&mut batch)?;
+                }
+            }
+            if !batch.is_empty() {
+                add(&mut batch)?;
             }
         }
         Ok(())
@@ -354,7 +361,9 @@ impl Listing {
 
     /// Returns whether the index objects say all that is so, and nothing else.
     pub fn is_true(&self) -> bool {
-        self.replaced().is_empty() && !self.sources.iter().any(|source| source.is_replaced) && self.condemned().is_empty()
+        self.replaced().is_empty()
+            && !self.sources.iter().any(|source| source.is_replaced)
+            && self.condemned().is_empty()
     }
 
     /// Returns the index objects in whose place others are to be.

@@ -9,7 +9,7 @@ use crate::base::{CancelToken, ObjectId, ObjectKind, ObjectName, RepositoryId};
 use crate::chunk::DEFAULT_PARAMS;
 use crate::codec::Codec;
 use crate::crypt::{self, Keys, MasterKey, SlotSecret};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, StoreErrorKind};
 use crate::format::codec::Reader;
 use crate::format::config::Config;
 use crate::format::header::{HEADER_BYTES, Header};
@@ -88,7 +88,11 @@ impl Repository {
         let (repository, master) = master_of(&slots, secret, &location)?;
         let codec = Codec { repository, location, keys: Keys::new(&master) };
         let store = to.create(options.store_cache_bytes(Access::Write));
-        let store = store.map_err(|error| at_location(&to.to_string(), error))?;
+        let store = store.map_err(|error| match error.kind {
+            // What is missing is the folder in which it was to be made.
+            StoreErrorKind::NotFound => error.into(),
+            _ => at_location(&to.to_string(), error),
+        })?;
         let mut rescue = Rescue { file, found, codec, cancel, saved: HashSet::new(), report: RescueReport::default() };
         let outcome = rescue.save(store.as_ref(), &slots);
         drop(store);
