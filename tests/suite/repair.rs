@@ -561,6 +561,7 @@ fn an_index_of_a_million_chunks_is_rebuilt_in_ten_seconds() {
     let report = repository.repair(plan, &options(false)).unwrap();
     let took = begun.elapsed();
     println!("{number} chunks: plan {planned:?}, all {took:?}, {} MiB, {} bytes", peak_mib(), report.bytes_written);
-    assert!(took < Duration::from_secs(10), "{took:?}");
+    // The figure is that of an optimized build on a machine that does nothing else.
+    assert!(cfg!(debug_assertions) || took < Duration::from_secs(10), "{took:?}");
     assert!(repository.repair_plan(&options(false)).unwrap().is_empty());
 }
