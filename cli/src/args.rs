@@ -5,13 +5,14 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
-use daykeep_engine::ReadData;
 
 use crate::values;
 
 mod two;
+mod upkeep;
 
 pub use two::{CopyArgs, InitArgs, OtherKey};
+pub use upkeep::{CheckArgs, PruneArgs, RepairArgs};
 
 /// Encrypted, deduplicating backups of files, chats and media.
 ///
@@ -114,6 +115,11 @@ pub enum Command {
     /// What it has already is passed over, and differences stay differences, so that the copy takes no more space. Make the
     /// other one with `init --copy-chunking-from`, and later backups to it find what was copied.
     Copy(CopyArgs),
+    /// Take something out of snapshots.
+    ///
+    /// Each snapshot in which a pattern matches gets a copy without it. The old ones stay and the copies get the tag
+    /// `rewrite`, unless --forget removes the old ones; then `prune` gives the space back.
+    Rewrite(RewriteArgs),
     /// Forget snapshots by rules, or by name.
     ///
     /// A snapshot stays if any rule wants it. Rules look at the snapshots of each host and paths by themselves, by the clock
@@ -123,6 +129,12 @@ pub enum Command {
     Check(CheckArgs),
     /// Give back the space of what no snapshot needs any more.
     Prune(PruneArgs),
+    /// Mend what can be mended, and copy the snapshots without what is lost.
+    ///
+    /// Lists packs anew by their footers where index objects are missing or damaged, stores what can be read of damaged
+    /// packs in new ones, and gives each snapshot that has lost something a copy without it, with the tag `repaired`. No
+    /// pack and no snapshot is deleted. What is lost is stored again by the next backup that sees it.
+    Repair(RepairArgs),
     /// Show what the repository holds.
     Stats,
     /// Measure how fast backups are on this machine, and say what limits them.
@@ -315,6 +327,22 @@ pub struct TagArgs {
 }
 
 #[derive(ClapArgs, Debug)]
+pub struct RewriteArgs {
+    /// `latest` or the first digits of an id; several may be given [default: all].
+    #[arg(value_name = "SNAPSHOT")]
+    pub snapshots: Vec<String>,
+    /// Take out what this pattern matches, written as in .gitignore; may be given many times.
+    #[arg(short, long, value_name = "GLOB", required = true)]
+    pub exclude: Vec<String>,
+    /// Remove the old snapshots once the new ones are safe.
+    #[arg(long)]
+    pub forget: bool,
+    /// Only show what would be taken out.
+    #[arg(short = 'n', long)]
+    pub dry_run: bool,
+}
+
+#[derive(ClapArgs, Debug)]
 pub struct ForgetArgs {
     /// Forget these and nothing else: `latest` or the first digits of an id.
     #[arg(value_name = "SNAPSHOT", conflicts_with_all = ["policy", "host"])]
@@ -372,46 +400,6 @@ pub enum GroupBy {
     Host,
     /// All of them do.
     All,
-}
-
-#[derive(ClapArgs, Debug)]
-pub struct CheckArgs {
-    /// Read and verify every chunk, not only the structure.
-    #[arg(long, conflicts_with = "read_data_subset")]
-    pub read_data: bool,
-    /// Read and verify some of the packs: a random sample, as 5% or 500M, or the N-th of T parts, as 1/7, so that T runs
-    /// read all.
-    #[arg(long, value_name = "SUBSET", value_parser = values::subset)]
-    pub read_data_subset: Option<ReadData>,
-    /// Restore a sample of the files of the latest snapshots into nothing, or all of them: databases are checked by SQLite,
-    /// pictures and videos looked at. The day is noted in the repository, and `snapshots` shows it.
-    #[arg(long, value_name = "PERCENT|all", num_args = 0..=1, require_equals = true, default_missing_value = "5%")]
-    #[arg(value_parser = values::share)]
-    pub restore_test: Option<u8>,
-    /// Test this snapshot, `latest` or the first digits of an id, instead of the latest of each machine and paths; may be
-    /// given many times.
-    #[arg(long, value_name = "SNAPSHOT", requires = "restore_test")]
-    pub snapshot: Vec<String>,
-    /// Draw the same sample again that this number drew.
-    #[arg(long, value_name = "N")]
-    pub seed: Option<u64>,
-}
-
-#[derive(ClapArgs, Debug)]
-pub struct PruneArgs {
-    /// Only say what would be done.
-    #[arg(short = 'n', long)]
-    pub dry_run: bool,
-    /// Leave so much of what stays unused; less means that more is rewritten.
-    #[arg(long, value_name = "PERCENT", value_parser = values::percent, default_value = "5%")]
-    pub max_unused: u8,
-    /// Rewrite packs of at most this size together [default: as many as it takes].
-    #[arg(long, value_name = "SIZE", value_parser = values::size)]
-    pub max_repack: Option<usize>,
-    /// Let a repository in one file give its free space back to the system, which may take long; without it that space is
-    /// used for later backups. A directory never keeps any.
-    #[arg(long, conflicts_with = "dry_run")]
-    pub compact: bool,
 }
 
 #[derive(ClapArgs, Debug)]

@@ -84,28 +84,40 @@ impl Place {
 
     /// Opens the repository with what is configured, or with what the user types.
     fn open(&self, context: &Context, access: Access, options: &OpenOptions) -> Result<Opened> {
+        let open = |secret: &Secret| Repository::open(&self.location, secret, access, options);
+        let (repository, password) = self.unlock(context, open)?;
+        Ok(Opened { repository, password })
+    }
+
+    /// Does what needs a secret, and returns what came of it, and the password if it was one.
+    ///
+    /// # Errors
+    /// `RepositoryNotFound`; `WrongKey`; `InvalidKey` if nothing is there to open it with; what `open` returns.
+    pub fn unlock<T>(
+        &self,
+        context: &Context,
+        open: impl Fn(&Secret) -> Result<T>,
+    ) -> Result<(T, Option<Zeroizing<String>>)> {
         if !self.exists() {
             return Err(self.missing());
         }
-        let open = |secret: &Secret| Repository::open(&self.location, secret, access, options);
         let is_given = self.is_other || context.global.key_file.is_some();
         let (password, how_to_open) =
             if self.is_other { (&OTHER_PASSWORD, HOW_TO_OPEN_OTHER) } else { (&PASSWORD, HOW_TO_OPEN) };
         if let Some(path) = self.key_file.as_ref().filter(|path| is_given || path.exists()) {
-            let repository = open(&Secret::Recovery(secret::read_key_file(path)?))?;
-            return Ok(Opened { repository, password: None });
+            return Ok((open(&Secret::Recovery(secret::read_key_file(path)?))?, None));
         }
         if let Some(text) = secret::password_from_environment(password)? {
-            return try_all(text, open);
+            return try_all(text, &open);
         }
         let prompt = format!("Password of {}: ", crate::text::escape(&self.location.to_string()));
         for _ in 1..PROMPTS {
-            match try_all(secret::ask(&context.signals, &prompt, how_to_open)?, open) {
+            match try_all(secret::ask(&context.signals, &prompt, how_to_open)?, &open) {
                 Err(Error::WrongKey { .. }) => note("this password opens nothing; try again"),
                 outcome => return outcome,
             }
         }
-        try_all(secret::ask(&context.signals, &prompt, how_to_open)?, open)
+        try_all(secret::ask(&context.signals, &prompt, how_to_open)?, &open)
     }
 
     /// Makes the repository, with a key file or a password, and tells the user the recovery key.
@@ -154,7 +166,7 @@ impl Place {
 }
 
 /// Reads a place as the engine does, and takes names that are not UTF-8 too.
-fn parse(named: &OsStr) -> Result<Location> {
+pub fn parse(named: &OsStr) -> Result<Location> {
     match named.to_str() {
         Some(text) => Location::parse(text),
         None if named.as_bytes().ends_with(b"/") || Path::new(named).is_dir() => Ok(Location::Directory(named.into())),
@@ -162,17 +174,16 @@ fn parse(named: &OsStr) -> Result<Location> {
     }
 }
 
-fn try_all(text: Zeroizing<String>, open: impl Fn(&Secret) -> Result<Repository>) -> Result<Opened> {
+fn try_all<T>(text: Zeroizing<String>, open: &impl Fn(&Secret) -> Result<T>) -> Result<(T, Option<Zeroizing<String>>)> {
     let mut outcome = Err(Error::Cancelled);
     for secret in secret::secrets_of(&text) {
-        outcome = open(&secret).map(|repository| (repository, secret));
+        outcome = open(&secret).map(|opened| (opened, secret));
         if !matches!(outcome, Err(Error::WrongKey { .. })) {
             break;
         }
     }
-    let (repository, secret) = outcome?;
-    let password = matches!(secret, Secret::Password(_)).then_some(text);
-    Ok(Opened { repository, password })
+    let (opened, secret) = outcome?;
+    Ok((opened, matches!(secret, Secret::Password(_)).then_some(text)))
 }
 
 /// Makes a folder, and those above it, that only the user may look into.

@@ -15,6 +15,8 @@ mod forget;
 mod json;
 mod keys;
 mod prune;
+mod repair;
+mod rewrite;
 mod round_trip;
 mod signals;
 mod tag;

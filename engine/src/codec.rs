@@ -80,6 +80,17 @@ impl Codec {
         Ok(object)
     }
 
+    /// Returns how long an object is of which `start` is the beginning, as it says itself; `None` if `start` is too short.
+    /// Nothing is proven: opening that many bytes shows whether it is so.
+    pub fn peek_length(&self, name: &ObjectName, start: &[u8]) -> Option<u64> {
+        let mut prefix = [0; PREFIX_BYTES];
+        prefix.copy_from_slice(start.get(HEADER_BYTES..HEADER_BYTES + PREFIX_BYTES)?);
+        self.keys.peek(name, HEADER_BYTES as u64, &mut prefix);
+        let [.., a, b, c, d] = prefix;
+        let stored = u64::from(u32::from_le_bytes([a, b, c, d]));
+        Some(padme((HEADER_BYTES + PREFIX_BYTES + TAG_BYTES) as u64 + stored))
+    }
+
     /// Returns the payload of an object, which may have at most `payload_max` bytes.
     ///
     /// # Errors

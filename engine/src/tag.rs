@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 use crate::base::{ObjectId, ObjectKind, ObjectName};
 use crate::error::{Error, Result};
 use crate::format::snapshot::SnapshotRecord;
-use crate::repo::{Repository, new_object_id};
-use crate::snapshot::{self, Snapshot};
+use crate::repo::Repository;
+use crate::snapshot::Snapshot;
 
 /// What [`Repository::tag`] does with the tags of a snapshot.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -64,15 +64,7 @@ impl Repository {
         for Tagged { snapshot, .. } in &mut done {
             let record = changed(snapshot, options)?;
             if record.tags != snapshot.record.tags {
-                // One that is there already is what a run left that was killed before it could remove the old one.
-                let id = match known.iter().find(|other| other.record == record) {
-                    Some(other) => other.id,
-                    None => new_object_id()?,
-                };
-                if !known.iter().any(|other| other.id == id) {
-                    snapshot::store(self.store.as_ref(), &self.codec, id, &record)?;
-                }
-                *snapshot = Snapshot { id, record };
+                *snapshot = Snapshot { id: self.store_once(&known, &record)?, record };
             }
         }
         self.store.sync()?;

@@ -16,8 +16,8 @@ const RANKS: &[(u32, &[&str])] = &[
     (5, &["chunks"]),
     (6, &["tree", "snapshot"]),
     (7, &["repo"]),
-    (8, &["backup", "restore", "chats", "forget", "tag", "diff", "find", "prune"]),
-    (9, &["check", "copy", "measure"]),
+    (8, &["backup", "restore", "chats", "forget", "tag", "diff", "find", "prune", "rewrite"]),
+    (9, &["check", "copy", "measure", "repair"]),
 ];
 const LINES_MAX: usize = 500;
 

@@ -13,7 +13,9 @@ mod init;
 mod key;
 mod ls;
 mod prune;
+mod repair;
 mod restore;
+mod rewrite;
 mod snapshots;
 mod stats;
 mod tag;
@@ -63,9 +65,11 @@ pub fn run(context: &Context, command: Command) -> Result<Status> {
         Command::Diff(args) => diff::run(context, args),
         Command::Tag(args) => tag::run(context, args),
         Command::Copy(args) => copy::run(context, args),
+        Command::Rewrite(args) => rewrite::run(context, args),
         Command::Forget(args) => forget::run(context, args),
         Command::Check(args) => check::run(context, args),
         Command::Prune(args) => prune::run(context, args),
+        Command::Repair(args) => repair::run(context, args),
         Command::Stats => stats::run(context),
         Command::Benchmark(args) => benchmark::run(context, args),
         Command::Key(command) => key::run(context, command),

@@ -14,7 +14,7 @@ use std::sync::{Mutex, PoisonError, RwLock};
 use redb::backends::FileBackend;
 use redb::{
     Builder, Database, Durability, ReadOnlyTable, ReadableDatabase, ReadableTable, ReadableTableMetadata,
-    TableDefinition, WriteTransaction,
+    StorageBackend, TableDefinition, WriteTransaction,
 };
 
 use super::CatalogEntry;
@@ -61,6 +61,32 @@ struct View {
     len: u64,
 }
 
+/// A file without a name, which is gone with the process: to wait until it is safe from a crash would be in vain.
+#[derive(Debug)]
+pub(super) struct Unsynced(pub FileBackend);
+
+impl StorageBackend for Unsynced {
+    fn len(&self) -> Result<u64, io::Error> {
+        self.0.len()
+    }
+
+    fn read(&self, offset: u64, out: &mut [u8]) -> Result<(), io::Error> {
+        self.0.read(offset, out)
+    }
+
+    fn set_len(&self, len: u64) -> Result<(), io::Error> {
+        self.0.set_len(len)
+    }
+
+    fn sync_data(&self) -> Result<(), io::Error> {
+        Ok(())
+    }
+
+    fn write(&self, offset: u64, data: &[u8]) -> Result<(), io::Error> {
+        self.0.write(offset, data)
+    }
+}
+
 impl CatalogFile {
     /// Opens the catalog at `path`. An error says that it is of no use: it is damaged, or not of this repository.
     pub(super) fn open(path: &Path, repository: &RepositoryId, cache_bytes: usize) -> Result<Self, Trouble> {
@@ -89,8 +115,15 @@ impl CatalogFile {
         repository: &RepositoryId,
         cache_bytes: usize,
     ) -> Result<Self, Trouble> {
-        let database =
-            guarded(|| Builder::new().set_cache_size(cache_bytes).create_with_backend(FileBackend::new(file)?))?;
+        let database = guarded(|| -> Result<_, redb::Error> {
+            let (mut builder, backend) = (Builder::new(), FileBackend::new(file)?);
+            builder.set_cache_size(cache_bytes);
+            Ok(if is_private {
+                builder.create_with_backend(Unsynced(backend))?
+            } else {
+                builder.create_with_backend(backend)?
+            })
+        })?;
         let file = Self::from_database(label, is_private, database);
         file.change(|transaction| {
             transaction.open_table(META)?.insert(META_KEY, &entry::encode_meta(FORMAT, repository))?;

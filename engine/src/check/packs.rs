@@ -68,6 +68,10 @@ impl Check<'_> {
         hurt: &Mutex<HashMap<ShortId, ObjectId>>,
     ) -> Result<()> {
         self.check_cancel()?;
+        // One that a repair condemned is known to be hurt, and nothing in it is used.
+        if record.is_some_and(PackRecord::is_condemned) {
+            return Ok(());
+        }
         let name = ObjectName::new(ObjectKind::Pack, id);
         let outcome = self.repo.store.get(&name, PACK_BYTES_MAX).map_err(Error::from).and_then(|bytes| {
             self.bytes_read.fetch_add(bytes.len() as u64, Ordering::Relaxed);

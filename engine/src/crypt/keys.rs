@@ -5,7 +5,7 @@ use std::fmt;
 use zeroize::Zeroizing;
 
 use crate::base::{ObjectKind, ObjectName, ids};
-use crate::crypt::seal::ObjectKey;
+use crate::crypt::seal::{ObjectKey, peek};
 use crate::format::config::GearKey;
 use crate::format::index::ChunkKind;
 
@@ -155,6 +155,16 @@ impl Keys {
     /// Returns the key that seals one object: the object's random name is its salt, so no two objects share a key and
     /// an object under another's name cannot be opened.
     pub fn object(&self, name: &ObjectName) -> ObjectKey {
+        ObjectKey::new(&self.object_bytes(name))
+    }
+
+    /// Decrypts the first bytes of what was sealed in an object at `position`, in place. Nothing is proven of them: they are
+    /// only to find the end by, and the tag there.
+    pub fn peek(&self, name: &ObjectName, position: u64, sealed: &mut [u8]) {
+        peek(&self.object_bytes(name), position, sealed);
+    }
+
+    fn object_bytes(&self, name: &ObjectName) -> Zeroizing<[u8; 32]> {
         let of_kind = match name.kind {
             // Key slots are not sealed under the master key, which they hold; their part of it is the MAC.
             ObjectKind::Config | ObjectKind::Key => &self.objects[0],
@@ -163,7 +173,7 @@ impl Keys {
             ObjectKind::Snapshot => &self.objects[3],
             ObjectKind::Proof => &self.objects[4],
         };
-        ObjectKey::new(&Zeroizing::new(*blake3::keyed_hash(of_kind, name.id.as_bytes()).as_bytes()))
+        Zeroizing::new(*blake3::keyed_hash(of_kind, name.id.as_bytes()).as_bytes())
     }
 
     pub(super) fn slot_mac(&self) -> &[u8; 32] {

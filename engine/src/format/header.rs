@@ -12,7 +12,8 @@ pub const HEADER_BYTES: usize = 64;
 /// The bytes of the tag that ends everything sealed (AES-256-GCM, NIST SP 800-38D).
 pub const TAG_BYTES: usize = 16;
 
-const MAGIC: [u8; 8] = *b"daykeep\x1a";
+/// What every object begins with.
+pub const MAGIC: [u8; 8] = *b"daykeep\x1a";
 const _: () = assert!(MAGIC.len() + 2 + 1 + 5 + RepositoryId::LEN + ObjectId::LEN == HEADER_BYTES);
 
 /// The decoded beginning of an object.

@@ -370,6 +370,13 @@ pub struct PackRecord {
     pub table: FrameTable<ShortId>,
 }
 
+impl PackRecord {
+    /// Returns whether it says that nothing in the pack is to be used, since it is hurt.
+    pub const fn is_condemned(&self) -> bool {
+        self.table.frames.is_empty()
+    }
+}
+
 /// An index object: some packs and what lies in them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Index {
@@ -403,7 +410,7 @@ impl Index {
             let id = ObjectId::from_bytes(input.array()?);
             let bytes = input.varint_u32(PACK_BYTES_MAX as u32, "a pack of at most 64 MiB")?;
             let table = FrameTable::read(&mut input)?;
-            if table.end() > u64::from(bytes) {
+            if !table.frames.is_empty() && table.end() > u64::from(bytes) {
                 return Err(input.error("frames within their pack", format!("{} of {bytes} bytes", table.end())));
             }
             chunks += table.chunks.len();

@@ -87,6 +87,16 @@ impl KeySlot {
     /// A [`FormatError`] that says where; Argon2 parameters beyond their limits too.
     pub fn decode(bytes: &[u8]) -> Result<Self, FormatError> {
         let mut input = Reader::new(bytes);
+        let slot = Self::read(&mut input)?;
+        input.finish()?;
+        Ok(slot)
+    }
+
+    /// Takes a slot from its beginning, which tells its end.
+    ///
+    /// # Errors
+    /// As [`decode`](Self::decode).
+    pub fn read(input: &mut Reader<'_>) -> Result<Self, FormatError> {
         let start = input.clone();
         let kind = match input.u8()? {
             1 => {
@@ -106,8 +116,6 @@ impl KeySlot {
         let seconds = input.varint_signed()?;
         let created = Timestamp { seconds, nanos: input.varint_u32(999_999_999, "nanoseconds below 10^9")? };
         let label = input.string(LABEL_BYTES_MAX, "a label of at most 256 bytes")?;
-        let slot = Self { kind, created, label, salt: input.array()?, wrapped: input.array()?, mac: input.array()? };
-        input.finish()?;
-        Ok(slot)
+        Ok(Self { kind, created, label, salt: input.array()?, wrapped: input.array()?, mac: input.array()? })
     }
 }

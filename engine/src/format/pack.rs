@@ -8,7 +8,8 @@ use crate::format::index::FrameTable;
 
 /// The bytes of a trailer, the very last of a pack.
 pub const TRAILER_BYTES: usize = 16;
-const MAGIC: [u8; 8] = *b"dk-pack\x1a";
+/// What every pack ends with.
+pub const MAGIC: [u8; 8] = *b"dk-pack\x1a";
 
 /// What a pack says of itself.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -47,7 +47,7 @@ pub struct SnapshotRecord {
     pub paths: Vec<Vec<u8>>,
     /// The snapshot that it was compared with.
     pub parent: Option<ObjectId>,
-    /// The id that the snapshot was made under, if it has another since its tags were changed.
+    /// The id that the snapshot was made under, if it is a copy: with other tags, rewritten or repaired.
     pub original: Option<ObjectId>,
     /// The tree of `/`.
     pub root: Content,
@@ -59,6 +59,13 @@ const TEXT_MAX: usize = NAME_BYTES_MAX;
 const LIST_MAX: usize = 65_536;
 
 impl SnapshotRecord {
+    /// Adds a tag, in its place.
+    pub(crate) fn add_tag(&mut self, tag: &str) {
+        if let Err(at) = self.tags.binary_search_by(|other| other.as_str().cmp(tag)) {
+            self.tags.insert(at, tag.to_owned());
+        }
+    }
+
     /// Returns the encoded snapshot.
     pub fn encode(&self) -> Vec<u8> {
         let mut out = Writer::default();

@@ -4,4 +4,4 @@ mod builder;
 mod reader;
 
 pub use builder::{Frame, PackBuilder, SealedPack};
-pub use reader::{read_footer, verify};
+pub use reader::{open_footer, read_footer, verify};

@@ -14,16 +14,27 @@ use crate::hash;
 /// # Errors
 /// `Damaged` or `NewerFormat`.
 pub fn read_footer(codec: &Codec, name: &ObjectName, pack: &[u8]) -> Result<Footer> {
-    let header = codec.check_header(name, pack)?;
+    codec.check_header(name, pack)?;
     let too_short = || Error::damaged_object(name, format!("only {} bytes long", pack.len()));
     let trailer_at = pack.len().checked_sub(TRAILER_BYTES).ok_or_else(too_short)?;
-    let trailer_bytes = &pack[trailer_at..];
-    let trailer = Trailer::decode(trailer_bytes).map_err(|error| Error::damaged(name, &error))?;
+    let trailer = Trailer::decode(&pack[trailer_at..]).map_err(|error| Error::damaged(name, &error))?;
     let footer_bytes = trailer.footer_bytes as usize;
     let footer_at = trailer_at.checked_sub(footer_bytes).filter(|&at| at >= HEADER_BYTES).ok_or_else(too_short)?;
+    open_footer(codec, name, pack, &pack[footer_at..], footer_at as u64)
+}
+
+/// Returns the footer of the pack `name` from its parts alone: `start`, at least the header, and `end`, which is footer and
+/// trailer and begins at byte `footer_at` of the pack.
+///
+/// # Errors
+/// `Damaged` or `NewerFormat`.
+pub fn open_footer(codec: &Codec, name: &ObjectName, start: &[u8], end: &[u8], footer_at: u64) -> Result<Footer> {
+    let header = codec.check_header(name, start)?;
+    let footer_bytes = end.len().saturating_sub(TRAILER_BYTES);
     if !(TAG_BYTES..=FOOTER_BYTES_MAX).contains(&footer_bytes) {
         return Err(Error::damaged_object(name, format!("names a footer of {footer_bytes} bytes")));
     }
+    let (sealed, trailer_bytes) = end.split_at(footer_bytes);
     let mut associated = [0; HEADER_BYTES + TRAILER_BYTES];
     associated[..HEADER_BYTES].copy_from_slice(&header);
     associated[HEADER_BYTES..].copy_from_slice(trailer_bytes);
@@ -31,11 +42,11 @@ pub fn read_footer(codec: &Codec, name: &ObjectName, pack: &[u8]) -> Result<Foot
     codec
         .keys
         .object(name)
-        .open(footer_at as u64, &associated, &pack[footer_at..trailer_at], &mut plain)
+        .open(footer_at, &associated, sealed, &mut plain)
         .map_err(|BadSeal| Error::damaged_object(name, "the seal of its footer does not fit"))?;
     let footer = Footer::decode(&plain).map_err(|error| Error::damaged(name, &error))?;
     let padding = if footer.padding_bytes == 0 { 0 } else { u64::from(footer.padding_bytes) + TAG_BYTES as u64 };
-    if footer.table.end() + padding != footer_at as u64 {
+    if footer.table.end() + padding != footer_at {
         return Err(Error::damaged_object(name, "its frames do not end where its footer begins"));
     }
     Ok(footer)
@@ -68,7 +79,7 @@ pub fn verify(codec: &Codec, name: &ObjectName, pack: &[u8]) -> Result<Footer> {
             decoded = Some(frame.offset);
         }
         // What a delta makes is known only with its bases, which lie in other packs.
-        if outcome.is_ok() && chunk.delta.is_none() {
+        if outcome.is_ok() && chunk.delta.is_none() && !chunk.is_void() {
             let bytes = &plain[location.offset as usize..][..location.bytes as usize];
             if hash::chunk_id(codec.keys.ids(chunk.kind), bytes) != chunk.id {
                 outcome =

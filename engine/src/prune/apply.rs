@@ -66,7 +66,7 @@ impl Repository {
         if plan.has_duplicates {
             self.settle(plan)?;
         }
-        let mut repacker = Repacker::new(self)?;
+        let mut repacker = Repacker::new(self, &self.catalog)?;
         let mut kept = Index::default();
         let (mut kept_chunks, mut new_indexes) = (0, Vec::new());
         if let Some(observer) = &options.observer {

@@ -11,6 +11,7 @@ mod walk;
 
 pub use options::{PruneFigures, PruneOptions, PruneReport};
 pub use plan::PrunePlan;
+pub(crate) use repack::{Repacker, Use};
 
 /// The decision alone, for tests.
 #[cfg(feature = "internals")]

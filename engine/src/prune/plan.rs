@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::base::limits::{DELTA_CLOSURE_MAX, INDEX_FLUSH_CHUNKS, PACK_BYTES_MIN};
-use crate::base::{ObjectId, ObjectKind, ShortId};
+use crate::base::{ObjectId, ShortId};
 use crate::catalog::Marks;
 use crate::chunks::ChunkReader;
 use crate::error::{Error, Result};
@@ -88,13 +88,6 @@ impl Repository {
         }
         plan.decide(self, options);
         Ok(plan)
-    }
-
-    /// Returns the ids of all objects of a kind, sorted.
-    pub(super) fn sorted_ids(&self, kind: ObjectKind) -> Result<Vec<ObjectId>> {
-        let mut ids: Vec<ObjectId> = self.store.list(kind)?.into_iter().map(|(id, _)| id).collect();
-        ids.sort_unstable();
-        Ok(ids)
     }
 }
 

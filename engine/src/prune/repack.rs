@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use crate::base::limits::{FRAME_BYTES_TARGET, PACK_BYTES_MIN};
 use crate::base::{ChunkId, ObjectId, ObjectKind, ObjectName};
+use crate::catalog::Catalog;
 use crate::chunks::{CommitCounts, Committer, FrameBuffer};
 use crate::codec::{Codec, FrameDecoder};
 use crate::compress::Compressor;
@@ -50,11 +51,11 @@ pub struct Repacker {
 }
 
 impl Repacker {
-    /// Begins. A quarter of the memory budget is for packs.
+    /// Begins; `catalog` is told what was written. A quarter of the memory budget is for packs.
     ///
     /// # Errors
     /// If zstd cannot have its memory or the thread that stores packs cannot be started.
-    pub fn new(repo: &Repository) -> Result<Self> {
+    pub fn new(repo: &Repository, catalog: &Arc<Catalog>) -> Result<Self> {
         let no_memory = |error: std::io::Error| {
             let message = format!("{error}; close other programs and run the command again");
             StoreError::new(StoreErrorKind::Io, "zstd", message)
@@ -64,7 +65,7 @@ impl Repacker {
         let pack_bytes = most.clamp(PACK_BYTES_MIN, store.pack_bytes().max(PACK_BYTES_MIN));
         Ok(Self {
             codec: Arc::clone(&repo.codec),
-            committer: Committer::start(&repo.codec, &repo.catalog, store, QUEUED_PACKS - 1, false)?,
+            committer: Committer::start(&repo.codec, catalog, store, QUEUED_PACKS - 1, false)?,
             pack_bytes,
             packs: Default::default(),
             gathered: Default::default(),

@@ -43,7 +43,7 @@ impl Location {
         }
     }
 
-    pub(super) fn create(&self, cache_bytes: usize) -> Result<Arc<dyn Store>, StoreError> {
+    pub(crate) fn create(&self, cache_bytes: usize) -> Result<Arc<dyn Store>, StoreError> {
         Ok(match self {
             Self::File(path) => Arc::new(RedbStore::create(path, cache_bytes)?),
             Self::Directory(path) => Arc::new(DirectoryStore::create(path)?),
@@ -58,7 +58,7 @@ impl Location {
     }
 
     /// Takes away a store that was made just now and could not be filled, so that the next try finds the place free.
-    pub(super) fn remove_new(&self) {
+    pub(crate) fn remove_new(&self) {
         // If that fails too, the first error is the one to tell.
         let _ = match self {
             Self::File(path) => std::fs::remove_file(path),

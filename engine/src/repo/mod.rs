@@ -22,6 +22,7 @@ use crate::error::{Error, Result, StoreError, StoreErrorKind};
 use crate::format::config::{ChunkerParams, Config};
 use crate::format::header::{FORMAT_VERSION, Header};
 use crate::format::index::Index;
+use crate::format::snapshot::SnapshotRecord;
 use crate::format::tree::Timestamp;
 use crate::snapshot::{self, Snapshot};
 use crate::store::{Access, Store};
@@ -67,7 +68,7 @@ pub(crate) fn new_object_id() -> Result<ObjectId> {
 }
 
 /// Adds what a caller needs to know to the errors that stores give for a place as a whole.
-fn at_location(location: &str, error: StoreError) -> Error {
+pub(crate) fn at_location(location: &str, error: StoreError) -> Error {
     let repository = location.to_owned();
     match error.kind {
         StoreErrorKind::NotFound => Error::RepositoryNotFound { repository },
@@ -288,6 +289,24 @@ impl Repository {
             }
             (None, _) => Err(not_found()),
         }
+    }
+
+    /// Stores a snapshot, unless one of `known` is the same: one that is there already is what a run left that was killed
+    /// before it could end. Returns its id; it is safe once the store is synced.
+    pub(crate) fn store_once(&self, known: &[Snapshot], record: &SnapshotRecord) -> Result<ObjectId> {
+        if let Some(same) = known.iter().find(|other| other.record == *record) {
+            return Ok(same.id);
+        }
+        let id = new_object_id()?;
+        snapshot::store(self.store.as_ref(), &self.codec, id, record)?;
+        Ok(id)
+    }
+
+    /// Returns the ids of all objects of a kind, sorted.
+    pub(crate) fn sorted_ids(&self, kind: ObjectKind) -> Result<Vec<ObjectId>> {
+        let mut ids: Vec<ObjectId> = self.store.list(kind)?.into_iter().map(|(id, _)| id).collect();
+        ids.sort_unstable();
+        Ok(ids)
     }
 
     /// Checks that the repository was opened for writing.

@@ -90,7 +90,7 @@ impl OpenOptions {
         self
     }
 
-    pub(super) fn check(&self) -> Result<()> {
+    pub(crate) fn check(&self) -> Result<()> {
         if self.memory_bytes >= MEMORY_BYTES_MIN {
             return Ok(());
         }
@@ -101,7 +101,7 @@ impl OpenOptions {
     // The budget in sixteenths: eight for packs (see the chunk writer), three for the batches of large files, three for
     // the store's pages, one for the catalog's and one for decoded frames.
     // Whoever only reads has no packs to fill and gives that half to the store.
-    pub(super) const fn store_cache_bytes(&self, access: Access) -> usize {
+    pub(crate) const fn store_cache_bytes(&self, access: Access) -> usize {
         match access {
             Access::Read => self.memory_bytes / 2,
             Access::Write => self.memory_bytes / 16 * 3,
