@@ -12,7 +12,7 @@ use std::time::SystemTime;
 use crate::base::ShortId;
 use crate::delta::{FEATURES, Sketch};
 
-const MAGIC: [u8; 16] = *b"dk-sketches-1\x1a\0\0";
+const MAGIC: [u8; 16] = *b"dk-sketches-2\x1a\0\0";
 const RECORD_BYTES: usize = ShortId::LEN + 4 * FEATURES;
 /// All files together; those not used for longest leave first.
 const TOTAL_BYTES_MAX: u64 = 256 << 20;

@@ -2,19 +2,23 @@
 
 /// How many features a sketch has at most.
 pub const FEATURES: usize = 8;
-/// A rolling hash that is shifted by two bits a byte forgets what is longer ago than this many bytes.
 const WINDOW_BYTES: usize = 32;
-/// One in 16 windows is sampled: those whose hash begins with four zero bits.
-const SAMPLE_SHIFT: u32 = 60;
+/// One in 16 windows is sampled.
+const SAMPLE_SHIFT: u32 = 12;
+/// A window is sampled by its first bytes, so many of them.
+const SAMPLE_BYTES: usize = 4;
+/// Keeps windows of zeros from being sampled.
+const OFFSET: u16 = 1 << 15;
 const NONE: u32 = u32::MAX;
-const LANES: usize = 4;
-/// How many bytes of a lane are hashed before what was sampled of them is looked at.
-const BLOCK_BYTES: usize = 256;
+/// So many windows are looked at before those that were sampled are hashed.
+const BLOCK_WINDOWS: usize = 512;
+const _: () = assert!(BLOCK_WINDOWS.is_multiple_of(64));
 
 /// The features of a chunk: of the hashes of its windows of 32 bytes, sampled by content, the smallest eight.
 ///
 /// Two chunks share about as large a part of their features as of their windows (Broder, "On the resemblance and
-/// containment of documents", 1997); the sampling by content keeps the cost of the smallest low.
+/// containment of documents", 1997). Which windows are sampled a linear form of their first four bytes tells, for many
+/// windows at once; only one in 16 is hashed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Sketch([u32; FEATURES]);
 
@@ -22,50 +26,26 @@ impl Sketch {
     /// The sketch of a chunk that nobody looked at.
     pub const NONE: Self = Self([NONE; FEATURES]);
 
-    /// Returns the sketch of `bytes` under a table of random words, one for each value of a byte.
+    /// Returns the sketch of `bytes` under a table of random words, of which the first are used.
     pub fn of(gear: &[u64; 256], bytes: &[u8]) -> Self {
         let mut least = [NONE; FEATURES];
-        // Each lane hashes the windows that end in a part of its own: the processor works on all lanes at once, where one
-        // hash after the other would wait for the last.
-        let is_short = bytes.len() < LANES * WINDOW_BYTES;
-        let part = if is_short { bytes.len() } else { bytes.len().div_ceil(LANES) };
-        let mut hashes = [0u64; LANES];
-        let lane = |index: usize| &bytes[(index * part).min(bytes.len())..((index + 1) * part).min(bytes.len())];
-        let lanes: [&[u8]; LANES] = std::array::from_fn(lane);
-        for (index, hash) in hashes.iter_mut().enumerate().skip(1) {
-            let end = (index * part).min(bytes.len());
-            // What is longer ago than a window does not matter.
-            *hash = bytes[end.saturating_sub(WINDOW_BYTES)..end].iter().fold(0, |hash, &byte| roll(gear, hash, byte));
-        }
-        let mut at = 0;
-        while at < part {
-            let mut sampled = [[0u64; BLOCK_BYTES]; LANES];
-            let mut counts = [0usize; LANES];
-            let end = (at + BLOCK_BYTES).min(part);
-            let blocks = lanes.map(|lane| &lane[at.min(lane.len())..end.min(lane.len())]);
-            // All but the last are as long as the first.
-            let shared = blocks[LANES - 1].len();
-            #[expect(clippy::needless_range_loop, reason = "the lanes go in step")]
-            for offset in 0..shared {
-                for lane in 0..LANES {
-                    take(gear, &mut hashes[lane], blocks[lane][offset], &mut sampled[lane], &mut counts[lane]);
-                }
-            }
-            for lane in 0..LANES {
-                for &byte in blocks[lane].iter().skip(shared) {
-                    take(gear, &mut hashes[lane], byte, &mut sampled[lane], &mut counts[lane]);
-                }
-                // Before a whole window there is none.
-                let first =
-                    if lane == 0 && at == 0 { early(gear, &bytes[..bytes.len().min(WINDOW_BYTES - 1)]) } else { 0 };
-                for hash in &sampled[lane][first.min(counts[lane])..counts[lane]] {
-                    let feature = (hash.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32) as u32;
+        let windows = (bytes.len() + 1).saturating_sub(WINDOW_BYTES);
+        for start in (0..windows).step_by(BLOCK_WINDOWS) {
+            let count = BLOCK_WINDOWS.min(windows - start);
+            let mut is_sampled = [0u8; BLOCK_WINDOWS];
+            mark(gear, &bytes[start..start + count + SAMPLE_BYTES - 1], &mut is_sampled[..count]);
+            for (group, marks) in is_sampled.as_chunks::<64>().0.iter().enumerate() {
+                let mut bits = gather(marks);
+                while bits != 0 {
+                    let at = start + group * 64 + bits.trailing_zeros() as usize;
+                    bits &= bits - 1;
+                    let Some(window) = bytes[at..].first_chunk() else { break };
+                    let feature = hash(gear, window);
                     if feature < least[FEATURES - 1] {
                         insert(&mut least, feature);
                     }
                 }
             }
-            at = end;
         }
         Self(least)
     }
@@ -86,26 +66,39 @@ impl Sketch {
     }
 }
 
-fn roll(gear: &[u64; 256], hash: u64, byte: u8) -> u64 {
-    (hash << 2).wrapping_add(gear[usize::from(byte)])
+/// Sets the bytes of `is_sampled` to 1 for windows that are sampled and to 0 for others; `bytes` are those that the windows
+/// begin with, and three more. Written so that the compiler does many at once.
+fn mark(gear: &[u64; 256], bytes: &[u8], is_sampled: &mut [u8]) {
+    let [one, two, three, four] = [0, 1, 2, 3].map(|at| gear[at] as u16 | 1);
+    let count = is_sampled.len();
+    let (first, second) = (&bytes[..count], &bytes[1..=count]);
+    let (third, fourth) = (&bytes[2..count + 2], &bytes[3..count + 3]);
+    for at in 0..count {
+        let form = (u16::from(first[at]).wrapping_mul(one))
+            .wrapping_add(u16::from(second[at]).wrapping_mul(two))
+            .wrapping_add(u16::from(third[at]).wrapping_mul(three))
+            .wrapping_add(u16::from(fourth[at]).wrapping_mul(four))
+            .wrapping_add(OFFSET);
+        is_sampled[at] = u8::from(form >> SAMPLE_SHIFT == 0);
+    }
 }
 
-/// Takes a byte into a hash, and the hash into `sampled` if it is one of those: without a branch, which would be guessed
-/// wrong each time.
-#[inline(always)]
-fn take(gear: &[u64; 256], hash: &mut u64, byte: u8, sampled: &mut [u64; BLOCK_BYTES], count: &mut usize) {
-    *hash = roll(gear, *hash, byte);
-    sampled[*count % BLOCK_BYTES] = *hash;
-    *count += usize::from(*hash >> SAMPLE_SHIFT == 0);
+/// Returns a word whose bits are those bytes, each 0 or 1.
+fn gather(bytes: &[u8; 64]) -> u64 {
+    // The factor moves the lowest bit of byte n to bit 56 + n, and no two sums meet on the way.
+    let eight = |bytes: &[u8; 8]| u64::from_le_bytes(*bytes).wrapping_mul(0x0102_0408_1020_4080) >> 56;
+    bytes.as_chunks::<8>().0.iter().rev().fold(0, |bits, bytes| bits << 8 | eight(bytes))
 }
 
-/// Returns how many of the hashes of `bytes`, which are less than a window, would be sampled.
-fn early(gear: &[u64; 256], bytes: &[u8]) -> usize {
-    let hashes = bytes.iter().scan(0, |hash, &byte| {
-        *hash = roll(gear, *hash, byte);
-        Some(*hash)
-    });
-    hashes.filter(|hash| hash >> SAMPLE_SHIFT == 0).count()
+/// Returns a window's feature: each of its words has a factor and a difference of its own.
+#[inline]
+fn hash(gear: &[u64; 256], window: &[u8; WINDOW_BYTES]) -> u32 {
+    let product = |at: usize| {
+        let word = u64::from_le_bytes(window.as_chunks().0[at]);
+        (word ^ gear[4 + at]).wrapping_mul(gear[8 + at] | 1)
+    };
+    let sum = product(0) ^ product(1).rotate_left(16) ^ product(2).rotate_left(32) ^ product(3).rotate_left(48);
+    ((sum ^ sum >> 32).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32) as u32
 }
 
 /// Puts a feature in its place, unless it is there.
@@ -121,15 +114,18 @@ fn insert(least: &mut [u32; FEATURES], feature: u32) {
 mod tests {
     use super::*;
 
-    /// Window after window, each hashed by itself.
+    /// Window after window, each looked at by itself.
     fn by_the_book(gear: &[u64; 256], bytes: &[u8]) -> Sketch {
-        let hash = |window: &[u8]| window.iter().fold(0, |hash, &byte| roll(gear, hash, byte));
-        let hashes = bytes.windows(WINDOW_BYTES).map(hash).filter(|hash| hash >> SAMPLE_SHIFT == 0);
+        let is_sampled = |window: &&[u8]| {
+            let terms = window.iter().zip(gear).take(4).map(|(&byte, key)| u64::from(byte) * ((key | 1) % 65_536));
+            (terms.sum::<u64>() + 32_768) % 65_536 < 4096
+        };
+        let windows = bytes.windows(WINDOW_BYTES).filter(is_sampled);
         let mut features: Vec<u32> =
-            hashes.map(|hash| (hash.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32) as u32).filter(|&f| f != NONE).collect();
+            windows.filter_map(|window| Some(hash(gear, window.first_chunk()?))).filter(|&f| f != NONE).collect();
         features.sort_unstable();
         features.dedup();
-        features.resize(FEATURES, NONE);
+        features.resize(FEATURES.max(features.len()), NONE);
         let mut least = [NONE; FEATURES];
         least.copy_from_slice(&features[..FEATURES]);
         Sketch(least)
