@@ -42,6 +42,46 @@ fn every_step_of_every_stub_is_measured() {
 }
 
 #[test]
+fn half_of_a_month_is_forgotten() {
+    let bench = Bench::new().with_series();
+    bench.stub("daykeep", DAYKEEP).stub("restic", RESTIC).stub("bupstash", BUPSTASH);
+    let tools = ["--tools", "daykeep-dir,daykeep-redb,restic,bupstash,cp"];
+    let results = bench.results(0, &[["--runs", "1"], tools, ["--scenarios", "month"]].concat());
+    // Four copies with one, two, three and three lines of seven bytes; the first two go.
+    for tool in ["daykeep-dir", "daykeep-redb", "restic"] {
+        let bytes = |step: &str, field: &str| runs_of(&results, tool, Some(step))[0][field].as_u64();
+        assert_eq!((bytes("unchanged", "stored_bytes"), bytes("unchanged", "freed_bytes")), (Some(63), None), "{tool}");
+        assert_eq!((bytes("forget", "stored_bytes"), bytes("forget", "freed_bytes")), (Some(42), Some(21)), "{tool}");
+        assert_eq!(bytes("forget", "added_bytes"), None, "{tool}");
+        let steps: Vec<&str> = runs_of(&results, tool, None).iter().filter_map(|run| run["step"].as_str()).collect();
+        assert_eq!(steps, ["first", "day-01", "day-02", "unchanged", "forget", "restore", "check"], "{tool}");
+    }
+    for tool in ["bupstash", "cp"] {
+        assert!(runs_of(&results, tool, Some("forget")).is_empty(), "{tool}");
+        assert_eq!(runs_of(&results, tool, Some("restore")).len(), 1, "{tool}");
+    }
+    for report in ["report.md", "index.html"] {
+        assert!(bench.report(report).contains("−21 B"), "{report}");
+    }
+}
+
+#[test]
+fn forgetting_badly_is_reported() {
+    let cases = [
+        ("echo 'cannot lock' >&2; exit 1", "forget", "exit code 1: cannot lock"),
+        ("rm -r \"$3/4\"; exit", "restore", "restored data differ: diary.txt has 14 bytes instead of 21"),
+    ];
+    for (lines, step, wanted) in cases {
+        let bench = Bench::new().with_series();
+        // The state that is lost must be another one than those before.
+        bench.restic_that(&format!("if [ $4 = forget ]; then rm -r \"$3/3\"; {lines}; fi"));
+        let results = bench.results(3, &["--runs", "1", "--tools", "restic", "--scenarios", "month"]);
+        assert_eq!(runs_of(&results, "restic", Some(step))[0]["failure"], wanted);
+        assert_eq!(runs_of(&results, "restic", Some("restore")).len(), usize::from(step == "restore"));
+    }
+}
+
+#[test]
 fn patches_are_made_from_day_to_day() {
     if Command::new("zstd").arg("--version").output().is_err() {
         return;

@@ -119,7 +119,7 @@ fn the_page_shows_what_the_json_says() {
         bars(page, "data-bytes").iter().any(|(key, ..)| *key == (scenario.into(), step.into(), tool.into()))
     };
     assert!(drawn("media", "first", "restic") && drawn("chats", "day-02", "restic") && !drawn("chats", "day-02", "cp"));
-    assert_eq!(page.matches("data-failed=\"true\"").count(), 4, "kopia in each scenario");
+    assert_eq!(page.matches("data-failed=\"true\"").count(), 5, "kopia in each scenario");
 }
 
 #[test]
@@ -160,6 +160,6 @@ fn the_tables_show_what_the_json_says() {
             }
         }
     }
-    assert_eq!(report.lines().filter(|line| line.split(" | ").count() == 12).count(), rows + 4, "and four heads");
+    assert_eq!(report.lines().filter(|line| line.split(" | ").count() == 12).count(), rows + 5, "and five heads");
     assert!(report.contains("## Failed") && report.contains("a\\|b"));
 }

@@ -12,8 +12,10 @@ use tempfile::TempDir;
 /// What the stubs share: each backup is a folder `REPOSITORY/NUMBER` that holds the source's absolute path.
 const COMMON: &str = r#"#!/bin/sh
 set -e
-save() { n=$(($(ls "$repo" | wc -l) + 1)); mkdir -p "$repo/$n$1"; cp -r "$1/." "$repo/$n$1"; }
-last() { echo "$repo/$(ls "$repo" | wc -l)"; }
+newest() { ls "$repo" | sort -n | tail -n 1; }
+save() { n=$(($(newest) + 1)); mkdir -p "$repo/$n$1"; cp -r "$1/." "$repo/$n$1"; }
+last() { echo "$repo/$(newest)"; }
+keep() { ls "$repo" | sort -n | head -n "-$1" | while read -r n; do rm -r "$repo/$n"; done; }
 "#;
 
 pub const RESTIC: &str = r#"
@@ -31,6 +33,7 @@ restore)
     else
         mkdir "$7"; cp -r "$(last)/." "$7"
     fi ;;
+forget) [ "$5 $7" = "--keep-last --prune" ]; keep "$6" ;;
 check) [ "$5" = --read-data ] ;;
 *) exit 8 ;;
 esac
@@ -49,6 +52,13 @@ restore)
     latest) cp -r "$(last)/." "$9" ;;
     latest:*) cp -r "$(last)${7#latest:}" "$9" ;;
     esac ;;
+forget) [ "$7" = --keep-last ]; echo "$8" >"$5" ;;
+prune)
+    case $3 in
+    */) [ -z "$7" ] ;;
+    *) [ "$7" = --compact ] ;;
+    esac
+    keep "$(cat "$5")" ;;
 check) [ "$7" = --read-data ] ;;
 *) exit 8 ;;
 esac
@@ -126,6 +136,7 @@ impl Bench {
             self.data(&format!("chats/day-{day:02}/msgstore.db"), &"hello ".repeat(1000 + day));
             self.data(&format!("versions/release-{day:02}/src/lib.rs"), &format!("fn version() {{ {day} }}"));
             self.data(&format!("versions/release-{day:02}/src/only-{day}.rs"), "here today, gone tomorrow");
+            self.data(&format!("month/day-{day:02}/diary.txt"), &"a line\n".repeat(1 + day));
         }
         self
     }

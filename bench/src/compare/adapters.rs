@@ -1,6 +1,6 @@
 //! The command lines of each tool, step by step.
 //!
-//! Every function returns `None` for what its tool cannot do. All tools find the same environment
+//! Every function returns `None` for what its tool cannot do, or what nobody has told it to do yet. All tools find the same environment
 //! ([`Place::environment`]): a home and caches in the work folder, and their passwords.
 
 use std::ffi::OsString;
@@ -43,6 +43,8 @@ pub enum Action<'a> {
     Restore,
     /// Restore one file, given by its path in the source.
     RestoreOne(&'a Path),
+    /// Forget all snapshots but so many, the latest, and give their space back.
+    Forget { keep: usize },
     /// Check the repository with all data.
     Check,
 }
@@ -54,6 +56,11 @@ impl Job<'_> {
 
     fn restored(&self) -> PathBuf {
         self.place.restored()
+    }
+
+    /// Returns the numbers of the backups that are not among the last `keep`, from 1.
+    fn all_but(&self, keep: usize) -> std::ops::RangeInclusive<usize> {
+        1..=self.number.saturating_sub(keep)
     }
 
     /// Returns an invocation of the shell, in whose script `"$0"` is the tool's program.
@@ -77,15 +84,17 @@ pub fn daykeep_dir(job: &Job) -> Option<Invocation> {
     // The slash at the end asks for a directory.
     let mut repository = job.repository().into_os_string();
     repository.push("/");
-    daykeep(job, repository, "-q")
+    daykeep(job, repository, "-q", "")
 }
 
 pub fn daykeep_redb(job: &Job) -> Option<Invocation> {
     let backs_up = matches!(job.action, Action::Backup { .. } | Action::Unchanged);
-    daykeep(job, job.repository().into(), if backs_up { "--json" } else { "-q" })
+    // The one file becomes shorter only if that is asked for.
+    daykeep(job, job.repository().into(), if backs_up { "--json" } else { "-q" }, "--compact")
 }
 
-fn daykeep(job: &Job, repository: OsString, output: &str) -> Option<Invocation> {
+/// `prune` is how the repository is pruned beside what is done by default.
+fn daykeep(job: &Job, repository: OsString, output: &str, prune: &str) -> Option<Invocation> {
     let mut call = call![output, "-r", repository, "--key-file", job.place.key()];
     let more = match job.action {
         Action::Init => call!["init"],
@@ -95,6 +104,10 @@ fn daykeep(job: &Job, repository: OsString, output: &str) -> Option<Invocation> 
             call!["restore", after_colon("latest", &job.source.join(file)), "--target", job.restored()]
         }
         Action::Check => call!["check", "--read-data"],
+        Action::Forget { keep } => {
+            let script = format!(r#""$0" "$@" forget --keep-last {keep} && "$0" "$@" prune {prune}"#);
+            return Some(job.shell(&script, call.arguments));
+        }
     };
     call.arguments.extend(more.arguments);
     Some(call)
@@ -115,6 +128,7 @@ pub fn restic(job: &Job) -> Option<Invocation> {
         Action::RestoreOne(file) => {
             call!["restore", "latest", "--target", job.restored(), "--include", job.source.join(file)]
         }
+        Action::Forget { keep } => call!["forget", "--keep-last", keep.to_string(), "--prune"],
         Action::Check => call!["check", "--read-data"],
     };
     call.arguments.extend(more.arguments);
@@ -128,6 +142,8 @@ pub fn rustic(job: &Job) -> Option<Invocation> {
         Action::Backup { .. } | Action::Unchanged => call!["backup", job.source],
         Action::Restore => call!["restore", "latest", job.restored()],
         Action::RestoreOne(file) => call!["restore", after_colon("latest", &job.source.join(file)), job.restored()],
+        // Otherwise what is not needed any more would only be marked, and be deleted a day later.
+        Action::Forget { keep } => call!["forget", "--keep-last", keep.to_string(), "--prune", "--instant-delete"],
         Action::Check => call!["check", "--read-data"],
     };
     call.arguments.extend(more.arguments);
@@ -152,6 +168,12 @@ pub fn borg(job: &Job) -> Option<Invocation> {
         Action::Backup { .. } | Action::Unchanged => call!["create", archive(job.number), job.source],
         Action::Restore => inside(call!["extract", archive(job.number)]),
         Action::RestoreOne(file) => inside(call!["extract", archive(job.number), stored(job.source.join(file))]),
+        // By name: its rule of the last ones counts one archive for each second, and these come faster.
+        Action::Forget { keep } => {
+            let names = job.all_but(keep).map(|number| format!("backup-{number}").into());
+            let script = "repository=$1; shift; \"$0\" delete \"$repository\" \"$@\" && \"$0\" compact \"$repository\"";
+            job.shell(script, std::iter::once(job.repository().into()).chain(names).collect())
+        }
         Action::Check => call!["check", "--verify-data", job.repository()],
     })
 }
@@ -170,6 +192,11 @@ pub fn conserve(job: &Job) -> Option<Invocation> {
                 ..call!["restore", "--no-progress", "-f", "-i", only, job.repository(), job.restored()]
             }
         }
+        // This deletes the blocks too that nothing refers to any more. Its first backup is b0000.
+        Action::Forget { keep } => {
+            let names: Vec<String> = job.all_but(keep).map(|number| format!("b{:04}", number - 1)).collect();
+            call!["delete", "--no-progress", "-b", names.join(","), job.repository()]
+        }
         Action::Check => call!["validate", "--no-progress", job.repository()],
     })
 }
@@ -181,6 +208,7 @@ pub fn kopia(job: &Job) -> Option<Invocation> {
         Action::Restore => call!["restore", "--no-progress", job.source, job.restored()],
         Action::RestoreOne(file) => call!["restore", "--no-progress", job.source.join(file), job.restored()],
         Action::Check => call!["snapshot", "verify", "--verify-files-percent=100"],
+        Action::Forget { .. } => return None,
     })
 }
 
@@ -197,7 +225,7 @@ pub fn bupstash(job: &Job) -> Option<Invocation> {
             "\"$0\" get -q --pick \"$1\" \"$2\" >\"$3\"",
             vec![file.into(), query.into(), job.restored().into()],
         ),
-        Action::Check => return None,
+        Action::Check | Action::Forget { .. } => return None,
     })
 }
 
@@ -220,6 +248,7 @@ pub fn duplicacy(job: &Job) -> Option<Invocation> {
         Action::Restore => restore(None),
         Action::RestoreOne(file) => restore(Some(file)),
         Action::Check => call!["check", "-chunks"],
+        Action::Forget { .. } => return None,
     };
     match job.action {
         Action::Restore => folder.set_file_name("duplicacy-restore"),
@@ -239,7 +268,7 @@ pub fn cp(job: &Job) -> Option<Invocation> {
         }
         Action::Restore => call!["-r", copy(job.number), job.restored()],
         Action::RestoreOne(file) => call![copy(job.number).join(file), job.restored()],
-        Action::Init | Action::Unchanged | Action::Check => return None,
+        Action::Init | Action::Unchanged | Action::Check | Action::Forget { .. } => return None,
     })
 }
 

@@ -23,6 +23,8 @@ pub struct Data {
     pub versions: Vec<PathBuf>,
     /// `library/day-NN`: a library of media that grows.
     pub library: Vec<PathBuf>,
+    /// `month/day-NN`: a source tree on each day of a month.
+    pub month: Vec<PathBuf>,
 }
 
 impl Data {
@@ -41,6 +43,7 @@ impl Data {
             chats: states(&folder.join("chats"), "day-")?,
             versions: states(&folder.join("versions"), "release-")?,
             library: states(&folder.join("library"), "day-")?,
+            month: states(&folder.join("month"), "day-")?,
         })
     }
 }

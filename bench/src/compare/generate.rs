@@ -21,6 +21,7 @@ struct Amounts {
     version_files: u64,
     library_bytes: u64,
     library_day_bytes: u64,
+    month_files: u64,
     /// All of it together, about.
     total_bytes: u64,
 }
@@ -38,7 +39,8 @@ impl Amounts {
                 version_files: 400,
                 library_bytes: 25_000_000,
                 library_day_bytes: 3_000_000,
-                total_bytes: 900_000_000,
+                month_files: 600,
+                total_bytes: 1_150_000_000,
             },
             Preset::Full => Self {
                 media_bytes: 1_000_000_000,
@@ -50,7 +52,8 @@ impl Amounts {
                 version_files: 2_500,
                 library_bytes: 300_000_000,
                 library_day_bytes: 12_000_000,
-                total_bytes: 11_000_000_000,
+                month_files: 2_500,
+                total_bytes: 12_100_000_000,
             },
         }
     }
@@ -58,6 +61,8 @@ impl Amounts {
 
 /// A week follows the first day.
 const DAYS: u64 = 7;
+/// Days of the month, the first included.
+const MONTH_DAYS: u64 = 30;
 const SEED: u64 = 1;
 
 /// A folder with data, which is removed with this if it was made here.
@@ -76,8 +81,8 @@ pub fn prepare(folder: Option<&Path>, preset: Preset, interrupt: &Interrupt) -> 
     if let Some(folder) = folder {
         if !folder.is_dir() {
             return Err(Error::Request(format!(
-                "{} is not a folder: name one with media, video, chats/day-NN, small, versions/release-NN or \
-                 library/day-NN in it, or an empty one to be filled",
+                "{} is not a folder: name one with media, video, chats/day-NN, small, versions/release-NN, \
+                 library/day-NN or month/day-NN in it, or an empty one to be filled",
                 folder.display()
             )));
         }
@@ -125,19 +130,40 @@ fn fill(folder: &Path, preset: Preset, interrupt: &Interrupt) -> Result<(), Erro
     interrupt.check()?;
     let options = versions::Options { seed: SEED, releases: amounts.releases, files: amounts.version_files };
     versions::generate(&folder.join("versions"), &options).map_err(failed)?;
-    library(&folder.join("library"), &amounts, interrupt)
+    library(&folder.join("library"), &amounts, interrupt)?;
+    month(&folder.join("month"), &amounts, interrupt)
 }
 
 /// A library that grows day by day, each day in a folder of its own.
 fn library(folder: &Path, amounts: &Amounts, interrupt: &Interrupt) -> Result<(), Error> {
     let options = media::Options { seed: SEED + 1, bytes: amounts.library_bytes, day_bytes: amounts.library_day_bytes };
+    days(folder, DAYS + 1, interrupt, |path, day| match day {
+        0 => media::generate(path, &options).map(drop),
+        day => media::grow(path, day, &options).map(drop),
+    })
+}
+
+/// A source tree that is worked on every day: a tenth of its files is edited, some come, go and get other names.
+fn month(folder: &Path, amounts: &Amounts, interrupt: &Interrupt) -> Result<(), Error> {
+    let options = versions::Options { seed: SEED + 2, releases: MONTH_DAYS, files: amounts.month_files };
+    days(folder, MONTH_DAYS, interrupt, |path, day| versions::advance(path, day + 1, &options).map(drop))
+}
+
+/// Makes `count` folders, each a copy of the one before that `advance` turns into the next state; the first from nothing.
+fn days(
+    folder: &Path,
+    count: u64,
+    interrupt: &Interrupt,
+    advance: impl Fn(&Path, u64) -> Result<(), daykeep_datasets::error::Error>,
+) -> Result<(), Error> {
     let day_folder = |day: u64| folder.join(format!("day-{day:02}"));
     fs::create_dir(folder).map_err(Error::file("create", folder))?;
-    media::generate(&day_folder(0), &options).map_err(failed)?;
-    for day in 1..=DAYS {
+    for day in 0..count {
         interrupt.check()?;
-        tree::copy(&day_folder(day - 1), &day_folder(day), interrupt)?;
-        media::grow(&day_folder(day), day, &options).map_err(failed)?;
+        if day > 0 {
+            tree::copy(&day_folder(day - 1), &day_folder(day), interrupt)?;
+        }
+        advance(&day_folder(day), day).map_err(failed)?;
     }
     Ok(())
 }

@@ -1,8 +1,8 @@
 //! `daykeep-bench compare`: daykeep beside other backup programs, on the same data, in turn, checked byte for byte.
 //!
 //! Every round runs every tool through every scenario: the tool's repository is made, the scenario's states are backed
-//! up one after the other, then it is backed up unchanged, restored, restored in part, and checked. Each step is a
-//! process of its own, started and measured by a small copy of this program ([`measure`]), so that processor time and
+//! up one after the other, then it is backed up unchanged, in one scenario half of the snapshots is forgotten and the
+//! space given back, then it is restored, restored in part, and checked. Each step is a process of its own, started and measured by a small copy of this program ([`measure`]), so that processor time and
 //! peak memory are those of the tool and its children alone. What is stored is measured from outside, as the sum of the
 //! lengths of a repository's files. What was restored is compared with the source.
 //!
@@ -69,7 +69,7 @@ impl Error {
 /// How much data is made when none is given, and how often everything is run unless `--runs` says otherwise.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Preset {
-    /// About 900 MB, three rounds: some nine minutes on two cores.
+    /// About 1.2 GB, three rounds: some twelve minutes on two cores.
     Quick,
     /// Several gigabytes, five rounds.
     Full,
@@ -94,8 +94,8 @@ impl Preset {
 /// The options of `compare`.
 #[derive(Debug, Args)]
 pub struct Options {
-    /// A folder with prepared data: media, video, chats/day-NN, small, versions/release-NN, library/day-NN; what is not
-    /// there is left out, and the report says so. An empty one is filled and stays; without this, data is made and
+    /// A folder with prepared data: media, video, chats/day-NN, small, versions/release-NN, library/day-NN, month/day-NN;
+    /// what is not there is left out, and the report says so. An empty one is filled and stays; without this, data is made and
     /// removed in the end
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,

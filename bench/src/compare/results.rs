@@ -95,10 +95,12 @@ pub struct Run {
     pub round: u32,
     /// What it took; absent if it was killed or could not be started.
     pub measures: Option<Measures>,
-    /// Bytes of the repository afterwards, measured from outside; for backups.
+    /// Bytes of the repository afterwards, measured from outside; for backups and for forgetting.
     pub stored_bytes: Option<u64>,
     /// What the backup added: the growth of the repository, or what the tool says where its note says so.
     pub added_bytes: Option<u64>,
+    /// By how much forgetting made the repository smaller.
+    pub freed_bytes: Option<u64>,
     /// Why it counts for nothing, if so.
     pub failure: Option<String>,
 }

@@ -15,8 +15,9 @@ use super::tools::Tool;
 use super::{Error, Options, note, tree};
 
 /// The steps after the backups, with their titles.
-pub const AFTERWARDS: [(&str, &str); 4] = [
+pub const AFTERWARDS: [(&str, &str); 5] = [
     ("unchanged", "Unchanged, backed up again"),
+    ("forget", "The older half forgotten, its space given back"),
     ("restore", "Restore everything"),
     ("restore-one", "Restore one file"),
     ("check", "Check with all data"),
@@ -80,6 +81,14 @@ impl Comparison<'_> {
     }
 }
 
+/// Bytes of a repository, as far as a step is about them.
+#[derive(Default)]
+struct Sizes {
+    stored: Option<u64>,
+    added: Option<u64>,
+    freed: Option<u64>,
+}
+
 /// One tool's way through one scenario.
 struct Turn<'a> {
     comparison: &'a Comparison<'a>,
@@ -107,7 +116,7 @@ impl Turn<'_> {
             fs::create_dir_all(&source).map_err(Error::file("create", &source))?;
         }
         if let Some(Err(failure)) = self.execute(&source, Action::Init)? {
-            self.record("first", None, None, Some(format!("cannot make a repository: {failure}")));
+            self.record("first", None, Sizes::default(), Some(format!("cannot make a repository: {failure}")));
             return Ok(false);
         }
         let mut before: Option<&Path> = None;
@@ -120,8 +129,8 @@ impl Turn<'_> {
                 before = Some(folder);
             }
         }
-        let unchanged = self.back_up("unchanged", &source, Action::Unchanged)?;
-        let all = unchanged && self.restore(&source)?;
+        let all =
+            self.back_up("unchanged", &source, Action::Unchanged)? && self.forget(&source)? && self.restore(&source)?;
         place.clear()?;
         Ok(all)
     }
@@ -157,21 +166,39 @@ impl Turn<'_> {
         let after = tree::size_bytes(&repository, interrupt)?;
         match outcome {
             Err(failure) => {
-                self.record(step, None, None, Some(failure));
+                self.record(step, None, Sizes::default(), Some(failure));
                 Ok(false)
             }
             // Looking stores nothing.
             Ok(measures) if after == 0 => {
-                self.record(step, Some(measures), None, None);
+                self.record(step, Some(measures), Sizes::default(), None);
                 Ok(true)
             }
             Ok(measures) => {
                 let told = self.tool.kind.stored.and_then(|stored| stored(&self.runner().output()));
                 let added = told.unwrap_or_else(|| after.saturating_sub(before));
-                self.record(step, Some(measures), Some((after, added)), None);
+                let sizes = Sizes { stored: Some(after), added: Some(added), freed: None };
+                self.record(step, Some(measures), sizes, None);
                 Ok(true)
             }
         }
+    }
+
+    /// Forgets the older half of the snapshots, where the scenario wants it, and returns whether that went well.
+    fn forget(&mut self, source: &Path) -> Result<bool, Error> {
+        if !self.prepared.scenario.forgets {
+            return Ok(true);
+        }
+        let (repository, interrupt) = (self.comparison.place.repository(), self.comparison.interrupt);
+        let before = tree::size_bytes(&repository, interrupt)?;
+        let Some(outcome) = self.execute(source, Action::Forget { keep: self.number.div_ceil(2) })? else {
+            return Ok(true);
+        };
+        let after = tree::size_bytes(&repository, interrupt)?;
+        let well = outcome.is_ok();
+        let sizes = Sizes { stored: Some(after), added: None, freed: Some(before.saturating_sub(after)) };
+        self.record("forget", outcome.as_ref().ok().copied(), sizes, outcome.err());
+        Ok(well)
     }
 
     /// Restores everything and one file, compares, checks, and returns whether all went well.
@@ -193,7 +220,7 @@ impl Turn<'_> {
         self.forget_restored()?;
         if let Some(outcome) = self.execute(source, Action::Check)? {
             well &= outcome.is_ok();
-            self.record("check", outcome.as_ref().ok().copied(), None, outcome.err());
+            self.record("check", outcome.as_ref().ok().copied(), Sizes::default(), outcome.err());
         }
         Ok(well)
     }
@@ -213,7 +240,7 @@ impl Turn<'_> {
     ) -> Result<bool, Error> {
         let measures = match outcome {
             Err(failure) => {
-                self.record(step, None, None, Some(failure));
+                self.record(step, None, Sizes::default(), Some(failure));
                 return Ok(false);
             }
             Ok(measures) => measures,
@@ -226,7 +253,7 @@ impl Turn<'_> {
         };
         let failure = differs.map(|what| format!("restored data differ: {what}"));
         let well = failure.is_none();
-        self.record(step, Some(measures), None, failure);
+        self.record(step, Some(measures), Sizes::default(), failure);
         Ok(well)
     }
 
@@ -252,7 +279,7 @@ impl Turn<'_> {
         }))
     }
 
-    fn record(&mut self, step: &str, measures: Option<Measures>, sizes: Option<(u64, u64)>, failure: Option<String>) {
+    fn record(&mut self, step: &str, measures: Option<Measures>, sizes: Sizes, failure: Option<String>) {
         let (scenario, tool) = (self.prepared.scenario.name, self.tool.kind.name);
         let took = match (&failure, measures) {
             (Some(failure), _) => format!("FAILED: {failure}"),
@@ -265,8 +292,9 @@ impl Turn<'_> {
             tool: tool.into(),
             round: self.round,
             measures,
-            stored_bytes: sizes.map(|sizes| sizes.0),
-            added_bytes: sizes.map(|sizes| sizes.1),
+            stored_bytes: sizes.stored,
+            added_bytes: sizes.added,
+            freed_bytes: sizes.freed,
             failure,
         });
     }

@@ -9,7 +9,7 @@ use super::results::LeftOut;
 use super::tree::{self, Kind, Listing};
 
 /// The names of all scenarios.
-pub const NAMES: [&str; 7] = ["media", "video", "chats", "small", "versions", "library", "moved"];
+pub const NAMES: [&str; 8] = ["media", "video", "chats", "small", "versions", "library", "moved", "month"];
 
 /// How many times the data a repository may take at its largest: redb grows its file by doubling.
 const REPOSITORY_FACTOR: u64 = 3;
@@ -25,6 +25,8 @@ pub struct Scenario {
     pub title: &'static str,
     /// What is backed up, in this order.
     pub states: Vec<State>,
+    /// Whether the older half of the snapshots is forgotten afterwards.
+    pub forgets: bool,
 }
 
 /// One state of the source.
@@ -126,9 +128,10 @@ fn scenario(name: &'static str, data: &Data) -> Result<Scenario, String> {
         "chats" => ("A week of chatting", series(name, &data.chats)?),
         "versions" => ("Source trees, release by release", series(name, &data.versions)?),
         "library" => ("A week of a growing library", series(name, &data.library)?),
+        "month" => ("A month of daily backups, half of it forgotten", series(name, &data.month)?),
         _ => ("Duplicated and renamed", moved(data)?),
     };
-    Ok(Scenario { name, title, states })
+    Ok(Scenario { name, title, states, forgets: name == "month" })
 }
 
 fn first(source: Source) -> State {

@@ -74,6 +74,8 @@ pub struct Figures {
     pub stored_bytes: Option<u64>,
     /// Bytes added, median.
     pub added_bytes: Option<u64>,
+    /// Bytes given back, median.
+    pub freed_bytes: Option<u64>,
     /// Wall seconds as a multiple of daykeep's, in a directory if it was run.
     pub times_daykeep: Option<f64>,
     /// Wall seconds as a multiple of those of `cp -r`.
@@ -147,6 +149,7 @@ fn cell(tool: &str, role: Role, runs: &[&Run]) -> Option<Cell> {
         written_bytes: middle(|measures| measures.written_bytes),
         stored_bytes: sizes(|run| run.stored_bytes),
         added_bytes: sizes(|run| run.added_bytes),
+        freed_bytes: sizes(|run| run.freed_bytes),
         times_daykeep: None,
         times_cp: None,
     });

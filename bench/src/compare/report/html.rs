@@ -8,7 +8,7 @@ use super::{chart, markdown, method, shown_name, text};
 
 const STYLE: &str = include_str!("style.css");
 /// The steps that are no backups of a later state.
-const ORDINARY: [&str; 5] = ["first", "unchanged", "restore", "restore-one", "check"];
+const ORDINARY: [&str; 6] = ["first", "unchanged", "forget", "restore", "restore-one", "check"];
 
 /// Returns a text without characters that mean something in HTML.
 pub fn escape(text: &str) -> String {
@@ -135,9 +135,11 @@ fn write_scenario(out: &mut String, results: &Results, scenario: &ScenarioSummar
     if !later.is_empty() {
         chart::growth(out, results, scenario, &later)?;
     }
+    // Where something was forgotten, the last backup tells what there was before.
+    let forgets = ordinary.iter().any(|step| step.step == "forget");
     for step in ordinary {
         chart::times(out, results, &scenario.name, step)?;
-        if step.step == "first" {
+        if step.step == "first" || forgets && matches!(step.step.as_str(), "unchanged" | "forget") {
             chart::sizes(out, results, &scenario.name, step)?;
         }
     }

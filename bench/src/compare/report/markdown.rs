@@ -93,7 +93,11 @@ pub fn row(cell: &Cell) -> Vec<String> {
         text::bytes(figures.read_bytes),
         text::bytes(figures.written_bytes),
         figures.stored_bytes.map_or_else(dash, text::bytes),
-        figures.added_bytes.map_or_else(dash, text::bytes),
+        match (figures.added_bytes, figures.freed_bytes) {
+            (Some(added), _) => text::bytes(added),
+            (None, Some(freed)) => format!("−{}", text::bytes(freed)),
+            (None, None) => dash(),
+        },
     ]
 }
 

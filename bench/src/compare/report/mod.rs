@@ -36,7 +36,9 @@ fn method(results: &Results) -> Vec<String> {
         "Times are wall seconds from before the start of a program to after its end; processor time, bytes read and \
          written include its children; memory is the most that any one process held."
             .to_owned(),
-        "Stored is the sum of the lengths of the repository's files; added is how much it grew.".to_owned(),
+        "Stored is the sum of the lengths of the repository's files; added is how much it grew, or shrank, where snapshots \
+         were forgotten."
+            .to_owned(),
         format!("A run of more than {} s is ended and counts as failed.", results.limit_seconds),
     ];
     if results.tools.iter().any(|tool| !tool.tried) {
