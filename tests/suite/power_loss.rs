@@ -241,10 +241,11 @@ impl World {
             .filter(|decision| !decision.reasons.is_empty())
             .map(|decision| decision.snapshot.first_id())
             .collect();
-        let all: BTreeSet<ObjectId> = decisions().map(|decision| decision.snapshot.first_id()).collect();
         // Copies take places too; where there are none, the last that were made stay, whatever the clock said.
-        if all.len() == decisions().count() {
-            let newest = self.made.iter().rev().filter(|id| all.contains(id)).take(last as usize);
+        let times: BTreeMap<ObjectId, Timestamp> =
+            decisions().map(|decision| (decision.snapshot.first_id(), decision.snapshot.record.started)).collect();
+        if times.len() == decisions().count() && self.is_order_known(&times) {
+            let newest = self.made.iter().rev().filter(|id| times.contains_key(id)).take(last as usize);
             newest.for_each(|id| assert!(stays.contains(id), "{id} was made last and goes: {plan:?}"));
         }
         for snapshot in plan.forgotten() {
@@ -254,6 +255,21 @@ impl World {
         repository.forget(&plan, &CancelToken::new())?;
         self.kept.retain(|_, kept| kept.must);
         Ok(())
+    }
+
+    /// Returns whether the order in which snapshots were made can be known: not of two that were both made after one with a
+    /// later time, if the clock went back between them as well.
+    fn is_order_known(&self, times: &BTreeMap<ObjectId, Timestamp>) -> bool {
+        let (mut newest, mut newest_behind) = (Timestamp::default(), Timestamp::default());
+        self.made.iter().filter_map(|id| times.get(id)).all(|&time| {
+            if time > newest {
+                newest = time;
+                return true;
+            }
+            let is_later = time > newest_behind;
+            newest_behind = time;
+            is_later
+        })
     }
 
     fn rewrite(&mut self, repository: &Repository, forget: bool) -> Result<()> {
