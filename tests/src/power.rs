@@ -3,13 +3,14 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::io;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use daykeep_engine::{MemoryStore, ObjectId, ObjectKind, ObjectName, RedbStore, Store, StoreError, StoreErrorKind};
 use redb::StorageBackend;
 
 use crate::noise::Rng;
-use crate::stores::{FailingStore, OBJECT_BYTES_MAX};
+use crate::stores::OBJECT_BYTES_MAX;
 
 /// What a disk writes whole or not at all.
 const SECTOR_BYTES: usize = 512;
@@ -24,14 +25,48 @@ pub trait Disk {
     /// The store's own.
     fn open(&self) -> Result<Arc<dyn Store>, StoreError>;
 
-    /// Lets every call fail after so many more, as if the process had ended there.
+    /// Lets every call fail after so many more that change something, as if the process had ended there.
     fn fail_after(&self, calls: u64);
 
-    /// Lets no call fail any more, and returns how many there were since [`fail_after`](Self::fail_after).
+    /// Lets no call fail any more, and returns how many changed something since [`fail_after`](Self::fail_after).
     fn heal(&self) -> u64;
 
     /// Switches the power off and on: of what was not synced, chance decides what is there.
     fn lose_power(&self, rng: &mut Rng);
+}
+
+/// Counts the calls that change something, and fails all calls from one of these on: what comes between two changes makes
+/// no difference to what is left.
+#[derive(Debug)]
+struct Ending {
+    calls: AtomicU64,
+    fails_at: AtomicU64,
+}
+
+impl Default for Ending {
+    fn default() -> Self {
+        Self { calls: AtomicU64::new(0), fails_at: AtomicU64::new(u64::MAX) }
+    }
+}
+
+impl Ending {
+    fn call(&self, changes: bool) -> io::Result<()> {
+        let calls = self.calls.fetch_add(u64::from(changes), Ordering::SeqCst) + u64::from(changes);
+        if calls > self.fails_at.load(Ordering::SeqCst) {
+            return Err(io::Error::other("the test let it fail"));
+        }
+        Ok(())
+    }
+
+    fn fail_after(&self, calls: u64) {
+        self.calls.store(0, Ordering::SeqCst);
+        self.fails_at.store(calls, Ordering::SeqCst);
+    }
+
+    fn heal(&self) -> u64 {
+        self.fails_at.store(u64::MAX, Ordering::SeqCst);
+        self.calls.swap(0, Ordering::SeqCst)
+    }
 }
 
 /// What a [`VolatileStore`] keeps of the contract, and what not.
@@ -54,12 +89,22 @@ pub struct VolatileStore {
     durable: MemoryStore,
     habits: Habits,
     unsynced: Mutex<Vec<Change>>,
+    ending: Ending,
 }
 
 impl VolatileStore {
     /// Makes an empty one.
     pub fn new(habits: Habits) -> Self {
-        Self { durable: MemoryStore::with_pack_bytes(2 << 20), habits, unsynced: Mutex::default() }
+        Self {
+            durable: MemoryStore::with_pack_bytes(2 << 20),
+            habits,
+            unsynced: Mutex::default(),
+            ending: Ending::default(),
+        }
+    }
+
+    fn call(&self, object: impl ToString, changes: bool) -> Result<(), StoreError> {
+        self.ending.call(changes).map_err(|error| StoreError::from_io(object, "the process has ended", error))
     }
 
     fn unsynced(&self) -> MutexGuard<'_, Vec<Change>> {
@@ -151,6 +196,7 @@ impl Store for VolatileStore {
     }
 
     fn put(&self, name: &ObjectName, bytes: &[u8]) -> Result<(), StoreError> {
+        self.call(name, true)?;
         let mut unsynced = self.unsynced();
         let last = unsynced.iter().rev().find(|(changed, _)| changed == name);
         let is_there = last
@@ -163,14 +209,17 @@ impl Store for VolatileStore {
     }
 
     fn get(&self, name: &ObjectName, bytes_max: usize) -> Result<Vec<u8>, StoreError> {
+        self.call(name, false)?;
         self.with(name, |store| store.get(name, bytes_max))
     }
 
     fn get_range(&self, name: &ObjectName, offset: u64, len: usize, out: &mut Vec<u8>) -> Result<(), StoreError> {
+        self.call(name, false)?;
         self.with(name, |store| store.get_range(name, offset, len, out))
     }
 
     fn list(&self, kind: ObjectKind) -> Result<Vec<(ObjectId, u64)>, StoreError> {
+        self.call(kind.name(), false)?;
         let mut listed: BTreeMap<ObjectId, u64> = self.durable.list(kind)?.into_iter().collect();
         let unsynced = self.unsynced();
         for (name, bytes) in unsynced.iter().filter(|(name, _)| name.kind == kind && self.habits.shows_unsynced) {
@@ -183,6 +232,7 @@ impl Store for VolatileStore {
     }
 
     fn delete(&self, name: &ObjectName) -> Result<(), StoreError> {
+        self.call(name, true)?;
         self.unsynced().push((*name, None));
         Ok(())
     }
@@ -196,6 +246,7 @@ impl Store for VolatileStore {
     }
 
     fn sync(&self) -> Result<(), StoreError> {
+        self.call("store", true)?;
         let changes = std::mem::take(&mut *self.unsynced());
         changes.into_iter().for_each(|change| self.apply(change));
         Ok(())
@@ -203,35 +254,30 @@ impl Store for VolatileStore {
 }
 
 /// A disk with a [`VolatileStore`].
-pub struct StoreDisk {
-    volatile: Arc<VolatileStore>,
-    failing: Arc<FailingStore>,
-}
+pub struct StoreDisk(Arc<VolatileStore>);
 
 impl StoreDisk {
     /// Makes an empty one.
     pub fn new(habits: Habits) -> Self {
-        let volatile = Arc::new(VolatileStore::new(habits));
-        let failing = Arc::new(FailingStore::new(volatile.clone(), StoreErrorKind::Io));
-        Self { volatile, failing }
+        Self(Arc::new(VolatileStore::new(habits)))
     }
 }
 
 impl Disk for StoreDisk {
     fn open(&self) -> Result<Arc<dyn Store>, StoreError> {
-        Ok(self.failing.clone())
+        Ok(self.0.clone())
     }
 
     fn fail_after(&self, calls: u64) {
-        self.failing.fail_after(calls, true);
+        self.0.ending.fail_after(calls);
     }
 
     fn heal(&self) -> u64 {
-        self.failing.heal()
+        self.0.ending.heal()
     }
 
     fn lose_power(&self, rng: &mut Rng) {
-        self.volatile.lose_power(rng);
+        self.0.lose_power(rng);
     }
 }
 
@@ -248,20 +294,10 @@ struct Bytes {
     /// What was there at the last sync.
     durable: Vec<u8>,
     unsynced: Vec<Unsynced>,
-    calls: u64,
-    fails_at: Option<u64>,
+    ending: Ending,
 }
 
 impl Bytes {
-    /// Fails if the process has ended by now; a call that changes nothing does not end it.
-    fn call(&mut self, changes: bool) -> io::Result<()> {
-        self.calls += u64::from(changes);
-        match self.fails_at {
-            Some(fails_at) if self.calls > fails_at => Err(io::Error::other("the test let it fail")),
-            _ => Ok(()),
-        }
-    }
-
     fn sync(&mut self) {
         for change in std::mem::take(&mut self.unsynced) {
             match change {
@@ -314,8 +350,8 @@ impl fmt::Debug for VolatileFile {
 
 impl VolatileFile {
     fn bytes(&self, changes: bool) -> io::Result<MutexGuard<'_, Bytes>> {
-        let mut bytes = self.0.lock().unwrap();
-        bytes.call(changes).map(|()| bytes)
+        let bytes = self.0.lock().unwrap();
+        bytes.ending.call(changes).map(|()| bytes)
     }
 }
 
@@ -367,16 +403,11 @@ impl Disk for RedbDisk {
     }
 
     fn fail_after(&self, calls: u64) {
-        let file = self.file();
-        let mut bytes = file.0.lock().unwrap();
-        (bytes.calls, bytes.fails_at) = (0, Some(calls));
+        self.file().0.lock().unwrap().ending.fail_after(calls);
     }
 
     fn heal(&self) -> u64 {
-        let file = self.file();
-        let mut bytes = file.0.lock().unwrap();
-        bytes.fails_at = None;
-        std::mem::take(&mut bytes.calls)
+        self.file().0.lock().unwrap().ending.heal()
     }
 
     fn lose_power(&self, rng: &mut Rng) {

@@ -293,7 +293,7 @@ impl World {
 
     /// Runs an operation that ends anywhere, and switches the power off. Returns whether it ended before its time.
     fn crash_in(&mut self, op: Op) -> bool {
-        let usual = self.calls.get(op.name()).copied().unwrap_or(30) as usize;
+        let usual = self.calls.get(op.name()).copied().unwrap_or(8) as usize;
         let calls = self.rng.below(usual * 11 / 10 + 1) as u64;
         let aside = self.dir.path().join("cache aside");
         copy_folder(&self.cache(), &aside);

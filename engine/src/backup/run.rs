@@ -151,7 +151,8 @@ impl Repository {
             program: concat!("daykeep ", env!("CARGO_PKG_VERSION")).to_owned(),
             tags,
             paths,
-            parent: parent.as_ref().map(|parent| parent.id),
+            // The id that stays, whatever is changed of it: `forget` looks for it.
+            parent: parent.as_ref().map(Snapshot::first_id),
             original: None,
             root,
             counts,
@@ -164,7 +165,7 @@ impl Repository {
             self.store.sync()?;
             id = Some(new_id);
         }
-        let parent = record.parent;
+        let parent = parent.map(|parent| parent.id);
         if let Some(id) = id {
             self.saw(&Snapshot { id, record });
         }
