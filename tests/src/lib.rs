@@ -1,10 +1,11 @@
-//! What the test suite shares: temporary places, trees and their comparison, repositories, stores that fail, a
-//! forge for repositories that no honest program would write, and an encoder of WhatsApp's backups.
+//! What the test suite shares: temporary places, trees and their comparison, repositories, stores that fail, disks that
+//! lose power, a forge for repositories that no honest program would write, and an encoder of WhatsApp's backups.
 
 pub mod forge;
 pub mod inventory;
 pub mod noise;
 pub mod place;
+pub mod power;
 pub mod stores;
 pub mod trees;
 pub mod whatsapp;

@@ -227,3 +227,20 @@ fn each_call_may_fail_and_doing_it_again_ends_well() {
         }
     }
 }
+
+/// A copy may go and the snapshot stay, so a backup that is compared with the copy names the snapshot: `forget` tells by it
+/// which was made first.
+#[test]
+fn a_backup_upon_a_copy_names_the_snapshot_it_was_made_from() {
+    let place = Place::new(Kind::Memory);
+    let source = place.folder("source");
+    fs::write(source.join("a"), "a").unwrap();
+    fs::write(source.join("b.tmp"), "b").unwrap();
+    let repository = place.open();
+    let first = back_up(&repository, &source).snapshot.unwrap();
+    let copy = repository.rewrite(&[], &forgetting(&["*.tmp"])).unwrap().snapshots[0].id;
+    let report = back_up(&repository, &source);
+    assert_eq!(report.parent, copy);
+    let made = repository.snapshot(&report.snapshot.unwrap().to_string()).unwrap();
+    assert_eq!(made.record.parent, Some(first));
+}

@@ -20,7 +20,7 @@ use crate::error::{Error, Result};
 use crate::format::content::Content;
 use crate::format::snapshot::SnapshotRecord;
 use crate::format::tree::{Entry, Metadata, Node, Timestamp, is_valid_name};
-use crate::repo::{Repository, new_object_id, now};
+use crate::repo::{Repository, new_object_id};
 use crate::snapshot::{self, Snapshot};
 use crate::source::Owners;
 use crate::tree::PieceWalk;
@@ -82,7 +82,7 @@ impl Repository {
             return Err(Error::InvalidOption { option: "compression", reason });
         }
         let begun = Instant::now();
-        let started = now();
+        let started = self.now();
         let host = options.host.clone().unwrap_or_else(host_name);
         paths.sort_unstable();
         paths.dedup();
@@ -145,13 +145,14 @@ impl Repository {
         let counts = engine.counts();
         let record = SnapshotRecord {
             started,
-            ended: now(),
+            ended: self.now(),
             host,
             user: user_name(),
             program: concat!("daykeep ", env!("CARGO_PKG_VERSION")).to_owned(),
             tags,
             paths,
-            parent: parent.as_ref().map(|parent| parent.id),
+            // The id that stays, whatever is changed of it: `forget` looks for it.
+            parent: parent.as_ref().map(Snapshot::first_id),
             original: None,
             root,
             counts,
@@ -164,7 +165,7 @@ impl Repository {
             self.store.sync()?;
             id = Some(new_id);
         }
-        let parent = record.parent;
+        let parent = parent.map(|parent| parent.id);
         if let Some(id) = id {
             self.saw(&Snapshot { id, record });
         }
@@ -244,8 +245,7 @@ impl Folder {
     }
 }
 
-fn plain_metadata(mode: u16) -> Metadata {
-    let time = now();
+fn plain_metadata(mode: u16, time: Timestamp) -> Metadata {
     let (uid, gid) = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
     Metadata { mode, uid, gid, mtime: time, ctime: time, ..Metadata::default() }
 }
@@ -284,7 +284,7 @@ impl Engine<'_> {
             Ok((content, class)) => {
                 self.count_stream(path, content.bytes());
                 let node = Node::File { content, class, capture: None };
-                Ok(Some(Entry { name: name.to_vec(), metadata: plain_metadata(0o600), node }))
+                Ok(Some(Entry { name: name.to_vec(), metadata: plain_metadata(0o600, self.repo.now()), node }))
             }
             Err(_) if self.options.cancel.is_cancelled() => Err(Error::Cancelled),
             Err(error) => {
@@ -317,7 +317,11 @@ impl Engine<'_> {
         let mut entries: Vec<Entry> = folder.entries.into_values().collect();
         for (name, folder) in folder.folders {
             let content = self.folder(folder)?;
-            entries.push(Entry { name, metadata: plain_metadata(0o700), node: Node::Directory { content } });
+            entries.push(Entry {
+                name,
+                metadata: plain_metadata(0o700, self.repo.now()),
+                node: Node::Directory { content },
+            });
         }
         entries.sort_unstable_by(|a, b| a.name.cmp(&b.name));
         if entries.is_empty() { Ok(Content::default()) } else { self.store_tree(entries.iter(), None) }

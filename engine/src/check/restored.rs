@@ -16,7 +16,7 @@ use crate::error::{Error, Result};
 use crate::format::proof::Proof;
 use crate::format::tree::{Class, Entry, Node};
 use crate::hash;
-use crate::repo::{Repository, new_object_id, now};
+use crate::repo::{Repository, new_object_id};
 use crate::restore::{Destination, Output, RestoreOptions, Taker};
 use crate::snapshot::proofs::{self, Proofs};
 use crate::snapshot::{Snapshot, SnapshotPath};
@@ -53,7 +53,7 @@ impl Repository {
         let mut proofs = proofs::load(self.store.as_ref(), &self.codec)?.0;
         for snapshot in self.to_test(test, known)? {
             let tested = self.restore_test(&snapshot, test, seed, options)?;
-            let (time, problems) = (now(), tested.problems);
+            let (time, problems) = (self.now(), tested.problems);
             let (files, bytes, is_all) = (tested.files, tested.bytes, tested.is_all);
             proofs.insert(snapshot.first_id(), Proof { time, files, bytes, is_all, problems });
             report.restore_tests.push(tested);

@@ -6,7 +6,7 @@ use super::options::{ForgetOptions, ForgetPlan};
 use super::plan;
 use crate::base::{CancelToken, ObjectKind, ObjectName};
 use crate::error::{Error, Result};
-use crate::repo::{Repository, now};
+use crate::repo::Repository;
 
 impl Repository {
     /// Says which snapshots would stay, and why, and which would go; changes nothing.
@@ -24,7 +24,7 @@ impl Repository {
         let named: BTreeSet<_> =
             options.ids.iter().map(|id| self.snapshot(id).map(|found| found.id)).collect::<Result<_>>()?;
         let (snapshots, unreadable) = self.snapshots()?;
-        Ok(ForgetPlan { groups: plan::plan(snapshots, &named, options, now())?, unreadable })
+        Ok(ForgetPlan { groups: plan::plan(snapshots, &named, options, self.now())?, unreadable })
     }
 
     /// Removes the snapshots that go, newest last. What they alone refer to stays until it is pruned.

@@ -15,7 +15,7 @@ use crate::repair::copies::copy_of;
 use crate::repair::options::{RepairOptions, RepairReport};
 use crate::repair::packs;
 use crate::repair::plan::{RepairPlan, readable};
-use crate::repo::{Repository, new_object_id, now};
+use crate::repo::{Repository, new_object_id};
 use crate::rewrite::Trees;
 
 impl Repository {
@@ -58,7 +58,7 @@ impl Repository {
         // What the catalog had is not all true. It is begun anew, which lets the next backup look at all that it takes over.
         self.catalog.clear()?;
         self.catalog = Arc::clone(&plan.catalog);
-        self.doubtful_before = now();
+        self.doubtful_before = self.now();
         self.write_copies(plan, options, report)
     }
 

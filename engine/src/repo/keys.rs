@@ -8,7 +8,7 @@ use crate::error::{Error, Result};
 use crate::format::header::{HEADER_BYTES, Header};
 use crate::format::key_slot::{Argon2Params, KeySlot, LABEL_BYTES_MAX, SlotKind};
 use crate::format::tree::Timestamp;
-use crate::repo::{Repository, Secret, new_object_id, no_random, now};
+use crate::repo::{Repository, Secret, new_object_id, no_random};
 use crate::store::Store;
 
 /// What opens a key slot.
@@ -49,6 +49,7 @@ pub(super) fn put_slot(
     master: &MasterKey,
     new: &NewSlot<'_>,
     label: &str,
+    created: Timestamp,
 ) -> Result<ObjectId> {
     if label.len() > LABEL_BYTES_MAX {
         let reason = format!("{} bytes is too long; use at most {LABEL_BYTES_MAX}", label.len());
@@ -68,7 +69,7 @@ pub(super) fn put_slot(
     };
     let name = ObjectName::new(ObjectKind::Key, new_object_id()?);
     let header = codec.header(&name);
-    let slot = crypt::make_slot(master, &secret, &header, label, now()).map_err(no_random)?;
+    let slot = crypt::make_slot(master, &secret, &header, label, created).map_err(no_random)?;
     let mut object = header.to_vec();
     object.extend_from_slice(&slot.encode_body());
     object.extend_from_slice(&slot.mac);
@@ -167,7 +168,7 @@ impl Repository {
     pub fn add_password(&self, password: &str, label: &str) -> Result<ObjectId> {
         self.check_writable("key add")?;
         let slot = NewSlot::Password(password, crypt::DEFAULT_ARGON2);
-        let id = put_slot(self.store.as_ref(), &self.codec, &self.master, &slot, label)?;
+        let id = put_slot(self.store.as_ref(), &self.codec, &self.master, &slot, label, self.now())?;
         self.store.sync()?;
         Ok(id)
     }

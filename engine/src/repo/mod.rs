@@ -1,5 +1,6 @@
 //! Rank 7: a repository: create, open, keys.
 
+mod clock;
 mod doubt;
 mod keys;
 mod location;
@@ -9,7 +10,7 @@ mod seen;
 use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use crate::base::limits::{INDEX_BYTES_MAX, INDEX_PLAIN_BYTES_MAX, SMALL_OBJECT_BYTES_MAX};
 use crate::base::{ObjectId, ObjectKind, ObjectName, RepositoryId};
@@ -27,6 +28,7 @@ use crate::format::tree::Timestamp;
 use crate::snapshot::{self, Snapshot};
 use crate::store::{Access, Store};
 
+use clock::Clock;
 pub use keys::{KeyInfo, KeyOpens};
 pub use location::Location;
 pub use options::{Chunking, OpenOptions, Secret};
@@ -44,18 +46,13 @@ pub struct Repository {
     pub(crate) config: Config,
     pub(crate) access: Access,
     pub(crate) memory_bytes: usize,
+    clock: Clock,
     /// Snapshots from before this time may refer to chunks that were lost since.
     pub(crate) doubtful_before: Timestamp,
     /// The cache directory's folder for this repository.
     pub(crate) cache_dir: Option<PathBuf>,
     /// Device and inode of the repository and the cache, which a backup leaves out.
     pub(crate) own_files: Vec<(u64, u64)>,
-}
-
-/// Returns the time now.
-pub(crate) fn now() -> Timestamp {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    Timestamp { seconds: since.as_secs() as i64, nanos: since.subsec_nanos() }
 }
 
 pub(crate) fn no_random(error: std::io::Error) -> Error {
@@ -130,12 +127,13 @@ impl Repository {
         let repository = RepositoryId::from_bytes(random().map_err(no_random)?);
         let master = MasterKey::from_bytes(random().map_err(no_random)?);
         let codec = Codec { repository, location, keys: Keys::new(&master) };
+        let created = options.clock.now();
         let shared_gear = options.chunking.map(|chunking| chunking.gear);
-        let config = Config { created: now(), chunker, shared_gear };
-        keys::put_slot(store.as_ref(), &codec, &master, &keys::NewSlot::Recovery(recovery), "recovery key")?;
+        let config = Config { created, chunker, shared_gear };
+        keys::put_slot(store.as_ref(), &codec, &master, &keys::NewSlot::Recovery(recovery), "recovery key", created)?;
         if let Some(password) = password {
             let slot = keys::NewSlot::Password(password, options.argon2);
-            keys::put_slot(store.as_ref(), &codec, &master, &slot, "password")?;
+            keys::put_slot(store.as_ref(), &codec, &master, &slot, "password", created)?;
         }
         // The config comes last: only with it is the store a repository.
         if !store.keeps_order() {
@@ -216,11 +214,11 @@ impl Repository {
         let folder = options.cache_dir.as_ref().map(|dir| dir.join(codec.repository.to_string()));
         let catalog = Catalog::open(folder.as_deref(), &codec.repository, options.catalog_cache_bytes())?;
         let is_anew = load_catalog(store.as_ref(), &codec, &catalog)?;
-        let doubtful_before = doubt::doubtful_before(folder.as_deref(), is_anew);
+        let doubtful_before = doubt::doubtful_before(folder.as_deref(), is_anew, &options.clock);
         let gear = config.shared_gear.unwrap_or_else(|| codec.keys.gear_key());
         let chunker = Arc::new(Chunker::new(config.chunker, Keys::gear_of(&gear)));
         let (codec, catalog) = (Arc::new(codec), Arc::new(catalog));
-        let (memory_bytes, own_files) = (options.memory_bytes, Vec::new());
+        let (memory_bytes, clock, own_files) = (options.memory_bytes, options.clock.clone(), Vec::new());
         Ok(Self {
             store,
             codec,
@@ -230,10 +228,16 @@ impl Repository {
             config,
             access,
             memory_bytes,
+            clock,
             doubtful_before,
             cache_dir: folder,
             own_files,
         })
+    }
+
+    /// Returns the time now.
+    pub(crate) fn now(&self) -> Timestamp {
+        self.clock.now()
     }
 
     /// Returns the repository's random id, the same for its whole life.

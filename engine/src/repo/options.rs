@@ -11,6 +11,9 @@ use crate::crypt::{DEFAULT_ARGON2, RecoveryKey};
 use crate::error::{Error, Result};
 use crate::format::config::{ChunkerParams, GearKey};
 use crate::format::key_slot::Argon2Params;
+#[cfg(feature = "internals")]
+use crate::format::tree::Timestamp;
+use crate::repo::clock::Clock;
 use crate::store::Access;
 
 /// What opens a repository.
@@ -54,6 +57,7 @@ pub struct OpenOptions {
     /// Only when a repository is made: cut files as the one that this is [of](crate::Repository::chunking), so that what is
     /// copied from there is found by later backups.
     pub chunking: Option<Chunking>,
+    pub(crate) clock: Clock,
     /// How new passwords are stretched; tests use less.
     pub(crate) argon2: Argon2Params,
 }
@@ -66,6 +70,7 @@ impl Default for OpenOptions {
             wait: Duration::ZERO,
             cancel: CancelToken::new(),
             chunking: None,
+            clock: Clock::default(),
             argon2: DEFAULT_ARGON2,
         }
     }
@@ -87,6 +92,14 @@ impl OpenOptions {
     /// Sets [`wait`](Self::wait).
     pub fn wait(mut self, duration: Duration) -> Self {
         self.wait = duration;
+        self
+    }
+
+    /// Lets a clock of its own tell the repository the time, for tests.
+    #[cfg(feature = "internals")]
+    #[doc(hidden)]
+    pub fn clock(mut self, tell: impl Fn() -> Timestamp + Send + Sync + 'static) -> Self {
+        self.clock = Clock::of(tell);
         self
     }
 

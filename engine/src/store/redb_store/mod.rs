@@ -83,10 +83,31 @@ impl RedbStore {
     }
 
     fn create_in(path: &Path, file: File, cache_bytes: usize) -> Result<Self, StoreError> {
+        let backend = guarded(|| FileBackend::new(file));
+        let backend = backend.map_err(|trouble| store_error(path.display(), "creating the store", trouble))?;
+        let store = Self::in_backend(path, backend, cache_bytes)?;
+        // Without this a crash could lose the file's name, and with it what is committed later.
+        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let synced = File::open(folder).and_then(|folder| folder.sync_all());
+        synced.map_err(|source| StoreError::from_io(folder.display(), "syncing the folder", source))?;
+        Ok(store)
+    }
+
+    /// Opens the store that `backend` holds for writing, or makes one there if it is empty: for tests of what a power loss
+    /// leaves of a file.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    #[cfg(feature = "internals")]
+    #[doc(hidden)]
+    pub fn over(backend: impl redb::StorageBackend, cache_bytes: usize) -> Result<Self, StoreError> {
+        Self::in_backend(Path::new("backend"), backend, cache_bytes)
+    }
+
+    fn in_backend(path: &Path, backend: impl redb::StorageBackend, cache_bytes: usize) -> Result<Self, StoreError> {
         let memory = Memory::share_out(cache_bytes, Access::Write);
-        let cache_bytes = memory.redb_bytes;
         let made = guarded(|| -> Result<_, redb::Error> {
-            let database = Builder::new().set_cache_size(cache_bytes).create_with_backend(FileBackend::new(file)?)?;
+            let database = Builder::new().set_cache_size(memory.redb_bytes).create_with_backend(backend)?;
             let transaction = begin_write(&database)?;
             transaction.open_table(NAMES)?;
             transaction.open_table(PACKS)?;
@@ -95,10 +116,6 @@ impl RedbStore {
             Ok(database)
         });
         let database = made.map_err(|trouble| store_error(path.display(), "creating the store", trouble))?;
-        // Without this a crash could lose the file's name, and with it what is committed later.
-        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        let synced = File::open(folder).and_then(|folder| folder.sync_all());
-        synced.map_err(|source| StoreError::from_io(folder.display(), "syncing the folder", source))?;
         Self::from_handle(path, Handle::Write(database), memory.recent_max)
     }
 
