@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use daykeep_engine::internals::base::ShortId;
 use daykeep_engine::internals::base::limits::{CHUNK_BYTES_MAX, DELTA_CLOSURE_MAX, INDEX_PLAIN_BYTES_MAX};
-use daykeep_engine::internals::delta::{DeltaDecoder, DeltaEncoder, FEATURES, Similar, Sketch};
+use daykeep_engine::internals::delta::{DeltaDecoder, DeltaEncoder, Similar, Sketch};
 use daykeep_engine::internals::format::content::{Content, Part};
 use daykeep_engine::internals::format::index::{BasePrefix, ChunkKind, DeltaRecord, Index, Reach};
 use daykeep_engine::{ObjectKind, Repository};
