@@ -13,8 +13,8 @@ use daykeep_engine::internals::format::index::{ChunkKind, ChunkRecord, FrameTabl
 use daykeep_engine::internals::format::tree::Tree;
 use daykeep_engine::internals::hash;
 use daykeep_engine::{
-    Access, CheckOptions, MemoryStore, ObjectKind, ObjectName, OpenOptions, ReadData, Repository, Secret, SnapshotRecord, Store,
-    Timestamp,
+    Access, CheckOptions, MemoryStore, ObjectKind, ObjectName, OpenOptions, ReadData, Repository, Secret,
+    SnapshotRecord, Store, Timestamp,
 };
 use daykeep_fuzz::{Damage, build_pack, codec, master, name, recovery};
 use libfuzzer_sys::arbitrary::{self, Arbitrary};

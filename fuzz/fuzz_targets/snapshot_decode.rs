@@ -7,8 +7,8 @@ use daykeep_engine::internals::crypt::{SlotSecret, make_slot};
 use daykeep_engine::internals::format::config::Config;
 use daykeep_engine::internals::format::content::{Content, Part};
 use daykeep_engine::internals::format::header::{HEADER_BYTES, Header};
-use daykeep_engine::internals::format::proof::{Proof, ProofRecord};
 use daykeep_engine::internals::format::key_slot::{Argon2Params, KeySlot, SlotKind};
+use daykeep_engine::internals::format::proof::{Proof, ProofRecord};
 use daykeep_engine::{Counts, ObjectId, ObjectKind, SnapshotRecord, Timestamp};
 use daykeep_fuzz::{codec, master, name, plant_seeds, recovery};
 use libfuzzer_sys::fuzz_target;
@@ -42,7 +42,15 @@ fn seeds() -> Vec<Vec<u8>> {
     let bare = SnapshotRecord::default().encode();
     let proof = Proof { time: now, files: 7, bytes: 1 << 30, is_all: true, problems: 0 };
     let proofs = ProofRecord { proofs: vec![(ObjectId::from_bytes([4; 32]), proof)] };
-    vec![snapshot.encode(), bare, proofs.encode(), config.encode(), encode_slot(&slot), encode_slot(&password_slot), header.to_vec()]
+    vec![
+        snapshot.encode(),
+        bare,
+        proofs.encode(),
+        config.encode(),
+        encode_slot(&slot),
+        encode_slot(&password_slot),
+        header.to_vec(),
+    ]
 }
 
 fuzz_target!(init: plant_seeds(&seeds()), |bytes: &[u8]| {
