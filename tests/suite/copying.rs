@@ -120,7 +120,8 @@ fn with_shared_chunking_later_backups_find_what_was_copied() {
         new.push(target.backup(&[&days.source], &options).unwrap().counts.bytes_new);
         assert_clean(&target);
     }
-    assert!(new[0] < 20_000 && new[1] > 500_000, "new bytes with and without: {new:?}");
+    // Where neither repository cuts the photo, it is found in both.
+    assert!(new[0] < 20_000 && new[1] > 200_000, "new bytes with and without: {new:?}");
 }
 
 /// What stands on what may differ in both repositories, since each had backups of its own.
