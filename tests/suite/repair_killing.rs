@@ -117,6 +117,7 @@ fn killed_at_any_moment(kind: Kind, kills: u64) {
         hurt.iter().for_each(|id| store.delete(&ObjectName::new(ObjectKind::Snapshot, *id)).unwrap());
         store.sync().unwrap();
         drop(store);
+        place.forget_seen();
         kept.retain(|(id, _)| !hurt.contains(id));
         assert_clean(&place.open());
     }
