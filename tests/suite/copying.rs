@@ -190,9 +190,12 @@ fn a_copy_whose_store_fails_goes_on_the_next_time() {
         let target = Repository::create_in(store.clone(), &key(), None, &options).unwrap();
         store.fail_after(call, call % 2 == 0);
         let outcome = source.copy_to(&target, &[], &CopyOptions::default());
-        let has_failed = store.failed().is_some();
+        let failed = store.failed();
+        let has_failed = failed.is_some();
         store.heal();
-        assert!(outcome.is_err() || !has_failed, "call {call}");
+        // A base that cannot be read at the moment is no base; whatever else fails ends the copy.
+        let must_fail = failed.as_deref().is_some_and(|what| what != "get_range");
+        assert!(outcome.is_err() || !must_fail, "call {call}, {failed:?}");
         drop(target);
         let target = Repository::open_in(memory, &secret(), Access::Write, &options).unwrap();
         assert_eq!(target.check(&CheckOptions::default()).unwrap().errors, [""; 0], "call {call}");
