@@ -133,7 +133,7 @@ impl Repository {
         keys::put_slot(store.as_ref(), &codec, &master, &keys::NewSlot::Recovery(recovery), "recovery key", created)?;
         if let Some(password) = password {
             let slot = keys::NewSlot::Password(password, options.argon2);
-            keys::put_slot(store.as_ref(), &codec, &master, &slot, "password", created)?;
+            keys::put_slot(store.as_ref(), &codec, &master, &slot, "password", options.clock.now())?;
         }
         // The config comes last: only with it is the store a repository.
         if !store.keeps_order() {
