@@ -1,8 +1,10 @@
 //! What the test suite shares: temporary places, trees and their comparison, repositories, stores that fail, disks that
-//! lose power, a forge for repositories that no honest program would write, and an encoder of WhatsApp's backups.
+//! lose power, processes to be killed, a forge for repositories that no honest program would write, and an encoder of
+//! WhatsApp's backups.
 
 pub mod forge;
 pub mod inventory;
+pub mod killed;
 pub mod noise;
 pub mod place;
 pub mod power;

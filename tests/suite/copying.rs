@@ -1,16 +1,15 @@
 //! Copies of snapshots in another repository: the same files, no more space, deltas and all; whatever interrupts them.
 
 use std::fs;
-use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use daykeep_engine::{
-    Access, BackupOptions, CheckOptions, Chunking, CopyOptions, CopyReport, Location, MemoryStore, ObjectId,
-    ObjectKind, OpenOptions, Repository, Store, StoreErrorKind,
+    Access, BackupOptions, CheckOptions, Chunking, CopyOptions, CopyReport, MemoryStore, ObjectId, ObjectKind,
+    OpenOptions, Repository, Store, StoreErrorKind,
 };
 use daykeep_tests::is_long;
+use daykeep_tests::killed::{open, open_in_child, run_and_kill};
 use daykeep_tests::noise::{self, Rng};
 use daykeep_tests::place::{Kind, Place, assert_clean, assert_restores, back_up, key, secret};
 use daykeep_tests::stores::FailingStore;
@@ -235,40 +234,17 @@ fn what_cannot_be_read_ends_the_copy_by_its_name() {
 }
 
 const FROM: &str = "DAYKEEP_TEST_KILL_COPY_FROM";
-const TO: &str = "DAYKEEP_TEST_KILL_COPY_TO";
-const CACHE: &str = "DAYKEEP_TEST_KILL_COPY_CACHE";
-/// A process that another test starts has its locks too until its program begins.
-const WAIT: Duration = Duration::from_secs(10);
 
 /// Not a test of its own: what runs in the process that is killed.
 #[test]
 fn kill_child() {
-    let [Some(from), Some(to), Some(cache)] = [FROM, TO, CACHE].map(std::env::var_os) else { return };
-    let options = OpenOptions::default().memory_bytes(64 << 20).cache_dir(PathBuf::from(cache)).wait(WAIT);
-    let open = |path: &Path, access| {
-        Repository::open(&Location::parse(path.to_str().unwrap()).unwrap(), &secret(), access, &options).unwrap()
-    };
-    copy(&open(Path::new(&from), Access::Read), &open(Path::new(&to), Access::Write));
+    let (Some(from), Some(to)) = (std::env::var_os(FROM), open_in_child()) else { return };
+    copy(&open(&from, Access::Read), &to);
 }
 
 fn copy_and_kill(from: &Place, to: &Place, after: Option<Duration>) -> (Duration, bool) {
-    let mut child = Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", "copying::kill_child", "--nocapture"])
-        .env(FROM, from.location().unwrap().path())
-        .env(TO, to.location().unwrap().path())
-        .env(CACHE, to.options().cache_dir.unwrap())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn()
-        .unwrap();
-    let begun = Instant::now();
-    if let Some(after) = after {
-        std::thread::sleep(after);
-        let _ = child.kill();
-    }
-    let status = child.wait().unwrap();
-    assert!(after.is_some() || status.success(), "the copy itself succeeds");
-    (begun.elapsed(), !status.success())
+    let from = from.location().unwrap();
+    run_and_kill("copying::kill_child", to, &[(FROM, from.path().as_os_str())], after)
 }
 
 /// Killed at any moment, a copy leaves what is whole, and backups there and the next copy go on from it.

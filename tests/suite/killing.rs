@@ -2,25 +2,21 @@
 
 use std::fs;
 use std::path::Path;
-use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use daykeep_engine::{Access, BackupOptions, CheckOptions, Location, OpenOptions, Repository};
-use daykeep_tests::inventory::{Inventory, assert_same, read};
+use daykeep_engine::{BackupOptions, CheckOptions};
+use daykeep_tests::inventory::{Inventory, read};
 use daykeep_tests::is_long;
+use daykeep_tests::killed::{open_in_child, run_and_kill};
 use daykeep_tests::noise::{self, Rng};
-use daykeep_tests::place::{Kind, Place, assert_clean, assert_restores, back_up, below, secret, temp, try_restore};
+use daykeep_tests::place::{Kind, Place, assert_clean, assert_restores, back_up};
 
-const PLACE: &str = "DAYKEEP_TEST_KILL_REPOSITORY";
 const SOURCE: &str = "DAYKEEP_TEST_KILL_SOURCE";
 
 /// Not a test of its own: what runs in the process that is killed.
 #[test]
 fn kill_child() {
-    let (Some(repository), Some(source)) = (std::env::var_os(PLACE), std::env::var_os(SOURCE)) else { return };
-    let location = Location::parse(repository.to_str().unwrap()).unwrap();
-    let options = OpenOptions::default().memory_bytes(64 << 20).cache_dir(Path::new(&source).with_file_name("cache"));
-    let repository = Repository::open(&location, &secret(), Access::Write, &options).unwrap();
+    let (Some(source), Some(repository)) = (std::env::var_os(SOURCE), open_in_child()) else { return };
     let mut options = BackupOptions::default();
     options.force = true;
     repository.backup(&[source], &options).unwrap();
@@ -36,26 +32,8 @@ fn change(source: &Path, turn: u64) {
     fs::write(source.join("text"), noise::text(turn, 2 << 20)).unwrap();
 }
 
-/// Starts a backup in another process and kills it after a while, or waits for its end. Returns how long it ran and
-/// whether it was killed.
 fn backup_and_kill(place: &Place, source: &Path, after: Option<Duration>) -> (Duration, bool) {
-    let location = place.location().unwrap();
-    let mut child = Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", "killing::kill_child", "--nocapture"])
-        .env(PLACE, location.path())
-        .env(SOURCE, source)
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn()
-        .unwrap();
-    let begun = Instant::now();
-    if let Some(after) = after {
-        std::thread::sleep(after);
-        let _ = child.kill();
-    }
-    let status = child.wait().unwrap();
-    assert!(after.is_some() || status.success(), "the backup itself succeeds");
-    (begun.elapsed(), !status.success())
+    run_and_kill("killing::kill_child", place, &[(SOURCE, source.as_os_str())], after)
 }
 
 fn killed_at_any_moment(kind: Kind, kills: u64) {
@@ -93,7 +71,7 @@ fn killed_at_any_moment(kind: Kind, kills: u64) {
             // Two of the earlier ones each time, all of them at the end.
             for _ in 0..2 {
                 let (id, wanted) = &intact[rng.below(intact.len())];
-                is_intact(&repository, id, &source, wanted);
+                assert_restores(&repository, id, &source, wanted);
             }
         }
     }
@@ -101,14 +79,8 @@ fn killed_at_any_moment(kind: Kind, kills: u64) {
     let repository = place.open();
     assert_clean(&repository);
     for (id, wanted) in &intact {
-        is_intact(&repository, id, &source, wanted);
+        assert_restores(&repository, id, &source, wanted);
     }
-}
-
-fn is_intact(repository: &Repository, id: &str, source: &Path, wanted: &Inventory) {
-    let target = temp();
-    assert_eq!(try_restore(repository, id, target.path()).unwrap().warnings, []);
-    assert_same(wanted, &read(&below(target.path(), source)));
 }
 
 const fn kills() -> u64 {

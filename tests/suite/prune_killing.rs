@@ -1,24 +1,18 @@
 //! Killed (SIGKILL) at any moment of a prune, a repository keeps every snapshot, and the next prune does the rest.
 
-use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
-use std::{fs, thread};
+use std::ffi::OsStr;
+use std::fs;
+use std::path::Path;
+use std::time::Duration;
 
-use daykeep_engine::{
-    Access, CheckOptions, Location, ObjectId, ObjectKind, ObjectName, OpenOptions, PruneOptions, Repository,
-};
+use daykeep_engine::{Access, CheckOptions, ObjectId, ObjectKind, ObjectName, PruneOptions, Repository};
 use daykeep_tests::inventory::{Inventory, read};
 use daykeep_tests::is_long;
+use daykeep_tests::killed::{WAIT, open_in_child, run_and_kill};
 use daykeep_tests::noise::{self, Rng};
 use daykeep_tests::place::{Kind, Place, assert_clean, assert_restores, back_up, secret};
 
-const PLACE: &str = "DAYKEEP_TEST_KILL_PRUNE_REPOSITORY";
-const CACHE: &str = "DAYKEEP_TEST_KILL_PRUNE_CACHE";
 const COMPACT: &str = "DAYKEEP_TEST_KILL_PRUNE_COMPACT";
-
-/// A process that another test starts has its locks too until its program begins.
-const WAIT: Duration = Duration::from_secs(10);
 
 fn open(place: &Place) -> Repository {
     Repository::open(&place.location().unwrap(), &secret(), Access::Write, &place.options().wait(WAIT)).unwrap()
@@ -33,10 +27,7 @@ fn options(compact: bool) -> PruneOptions {
 /// Not a test of its own: what runs in the process that is killed.
 #[test]
 fn kill_child() {
-    let (Some(repository), Some(cache)) = (std::env::var_os(PLACE), std::env::var_os(CACHE)) else { return };
-    let location = Location::parse(repository.to_str().unwrap()).unwrap();
-    let open = OpenOptions::default().memory_bytes(64 << 20).cache_dir(PathBuf::from(cache)).wait(WAIT);
-    let mut repository = Repository::open(&location, &secret(), Access::Write, &open).unwrap();
+    let Some(mut repository) = open_in_child() else { return };
     let options = options(std::env::var_os(COMPACT).is_some());
     let plan = repository.prune_plan(&options).unwrap();
     repository.prune(plan, &options).unwrap();
@@ -57,29 +48,9 @@ fn change(source: &Path, turn: u64) {
     fs::write(source.join(format!("note-{}", turn % 7)), noise::text(turn, 20_000)).unwrap();
 }
 
-/// Starts a prune in another process and kills it after a while, or waits for its end. Returns how long it ran and
-/// whether it was killed.
 fn prune_and_kill(place: &Place, compact: bool, after: Option<Duration>) -> (Duration, bool) {
-    let location = place.location().unwrap();
-    let mut command = Command::new(std::env::current_exe().unwrap());
-    command
-        .args(["--exact", "prune_killing::kill_child", "--nocapture"])
-        .env(PLACE, location.path())
-        .env(CACHE, place.options().cache_dir.unwrap())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null());
-    if compact {
-        command.env(COMPACT, "1");
-    }
-    let mut child = command.spawn().unwrap();
-    let begun = Instant::now();
-    if let Some(after) = after {
-        thread::sleep(after);
-        let _ = child.kill();
-    }
-    let status = child.wait().unwrap();
-    assert!(after.is_some() || status.success(), "the prune itself succeeds");
-    (begun.elapsed(), !status.success())
+    let more: &[(&str, &OsStr)] = if compact { &[(COMPACT, OsStr::new("1"))] } else { &[] };
+    run_and_kill("prune_killing::kill_child", place, more, after)
 }
 
 fn killed_at_any_moment(kind: Kind, kills: u64) {

@@ -1,56 +1,27 @@
 //! Killed (SIGKILL) at any moment of a repair, a repository has lost nothing more, and the next repair ends well.
 
-use std::path::PathBuf;
-use std::process::{Command, Stdio};
-use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use daykeep_engine::{Access, Location, ObjectId, ObjectKind, ObjectName, OpenOptions, Repository, Store};
+use daykeep_engine::{ObjectId, ObjectKind, ObjectName, Store};
 use daykeep_tests::inventory::{Inventory, read};
 use daykeep_tests::is_long;
+use daykeep_tests::killed::{open_in_child, run_and_kill};
 use daykeep_tests::noise::Rng;
-use daykeep_tests::place::{Kind, Place, assert_clean, assert_restores, back_up, secret};
+use daykeep_tests::place::{Kind, Place, assert_clean, assert_restores, back_up};
 use daykeep_tests::stores::replace;
 
 use crate::repair::{change, options};
 
-const PLACE: &str = "DAYKEEP_TEST_KILL_REPAIR_REPOSITORY";
-const CACHE: &str = "DAYKEEP_TEST_KILL_REPAIR_CACHE";
-
-/// A process that another test starts has its locks too until its program begins.
-const WAIT: Duration = Duration::from_secs(10);
-
 /// Not a test of its own: what runs in the process that is killed.
 #[test]
 fn kill_child() {
-    let (Some(repository), Some(cache)) = (std::env::var_os(PLACE), std::env::var_os(CACHE)) else { return };
-    let location = Location::parse(repository.to_str().unwrap()).unwrap();
-    let open = OpenOptions::default().memory_bytes(64 << 20).cache_dir(PathBuf::from(cache)).wait(WAIT);
-    let mut repository = Repository::open(&location, &secret(), Access::Write, &open).unwrap();
+    let Some(mut repository) = open_in_child() else { return };
     let plan = repository.repair_plan(&options(true)).unwrap();
     repository.repair(plan, &options(true)).unwrap();
 }
 
-/// Starts a repair in another process and kills it after a while, or waits for its end. Returns how long it ran and
-/// whether it was killed.
 fn repair_and_kill(place: &Place, after: Option<Duration>) -> (Duration, bool) {
-    let location = place.location().unwrap();
-    let mut child = Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", "repair_killing::kill_child", "--nocapture"])
-        .env(PLACE, location.path())
-        .env(CACHE, place.options().cache_dir.unwrap())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn()
-        .unwrap();
-    let begun = Instant::now();
-    if let Some(after) = after {
-        thread::sleep(after);
-        let _ = child.kill();
-    }
-    let status = child.wait().unwrap();
-    assert!(after.is_some() || status.success(), "the repair itself succeeds");
-    (begun.elapsed(), !status.success())
+    run_and_kill("repair_killing::kill_child", place, &[], after)
 }
 
 /// Hurts a pack, and an index object too now and then.
