@@ -11,7 +11,7 @@ use std::path::PathBuf;
 use clap::Args;
 use daykeep_datasets::random::Random;
 use daykeep_engine::internals::base::ShortId;
-use daykeep_engine::internals::delta::{Candidate, DeltaEncoder, Similar, Sketch, cover};
+use daykeep_engine::internals::delta::{Candidate, DeltaEncoder, Similar, Sketch, likely_bases};
 use daykeep_engine::internals::hash::chunk_id;
 use zstd::zstd_safe::{self, CCtx, CParameter};
 
@@ -46,8 +46,6 @@ pub struct Options {
     frame_level: i32,
 }
 
-/// As in the engine: how many features fewer than the best the block at the same place may share and come first.
-const SHARED_LESS_MAX: u32 = 2;
 /// A delta takes so much more in its records.
 const OVERHEAD_BYTES: usize = 64;
 
@@ -165,16 +163,7 @@ impl Series {
     /// Returns what the block at `at` may stand on, the best first.
     fn candidates(&self, options: &Options, at: usize, candidates: &[Candidate]) -> Vec<ShortId> {
         let in_place = self.last.get(at).map(|(id, _)| *id);
-        let old = |index: u32| self.last[index as usize].0;
-        let shared = |id: ShortId| candidates.iter().find(|one| old(one.old) == id).map_or(0, |one| one.shared);
-        let most = candidates.first().map_or(0, |best| best.shared.count_ones());
-        let near = in_place.filter(|id| shared(*id).count_ones() + SHARED_LESS_MAX >= most);
-        let covers = cover(candidates, near.map_or(0, shared), options.bases);
-        let mut bases: Vec<ShortId> = near.into_iter().chain(covers.into_iter().map(old)).collect();
-        if bases.is_empty() {
-            bases.extend(in_place);
-        }
-        bases
+        likely_bases(in_place.as_slice(), candidates, |old| self.last[old as usize].0, options.bases)
     }
 
     /// Chooses among `candidates`, the best first, what a block can stand on together.

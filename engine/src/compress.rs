@@ -5,6 +5,19 @@ use std::io;
 use zstd::bulk;
 use zstd::zstd_safe::{CParameter, DParameter, FrameFormat};
 
+use crate::error::{Error, Result};
+
+/// Checks that `level` is a level of zstd that is offered, 1 to 19.
+///
+/// # Errors
+/// `InvalidOption`.
+pub fn check_level(level: i32) -> Result<()> {
+    if (1..=19).contains(&level) {
+        return Ok(());
+    }
+    Err(Error::InvalidOption { option: "compression", reason: format!("{level} is no zstd level; use 1 to 19") })
+}
+
 /// Compresses frames; keeps its working memory from call to call.
 pub struct Compressor {
     inner: bulk::Compressor<'static>,

@@ -10,7 +10,7 @@ use crate::backup::engine::Engine;
 use crate::base::limits::BASES_MAX;
 use crate::base::{ChunkId, ShortId};
 use crate::chunks::{Scratch, Sort, Taken};
-use crate::delta::{Similar, Sketch, cover};
+use crate::delta::{Similar, Sketch, likely_bases};
 use crate::error::Result;
 use crate::format::content::{Content, Part};
 use crate::format::tree::Class;
@@ -19,8 +19,6 @@ use crate::tree::Outline;
 /// Places and sketches of a file's chunks take some 120 bytes each: of a longer file than fits into a quarter of the memory
 /// budget only the first chunks are compared with those at their place.
 const MEMORY_PER_CHUNK: usize = 4 * 128;
-/// What lies at a chunk's place is tried first, unless another shares more features than it by more than this.
-const SHARED_LESS_MAX: u32 = 2;
 /// The least part of what a chunk takes alone that a delta has to save, if the chunk would lie in a frame with others that
 /// it has much in common with: a quarter.
 const GAIN_MIN_GENERAL: usize = 4;
@@ -188,16 +186,7 @@ impl Engine<'_> {
                 let (bytes, after) = rest.split_at(changed.bytes);
                 rest = after;
                 let old = |index: u32| resemblance.old[index as usize].0;
-                let shared = |id: ShortId| candidates.iter().find(|one| old(one.old) == id).map_or(0, |one| one.shared);
-                let most = candidates.first().map_or(0, |best| best.shared.count_ones());
-                // Where rows were put in or taken out, what lies at its place is another page.
-                let is_near = |id: &&ShortId| shared(**id).count_ones() + SHARED_LESS_MAX >= most;
-                let mut bases: Vec<ShortId> = changed.in_place.iter().filter(is_near).copied().collect();
-                let covered = bases.iter().fold(0, |covered, id| covered | shared(*id));
-                bases.extend(cover(&candidates, covered, BASES_MAX).into_iter().map(old));
-                if bases.is_empty() {
-                    bases.clone_from(&changed.in_place);
-                }
+                let bases = likely_bases(&changed.in_place, &candidates, old, BASES_MAX);
                 Taken { id: changed.id, bytes, bases }
             })
             .collect();

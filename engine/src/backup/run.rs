@@ -77,10 +77,7 @@ impl Repository {
         work: impl FnOnce(&Engine<'_>, Option<&Content>) -> Result<Content> + Send,
     ) -> Result<BackupReport> {
         self.check_writable("backup")?;
-        if !(1..=19).contains(&options.level) {
-            let reason = format!("{} is no zstd level; use 1 to 19", options.level);
-            return Err(Error::InvalidOption { option: "compression", reason });
-        }
+        crate::compress::check_level(options.level)?;
         let begun = Instant::now();
         let started = self.now();
         let host = options.host.clone().unwrap_or_else(host_name);
@@ -131,14 +128,7 @@ impl Repository {
             warnings: Mutex::default(),
         };
         let parent_root = parent.as_ref().map(|parent| &parent.record.root);
-        let outcome = pool.install(|| work(&engine, parent_root));
-        // Whatever happened, what was stored is listed, so that the next run finds it.
-        let finished = pool.install(|| engine.writer.finish());
-        let (root, committed) = match (outcome, finished) {
-            (Err(Error::Cancelled), Err(failure)) => return Err(failure),
-            (Err(error), _) | (_, Err(error)) => return Err(error),
-            (Ok(root), Ok(counts)) => (root, counts),
-        };
+        let (root, committed) = pool.install(|| engine.writer.finish_after(work(&engine, parent_root)))?;
         if root.parts.is_empty() {
             return Err(engine.nothing());
         }

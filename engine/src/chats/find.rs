@@ -37,8 +37,7 @@ impl Search<'_> {
             return Err(Error::Cancelled);
         }
         if depth > TREE_DEPTH_MAX {
-            let reason = format!("is nested deeper than {TREE_DEPTH_MAX} folders");
-            return Err(Error::Damaged { object: String::from_utf8_lossy(below).into_owned(), reason });
+            return Err(tree::too_deep(String::from_utf8_lossy(below)));
         }
         for entry in tree::load(self.reader, content)?.entries {
             let below = [below, b"/", &entry.name].concat();

@@ -8,10 +8,10 @@ use crate::base::limits::PACK_BYTES_MAX;
 use crate::base::{Event, ObjectId, ObjectKind, ObjectName, ShortId, lock};
 use crate::check::options::ReadData;
 use crate::check::run::Check;
+use crate::chunks::verify_pack;
 use crate::error::{Error, Result};
 use crate::format::index::{ChunkRecord, PackRecord};
 use crate::hash;
-use crate::pack;
 
 /// So many deltas are rebuilt at once, for what they stand on lies in the same frames.
 const DELTAS_AT_ONCE: usize = 2048;
@@ -76,15 +76,9 @@ impl Check<'_> {
         let outcome = self.repo.store.get(&name, PACK_BYTES_MAX).map_err(Error::from).and_then(|bytes| {
             self.bytes_read.fetch_add(bytes.len() as u64, Ordering::Relaxed);
             self.send(bytes.len() as u64);
-            pack::verify(&self.repo.codec, &name, &bytes)
+            verify_pack(&self.repo.codec, &name, &bytes, record)
         });
-        let outcome = outcome.and_then(|footer| {
-            let short = crate::chunks::shorten(&footer.table);
-            if record.is_none_or(|record| record.table.agrees_with(&short)) {
-                return self.deltas(&name, record, hurt);
-            }
-            Err(Error::damaged_object(&name, "its footer and the index list other chunks"))
-        });
+        let outcome = outcome.and_then(|()| self.deltas(&name, record, hurt));
         if let Err(error) = outcome {
             self.report(|| error.to_string());
             let chunks = record.iter().flat_map(|record| &record.table.chunks);

@@ -14,7 +14,7 @@ use crate::codec::Codec;
 use crate::crypt;
 use crate::error::{Error, Result, StoreError, StoreErrorKind};
 use crate::format::index::{ChunkRecord, FrameTable, Index, PackRecord};
-use crate::pack::SealedPack;
+use crate::pack::{self, SealedPack};
 use crate::store::Store;
 
 /// What a committer stored.
@@ -330,4 +330,18 @@ pub fn shorten(table: &FrameTable<ChunkId>) -> FrameTable<ShortId> {
         delta: chunk.delta.clone(),
     };
     FrameTable { frames: table.frames.clone(), chunks: table.chunks.iter().map(short).collect() }
+}
+
+/// Proves every byte of a pack, and that an index object says of it what its footer does, if `record` is what it says.
+///
+/// # Errors
+/// `Damaged` for the first thing that is not as it was written.
+pub fn verify_pack(codec: &Codec, name: &ObjectName, bytes: &[u8], record: Option<&PackRecord>) -> Result<()> {
+    let footer = pack::verify(codec, name, bytes)?;
+    match record {
+        Some(record) if !record.table.agrees_with(&shorten(&footer.table)) => {
+            Err(Error::damaged_object(name, "its footer and the index list other chunks"))
+        }
+        _ => Ok(()),
+    }
 }

@@ -11,7 +11,7 @@ mod reader;
 mod scatter;
 mod writer;
 
-pub use commit::{CommitCounts, Committer, entries_of, shorten};
+pub use commit::{CommitCounts, Committer, entries_of, shorten, verify_pack};
 pub use deltas::Taken;
 pub use frames::FrameBuffer;
 pub use reader::ChunkReader;

@@ -331,6 +331,27 @@ impl ChunkWriter {
         flushed.map(|()| counts)
     }
 
+    /// As [`finish`](Self::finish), after work of which `outcome` came. Whatever that is, what was stored is listed, so that
+    /// the next run finds it.
+    ///
+    /// # Errors
+    /// The work's, or the first failure of the store.
+    pub fn finish_after<T>(&self, outcome: Result<T>) -> Result<(T, CommitCounts)> {
+        match outcome {
+            Ok(value) => Ok((value, self.finish()?)),
+            Err(error) => Err(self.finish_failed(error)),
+        }
+    }
+
+    /// Lists what was stored before work failed, and returns why it failed: where a pack could not be stored the work only
+    /// has word that it was not.
+    pub fn finish_failed(&self, error: Error) -> Error {
+        match (error, self.finish()) {
+            (Error::Cancelled, Err(failure)) => failure,
+            (error, _) => error,
+        }
+    }
+
     fn flush_all(&self) -> Result<()> {
         let mut scratches = std::mem::take(&mut *lock(&self.scratches));
         for scratch in &mut scratches {

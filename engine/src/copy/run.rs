@@ -45,10 +45,7 @@ impl Repository {
             let reason = "both are the same repository; name another with --to".into();
             return Err(Error::InvalidOption { option: "to", reason });
         }
-        if !(1..=19).contains(&options.level) {
-            let reason = format!("{} is no zstd level; use 1 to 19", options.level);
-            return Err(Error::InvalidOption { option: "compression", reason });
-        }
+        crate::compress::check_level(options.level)?;
         let snapshots = self.to_copy(wanted)?;
         let mut there = to.snapshots()?.0;
         let pool = crate::pool::new(options.threads)?;
@@ -79,12 +76,11 @@ impl Repository {
 
     /// Returns the snapshots to copy, oldest first.
     fn to_copy(&self, wanted: &[String]) -> Result<Vec<Snapshot>> {
-        let (all, mut unreadable) = self.snapshots()?;
-        if wanted.is_empty() {
-            return unreadable.pop().map_or(Ok(all), Err);
+        if !wanted.is_empty() {
+            return self.named(wanted);
         }
-        let named = wanted.iter().map(|name| self.snapshot(name).map(|found| found.id)).collect::<Result<Vec<_>>>()?;
-        Ok(all.into_iter().filter(|snapshot| named.contains(&snapshot.id)).collect())
+        let (all, mut unreadable) = self.snapshots()?;
+        unreadable.pop().map_or(Ok(all), Err)
     }
 }
 
@@ -143,13 +139,13 @@ impl Copy<'_> {
     /// Copies all below a root, and returns where its tree is in the other repository; all of it is listed then.
     fn content(&self, root: &Content, last: Option<&Content>, report: &mut CopyReport) -> Result<Content> {
         let mut writer = self.writer()?;
-        let mut later = finish_on_error(&writer, self.gather_all(&writer, root))?;
+        let mut later = self.gather_all(&writer, root).map_err(|error| writer.finish_failed(error))?;
         while !later.is_empty() {
             count(report, &writer, &writer.finish()?);
             writer = self.writer()?;
-            later = finish_on_error(&writer, self.chunks(&writer, &later))?;
+            later = self.chunks(&writer, &later).map_err(|error| writer.finish_failed(error))?;
         }
-        let content = finish_on_error(&writer, self.tree(&writer, root, last, 0))?;
+        let content = self.tree(&writer, root, last, 0).map_err(|error| writer.finish_failed(error))?;
         count(report, &writer, &writer.finish()?);
         Ok(content)
     }
@@ -159,21 +155,6 @@ impl Copy<'_> {
         self.gather(&mut batch, root, 0)?;
         batch.copy(self)?;
         Ok(batch.later)
-    }
-}
-
-/// Lists what was stored, whatever happened, so that the next run finds it.
-fn finish_on_error<T>(writer: &ChunkWriter, outcome: Result<T>) -> Result<T> {
-    match outcome {
-        Ok(value) => Ok(value),
-        Err(error) => {
-            let finished = writer.finish();
-            // Where a pack could not be stored there is only word that it was not; the writer knows why.
-            Err(match (error, finished) {
-                (Error::Cancelled, Err(failure)) => failure,
-                (error, _) => error,
-            })
-        }
     }
 }
 

@@ -61,16 +61,12 @@ impl<'w> Batch<'w> {
     }
 }
 
-fn too_deep() -> Error {
-    Error::Damaged { object: "a tree".into(), reason: format!("is nested deeper than {TREE_DEPTH_MAX} folders") }
-}
-
 impl Copy<'_> {
     /// Gathers the data chunks of a tree, and of all below it, that are not known to be copied.
     pub(super) fn gather(&self, batch: &mut Batch<'_>, content: &Content, depth: usize) -> Result<()> {
         self.options.check_cancel()?;
         if depth > TREE_DEPTH_MAX {
-            return Err(too_deep());
+            return Err(tree::too_deep("a tree"));
         }
         if !self.known.visit(content)? {
             return Ok(());
@@ -100,7 +96,7 @@ impl Copy<'_> {
     ) -> Result<Content> {
         self.options.check_cancel()?;
         if depth > TREE_DEPTH_MAX {
-            return Err(too_deep());
+            return Err(tree::too_deep("a tree"));
         }
         if let Some(known) = self.known.tree(content)? {
             return Ok(known);

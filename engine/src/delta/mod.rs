@@ -8,5 +8,5 @@ mod similar;
 mod sketch;
 
 pub use encode::{DeltaDecoder, DeltaEncoder};
-pub use similar::{Candidate, Similar, cover};
+pub use similar::{Candidate, Similar, likely_bases};
 pub use sketch::{FEATURES, Sketch};

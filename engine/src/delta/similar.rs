@@ -1,5 +1,6 @@
 //! Finds, for many new chunks at once, the old ones that share the most features.
 
+use crate::base::ShortId;
 use crate::delta::{FEATURES, Sketch};
 
 /// A feature that so many old chunks have had says little, and is passed over from then on.
@@ -79,11 +80,35 @@ impl Similar {
     }
 }
 
+/// What lies at a chunk's place is tried first, unless another shares more features than it by more than this.
+const SHARED_LESS_MAX: u32 = 2;
+
+/// Returns the old chunks that a new one may best stand on, the best first: those `in_place`, as far as they resemble it,
+/// then the candidates that have something to add. `id` names a chunk by the number that it was shown by.
+pub fn likely_bases(
+    in_place: &[ShortId],
+    candidates: &[Candidate],
+    id: impl Fn(u32) -> ShortId,
+    count_max: usize,
+) -> Vec<ShortId> {
+    let shared = |wanted: ShortId| candidates.iter().find(|one| id(one.old) == wanted).map_or(0, |one| one.shared);
+    let most = candidates.first().map_or(0, |best| best.shared.count_ones());
+    // Where rows were put in or taken out, what lies at its place is another page.
+    let is_near = |id: &&ShortId| shared(**id).count_ones() + SHARED_LESS_MAX >= most;
+    let mut bases: Vec<ShortId> = in_place.iter().filter(is_near).copied().collect();
+    let covered = bases.iter().fold(0, |covered, id| covered | shared(*id));
+    bases.extend(cover(candidates, covered, count_max).into_iter().map(&id));
+    if bases.is_empty() {
+        bases.extend_from_slice(in_place);
+    }
+    bases
+}
+
 /// Chooses the candidate that shares the most features which are not `covered`, then the next beside it, and so on. Once half
 /// of all features are covered, one more is chance: then each has to add two.
 ///
 /// What many chunks have in common is found in the first of them; the others would only be more to read.
-pub fn cover(candidates: &[Candidate], mut covered: u8, count_max: usize) -> Vec<u32> {
+fn cover(candidates: &[Candidate], mut covered: u8, count_max: usize) -> Vec<u32> {
     let mut chosen = Vec::new();
     while chosen.len() < count_max {
         let gain = |one: &Candidate| (one.shared & !covered).count_ones();

@@ -108,8 +108,7 @@ impl Walk<'_> {
         }
         let path = || [&self.starts[side], below].concat();
         if depth > TREE_DEPTH_MAX {
-            let reason = format!("is nested deeper than {TREE_DEPTH_MAX} folders");
-            return Err(Error::Damaged { object: "tree".into(), reason }.in_folder(&path()));
+            return Err(tree::too_deep("tree").in_folder(&path()));
         }
         let tree = tree::load(self.reader, content).map_err(|error| error.in_folder(&path()))?;
         self.report.trees_read += 1;

@@ -48,11 +48,8 @@ impl Repository {
         let (mut snapshots, errors) = if options.snapshots.is_empty() {
             self.snapshots()?
         } else {
-            let named = options.snapshots.iter().map(|name| self.snapshot(name));
-            (named.collect::<Result<Vec<_>>>()?, Vec::new())
+            (self.named(&options.snapshots)?, Vec::new())
         };
-        snapshots.sort_by_key(|snapshot| (snapshot.record.started, snapshot.id));
-        snapshots.dedup_by_key(|snapshot| snapshot.id);
         snapshots.retain(|snapshot| options.host.as_ref().is_none_or(|host| *host == snapshot.record.host));
         let surplus = snapshots.len().saturating_sub(options.newest.unwrap_or(usize::MAX));
         snapshots.drain(..surplus);

@@ -114,10 +114,7 @@ impl MeasureOptions {
                 format!("{} bytes is too little; give at least {least} MiB", self.disk_bytes),
             );
         }
-        if !(1..=19).contains(&self.level) {
-            return refused("compression", format!("{} is no zstd level; use 1 to 19", self.level));
-        }
-        Ok(())
+        crate::compress::check_level(self.level)
     }
 
     pub(super) fn check_cancel(&self) -> Result<()> {

@@ -101,12 +101,9 @@ impl Repository {
                 Ok(())
             },
         );
-        if matches!(written, Err(Error::Cancelled)) && !options.cancel.is_cancelled() {
-            // A pack could not be stored; in the end it is told why.
-            repacker.finish()?;
-            return Err(Error::Cancelled);
+        if let Err(error) = written {
+            return Err(repacker.why(error, &options.cancel));
         }
-        written?;
         if !kept.packs.is_empty() {
             new_indexes.push(self.put_index(&mut kept, report)?);
         }

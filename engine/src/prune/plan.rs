@@ -1,11 +1,10 @@
 //! What a prune would do.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Mutex, PoisonError};
 
 use crate::base::limits::{DELTA_CLOSURE_MAX, INDEX_FLUSH_CHUNKS, PACK_BYTES_MIN};
 use crate::base::{ObjectId, ShortId};
 use crate::catalog::Marks;
-use crate::chunks::ChunkReader;
 use crate::error::{Error, Result};
 use crate::format::index::{ChunkRecord, PackRecord};
 use crate::prune::fate::{Fate, Limits, PackUse, decide};
@@ -63,9 +62,8 @@ impl Repository {
             return Err(Error::Unprunable { source: Box::new(source) });
         }
         let listing = Listing::read(self, options)?;
-        let (codec, catalog) = (Arc::clone(&self.codec), Arc::clone(&self.catalog));
         let walk = Walk {
-            reader: ChunkReader::new(codec, catalog, Arc::clone(&self.store), self.memory_bytes / 16),
+            reader: self.reader(),
             needs: Mutex::new(Needs::new(Marks::new(self.cache_dir.as_deref(), self.memory_bytes / 2))),
             options,
         };

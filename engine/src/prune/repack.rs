@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::base::limits::{FRAME_BYTES_TARGET, PACK_BYTES_MIN};
-use crate::base::{ChunkId, ObjectId, ObjectKind, ObjectName};
+use crate::base::{CancelToken, ChunkId, ObjectId, ObjectKind, ObjectName};
 use crate::catalog::Catalog;
 use crate::chunks::{CommitCounts, Committer, FrameBuffer};
 use crate::codec::{Codec, FrameDecoder};
@@ -216,6 +216,14 @@ impl Repacker {
         // The committer knows why it took no more packs; here there is only word that it did not.
         let counts = self.committer.finish()?;
         flushed.map(|()| counts)
+    }
+
+    /// Returns why work failed: where a pack could not be stored the work only has word that it was not.
+    pub fn why(self, error: Error, cancel: &CancelToken) -> Error {
+        match error {
+            Error::Cancelled if !cancel.is_cancelled() => self.finish().err().unwrap_or(error),
+            error => error,
+        }
     }
 
     fn flush_all(&mut self) -> Result<()> {

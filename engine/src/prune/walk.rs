@@ -40,8 +40,7 @@ impl Walk<'_> {
     fn tree(&self, content: &Content, path: &Path<'_>, depth: usize) -> Result<()> {
         self.options.check_cancel()?;
         if depth > TREE_DEPTH_MAX {
-            let reason = format!("is nested deeper than {TREE_DEPTH_MAX} folders");
-            return Err(unreadable(path, Error::Damaged { object: "tree".into(), reason }));
+            return Err(unreadable(path, tree::too_deep("tree")));
         }
         if !lock(&self.needs).visit(tree::fingerprint(content).short())? {
             return Ok(());

@@ -67,8 +67,7 @@ impl Repository {
         if plan.listing.hurt.is_empty() {
             return Ok(());
         }
-        let (codec, store) = (Arc::clone(&self.codec), Arc::clone(&self.store));
-        let reader = ChunkReader::new(codec, Arc::clone(&plan.catalog), store, self.memory_bytes / 16);
+        let reader = self.reader_by(&plan.catalog);
         let mut repacker = Repacker::new(self, &plan.catalog)?;
         let copied = (0..plan.listing.sources.len()).try_for_each(|number| {
             if !plan.listing.sources[number].is_replaced {
@@ -85,12 +84,9 @@ impl Repository {
             }
             Ok(())
         });
-        if matches!(copied, Err(Error::Cancelled)) && !options.cancel.is_cancelled() {
-            // A pack could not be stored; in the end it is told why.
-            repacker.finish()?;
-            return copied;
+        if let Err(error) = copied {
+            return Err(repacker.why(error, &options.cancel));
         }
-        copied?;
         let counts = repacker.finish()?;
         report.packs_written = counts.packs;
         report.bytes_written += counts.bytes_stored;
@@ -176,13 +172,7 @@ impl Repository {
             copies.extend(copy_of(&hurt.snapshot, &tree).map(|copy| (hurt.snapshot.id, copy)));
             Ok(())
         });
-        let finished = trees.finish();
-        if matches!(outcome, Err(Error::Cancelled)) && !options.cancel.is_cancelled() {
-            finished?;
-            return outcome;
-        }
-        outcome?;
-        report.bytes_written += finished?.0.bytes_stored;
+        report.bytes_written += trees.finish_after(outcome)?.0.bytes_stored;
         let (known, _) = self.snapshots()?;
         for (id, copy) in copies {
             report.copies.push((id, self.store_once(&known, &copy)?));

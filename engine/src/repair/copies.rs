@@ -9,7 +9,7 @@ use crate::format::index::ChunkKind;
 use crate::format::snapshot::SnapshotRecord;
 use crate::format::tree::{Entry, Node};
 use crate::repair::packs::damage;
-use crate::rewrite::{Keep, RewrittenTree, directories_above};
+use crate::rewrite::{Keep, RewrittenTree};
 use crate::snapshot::Snapshot;
 use crate::tree::{self, PieceWalk};
 
@@ -107,11 +107,7 @@ impl Keep for Readable {
 
 /// Returns the record of a copy whose trees were rewritten.
 pub fn copy_of(snapshot: &Snapshot, tree: &RewrittenTree) -> Option<SnapshotRecord> {
-    let mut copy = SnapshotRecord { root: tree.content.clone()?, ..snapshot.record.clone() };
-    copy.original = copy.original.or(Some(snapshot.id));
-    copy.counts.files = tree.files;
-    copy.counts.bytes = tree.bytes;
-    copy.counts.directories = tree.directories.saturating_sub(directories_above(&copy.paths));
+    let mut copy = tree.record(snapshot)?;
     copy.add_tag(TAG);
     Some(copy)
 }

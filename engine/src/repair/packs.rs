@@ -2,7 +2,7 @@
 
 use crate::base::limits::{FOOTER_BYTES_MAX, FRAME_BYTES_MAX, PACK_BYTES_MAX};
 use crate::base::{ObjectId, ObjectKind, ObjectName, ShortId};
-use crate::chunks::shorten;
+use crate::chunks::{shorten, verify_pack};
 use crate::codec::FrameDecoder;
 use crate::error::{Error, Result, StoreErrorKind};
 use crate::format::header::HEADER_BYTES;
@@ -49,11 +49,7 @@ pub fn record_of(repo: &Repository, id: ObjectId, bytes: u64) -> Result<PackReco
 pub fn verify(repo: &Repository, record: &PackRecord) -> Result<()> {
     let name = ObjectName::new(ObjectKind::Pack, record.id);
     let bytes = repo.store.get(&name, PACK_BYTES_MAX)?;
-    let footer = pack::verify(&repo.codec, &name, &bytes)?;
-    if record.table.agrees_with(&shorten(&footer.table)) {
-        return Ok(());
-    }
-    Err(Error::damaged_object(&name, "its footer and the index list other chunks"))
+    verify_pack(&repo.codec, &name, &bytes, Some(record))
 }
 
 /// Returns of each chunk of a hurt pack whether it is lost: its frame does not open, or it has not the bytes that its id

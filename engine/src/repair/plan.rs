@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use crate::base::{ObjectId, ObjectKind};
 use crate::catalog::Catalog;
-use crate::chunks::ChunkReader;
 use crate::error::{Error, Result};
 use crate::repair::copies::{HurtSnapshot, LostEntry, Readable, copy_of};
 use crate::repair::listing::Listing;
@@ -100,6 +99,5 @@ impl RepairPlan {
 
 /// Returns what keeps whatever can be read by a catalog.
 pub(super) fn readable(repo: &Repository, catalog: &Arc<Catalog>) -> Readable {
-    let (codec, store) = (Arc::clone(&repo.codec), Arc::clone(&repo.store));
-    Readable::new(ChunkReader::new(codec, Arc::clone(catalog), store, repo.memory_bytes / 16))
+    Readable::new(repo.reader_by(catalog))
 }

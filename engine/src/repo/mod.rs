@@ -295,6 +295,17 @@ impl Repository {
         }
     }
 
+    /// Returns the snapshots that are named, oldest first, each once.
+    ///
+    /// # Errors
+    /// As [`snapshot`](Self::snapshot).
+    pub(crate) fn named(&self, wanted: &[String]) -> Result<Vec<Snapshot>> {
+        let mut named: Vec<Snapshot> = wanted.iter().map(|wanted| self.snapshot(wanted)).collect::<Result<_>>()?;
+        named.sort_by_key(|snapshot| (snapshot.record.started, snapshot.id));
+        named.dedup_by_key(|snapshot| snapshot.id);
+        Ok(named)
+    }
+
     /// Stores a snapshot, unless one of `known` is the same: one that is there already is what a run left that was killed
     /// before it could end. Returns its id; it is safe once the store is synced.
     pub(crate) fn store_once(&self, known: &[Snapshot], record: &SnapshotRecord) -> Result<ObjectId> {
@@ -326,8 +337,13 @@ impl Repository {
 
     /// Returns a reader of chunks that keeps a sixteenth of the memory budget in decoded frames.
     pub(crate) fn reader(&self) -> ChunkReader {
-        let (codec, catalog) = (Arc::clone(&self.codec), Arc::clone(&self.catalog));
-        ChunkReader::new(codec, catalog, Arc::clone(&self.store), self.memory_bytes / 16)
+        self.reader_by(&self.catalog)
+    }
+
+    /// As [`reader`](Self::reader), by another catalog.
+    pub(crate) fn reader_by(&self, catalog: &Arc<Catalog>) -> ChunkReader {
+        let (codec, store) = (Arc::clone(&self.codec), Arc::clone(&self.store));
+        ChunkReader::new(codec, Arc::clone(catalog), store, self.memory_bytes / 16)
     }
 }
 

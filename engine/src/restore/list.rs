@@ -2,7 +2,7 @@
 
 use crate::base::limits::TREE_DEPTH_MAX;
 use crate::chunks::ChunkReader;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::format::content::Content;
 use crate::format::tree::{Entry, Node, OwnerName, Tree};
 use crate::repo::Repository;
@@ -47,8 +47,7 @@ fn walk(
     visit: &mut dyn FnMut(&ListedEntry) -> bool,
 ) -> Result<bool> {
     if depth > TREE_DEPTH_MAX {
-        let reason = format!("is nested deeper than {TREE_DEPTH_MAX} folders");
-        return Err(Error::Damaged { object: String::from_utf8_lossy(path).into_owned(), reason });
+        return Err(tree::too_deep(String::from_utf8_lossy(path)));
     }
     let Tree { users, groups, entries } = tree::load(reader, content)?;
     for entry in &entries {

@@ -245,8 +245,7 @@ impl Restore<'_> {
     fn directory(&self, content: &Content, place: &Place<'_>, reach: Reach) -> Result<()> {
         self.check_cancel()?;
         if place.path.depth > TREE_DEPTH_MAX {
-            let reason = format!("is nested deeper than {TREE_DEPTH_MAX} folders");
-            return Err(Error::Damaged { object: place.join(b"").display().to_string(), reason });
+            return Err(tree::too_deep(place.join(b"").display().to_string()));
         }
         let tree = tree::load(&self.reader, content)?;
         let owners = self.applier.local_owners(&tree);

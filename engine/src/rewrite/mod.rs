@@ -5,4 +5,4 @@ mod run;
 mod trees;
 
 pub use options::{RewriteOptions, RewriteReport, Rewritten};
-pub(crate) use trees::{Keep, RewrittenTree, Trees, directories_above};
+pub(crate) use trees::{Keep, RewrittenTree, Trees};

@@ -13,7 +13,7 @@ use crate::format::snapshot::SnapshotRecord;
 use crate::format::tree::{Entry, Node};
 use crate::repo::Repository;
 use crate::rewrite::options::{RewriteOptions, RewriteReport, Rewritten};
-use crate::rewrite::trees::{Keep, Trees, directories_above};
+use crate::rewrite::trees::{Keep, Trees};
 use crate::snapshot::Snapshot;
 
 /// The tag of new snapshots beside which the old ones stay.
@@ -86,14 +86,7 @@ impl Repository {
                 report.snapshots.push(Rewritten { before, record, id: None });
                 Ok(())
             });
-            // A pack could not be stored; in the end it is told why.
-            let finished = trees.finish();
-            if matches!(outcome, Err(Error::Cancelled)) && !options.cancel.is_cancelled() {
-                finished?;
-                return outcome;
-            }
-            outcome?;
-            report.bytes_new = finished?.1;
+            report.bytes_new = trees.finish_after(outcome)?.1;
             Ok(())
         })?;
         if !options.dry_run {
@@ -103,14 +96,6 @@ impl Repository {
         (report.left_out, report.left_out_more) = (paths.into_iter().collect(), more);
         report.duration = begun.elapsed();
         Ok(report)
-    }
-
-    /// Returns the snapshots that are named, oldest first, each once.
-    fn named(&self, wanted: &[String]) -> Result<Vec<Snapshot>> {
-        let mut named: Vec<Snapshot> = wanted.iter().map(|wanted| self.snapshot(wanted)).collect::<Result<_>>()?;
-        named.sort_by_key(|snapshot| (snapshot.record.started, snapshot.id));
-        named.dedup_by_key(|snapshot| snapshot.id);
-        Ok(named)
     }
 
     /// Stores the new snapshots, then removes the old ones if that is wanted.
@@ -134,12 +119,7 @@ impl Repository {
 /// Rewrites the trees of a snapshot and returns its new record, or `None` if nothing in it matches.
 fn rewritten(trees: &Trees<'_>, before: &Snapshot, options: &RewriteOptions) -> Result<Option<SnapshotRecord>> {
     let tree = trees.root(&before.record.root)?;
-    let Some(root) = tree.content else { return Ok(None) };
-    let mut record = SnapshotRecord { root, ..before.record.clone() };
-    record.original = record.original.or(Some(before.id));
-    let counts = &mut record.counts;
-    (counts.files, counts.bytes) = (tree.files, tree.bytes);
-    counts.directories = tree.directories.saturating_sub(directories_above(&record.paths));
+    let Some(mut record) = tree.record(before) else { return Ok(None) };
     if !options.forget {
         record.add_tag(TAG);
     }

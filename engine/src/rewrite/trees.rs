@@ -12,9 +12,11 @@ use crate::chunk::Chunker;
 use crate::chunks::{ChunkReader, ChunkWriter, CommitCounts, WriterOptions};
 use crate::error::{Error, Result};
 use crate::format::content::Content;
+use crate::format::snapshot::SnapshotRecord;
 use crate::format::tree::{Entry, Node, OwnerName, Tree};
 use crate::hash;
 use crate::repo::Repository;
+use crate::snapshot::Snapshot;
 use crate::tree::{self, Outline};
 
 /// Decides what stays. Asked once for each distinct tree at each path, by many threads at once.
@@ -48,6 +50,18 @@ pub(crate) struct RewrittenTree {
     pub left_out: u64,
 }
 
+impl RewrittenTree {
+    /// Returns the record of a copy of `before` whose root this is; `None` if it is as it was.
+    pub fn record(&self, before: &Snapshot) -> Option<SnapshotRecord> {
+        let mut record = SnapshotRecord { root: self.content.clone()?, ..before.record.clone() };
+        record.original = record.original.or(Some(before.id));
+        let counts = &mut record.counts;
+        (counts.files, counts.bytes) = (self.files, self.bytes);
+        counts.directories = self.directories.saturating_sub(directories_above(&record.paths));
+        Some(record)
+    }
+}
+
 /// What one remembered tree takes, about.
 const KNOWN_BYTES: usize = 256;
 
@@ -77,11 +91,9 @@ impl<'a> Trees<'a> {
         cancel: &'a CancelToken,
         dry_run: bool,
     ) -> Result<Self> {
-        let (codec, store) = (Arc::clone(&repo.codec), Arc::clone(&repo.store));
         let (memory_bytes, threads) = (repo.memory_bytes / 4, rayon::current_num_threads());
         let options = WriterOptions { memory_bytes, threads, level: TREE_LEVEL, dry_run };
-        let reader = ChunkReader::new(codec, Arc::clone(catalog), store, repo.memory_bytes / 16);
-        let reader = Arc::new(reader);
+        let reader = Arc::new(repo.reader_by(catalog));
         let (codec, store) = (Arc::clone(&repo.codec), Arc::clone(&repo.store));
         let writer = ChunkWriter::new(codec, Arc::clone(catalog), store, Arc::clone(&reader), options)?;
         let known_max = repo.memory_bytes / 8 / KNOWN_BYTES;
@@ -96,12 +108,12 @@ impl<'a> Trees<'a> {
         self.folder(root, &[], 0)
     }
 
-    /// Returns once all new trees are safe, and how many bytes of chunks were new.
+    /// Ends after work of which `outcome` came. Returns once all new trees are safe, and how many bytes of chunks were new.
     ///
     /// # Errors
-    /// The first failure of the store.
-    pub fn finish(&self) -> Result<(CommitCounts, u64)> {
-        let counts = self.writer.finish()?;
+    /// The work's, or the first failure of the store.
+    pub fn finish_after(&self, outcome: Result<()>) -> Result<(CommitCounts, u64)> {
+        let ((), counts) = self.writer.finish_after(outcome)?;
         Ok((counts, self.writer.bytes_new()))
     }
 
@@ -114,12 +126,8 @@ impl<'a> Trees<'a> {
         if let Some(known) = known {
             return Ok(known);
         }
-        let loaded = if depth > TREE_DEPTH_MAX {
-            let reason = format!("is nested deeper than {TREE_DEPTH_MAX} folders");
-            Err(Error::Damaged { object: "tree".into(), reason })
-        } else {
-            tree::load(&self.reader, content)
-        };
+        let loaded =
+            if depth > TREE_DEPTH_MAX { Err(tree::too_deep("tree")) } else { tree::load(&self.reader, content) };
         let rewritten = match loaded {
             Ok(tree) => self.tree(tree, path, depth)?,
             Err(error) => {
@@ -201,7 +209,7 @@ fn key_of(content: &Content, path: &[u8]) -> ChunkId {
 }
 
 /// Returns how many directories lie above the paths of a snapshot: a backup does not count them.
-pub(crate) fn directories_above(paths: &[Vec<u8>]) -> u64 {
+fn directories_above(paths: &[Vec<u8>]) -> u64 {
     let is_within = |folder: &[u8]| {
         let within = |path: &Vec<u8>| folder.strip_prefix(path.as_slice()).is_some_and(is_end_of_name);
         paths.iter().any(within)

@@ -5,7 +5,7 @@ mod content;
 mod tests;
 mod versions;
 
-use crate::base::limits::{CHUNK_BYTES_MAX, TREE_BYTES_MAX};
+use crate::base::limits::{CHUNK_BYTES_MAX, TREE_BYTES_MAX, TREE_DEPTH_MAX};
 use crate::chunk::{Chunker, sniff};
 use crate::chunks::{ChunkReader, ChunkWriter, Scratch, Sort};
 use crate::error::{Error, Result};
@@ -70,6 +70,11 @@ pub fn store<'e>(
         encoded.remove_front(at);
         stored += at;
     }
+}
+
+/// Returns the error of a tree that lies deeper than any may.
+pub fn too_deep(object: impl Into<String>) -> Error {
+    Error::Damaged { object: object.into(), reason: format!("is nested deeper than {TREE_DEPTH_MAX} folders") }
 }
 
 /// Reads a tree.

@@ -133,9 +133,7 @@ impl<'a, V: Visitor> VersionWalk<'a, V> {
             return Ok(());
         }
         if depth > TREE_DEPTH_MAX {
-            let reason = || format!("is nested deeper than {TREE_DEPTH_MAX} folders");
-            let error = || Error::Damaged { object: "tree".into(), reason: reason() };
-            versions.iter().for_each(|(_, runs)| self.visitor.fail(path, error(), runs));
+            versions.iter().for_each(|(_, runs)| self.visitor.fail(path, tree::too_deep("tree"), runs));
             return Ok(());
         }
         let before = self.held;
