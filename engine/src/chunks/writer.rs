@@ -26,9 +26,6 @@ const RAW_FRAME_BYTES_MIN: usize = crate::compress::SAMPLED_BYTES_MIN;
 /// Packs that wait to be stored, and the one that is being stored.
 const QUEUED_PACKS: usize = 3;
 const DATA_SLOTS_MAX: usize = 8;
-/// The least zstd level for pages of databases: they are read again as bases day after day, and rows repeat over many
-/// pages, so that level 3 saves another 3 %.
-const PAGE_LEVEL_MIN: i32 = 3;
 
 /// How chunks are written.
 #[derive(Clone, Copy, Debug)]
@@ -283,9 +280,7 @@ impl ChunkWriter {
         let Scratch { compressor, page_compressor, compressed, .. } = scratch;
         let compressor = match (sort, &mut *page_compressor) {
             (Sort::Data(Class::Sqlite), Some(compressor)) => compressor,
-            (Sort::Data(Class::Sqlite), none) => {
-                none.insert(Compressor::new(self.level.max(PAGE_LEVEL_MIN)).map_err(failed)?)
-            }
+            (Sort::Data(Class::Sqlite), none) => none.insert(Compressor::for_pages(self.level).map_err(failed)?),
             _ => compressor,
         };
         let pays = compressor.compress(plain, compressed).map_err(failed)?;
