@@ -7,7 +7,7 @@ use std::sync::Arc;
 use daykeep_engine::internals::forget::plan;
 use daykeep_engine::{
     Access, CalendarSpan, CancelToken, Error, ForgetOptions, Grouping, KeepPolicy, KeepReason, MemoryStore, ObjectId,
-    ObjectKind, ObjectName, Repository, Snapshot, SnapshotRecord, StoreErrorKind, Timestamp,
+    ObjectKind, ObjectName, PruneOptions, Repository, Snapshot, SnapshotRecord, StoreErrorKind, Timestamp,
 };
 use daykeep_tests::inventory::read;
 use daykeep_tests::is_long;
@@ -420,7 +420,7 @@ fn named_latest() -> ForgetOptions {
 }
 
 #[test]
-fn a_damaged_snapshot_stays_and_is_named() {
+fn a_damaged_snapshot_goes_by_its_name_only() {
     let place = Place::new(Kind::Memory);
     let made = backed_up(&place, 3);
     let store = place.store();
@@ -438,9 +438,17 @@ fn a_damaged_snapshot_stays_and_is_named() {
     left.sort();
     wanted.sort();
     assert_eq!(left, wanted);
+    let mut repository = repository;
+    let prune = PruneOptions::default();
+    assert!(matches!(repository.prune_plan(&prune), Err(Error::Unprunable { .. })));
     let mut named = named_latest();
     named.ids = vec![made[0].to_string()];
-    assert!(matches!(repository.forget_plan(&named), Err(Error::Damaged { .. })), "not even by its name");
+    let plan = repository.forget_plan(&named).unwrap();
+    assert!(plan.hurt == [made[0]] && plan.unreadable.is_empty() && plan.forgotten().count() == 0);
+    repository.forget(&plan, &CancelToken::new()).unwrap();
+    assert_eq!(ids(&repository), [made[2]]);
+    let plan = repository.prune_plan(&prune).unwrap();
+    repository.prune(plan, &prune).unwrap();
 }
 
 #[test]

@@ -7,11 +7,12 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
+use std::time::{SystemTime, UNIX_EPOCH};
 
-use daykeep_engine::{BackupOptions, BackupReport, CheckOptions, Event, FileState, Repository};
+use daykeep_engine::{Access, BackupOptions, BackupReport, CheckOptions, Event, FileState, Repository, Timestamp};
 use daykeep_tests::inventory::read;
 use daykeep_tests::noise;
-use daykeep_tests::place::{Kind, Place, assert_clean, assert_restores, back_up, check_all};
+use daykeep_tests::place::{Kind, Place, assert_clean, assert_restores, back_up, check_all, secret};
 use daykeep_tests::trees::set_mtime;
 
 /// Some time ago, so that no file counts as changed just now.
@@ -288,20 +289,22 @@ fn objects(place: &Place) -> BTreeSet<PathBuf> {
 
 /// Everything that a first backup stored is lost behind the repository's back. The trees of a second one are there, and say
 /// of every file that it is unmodified: the third must not believe that its chunks are there too. Of the second itself a
-/// tree may stay lost that stood, as a delta, on one of the first.
+/// tree may stay lost that stood, as a delta, on one of the first. The last time, those two are dated long after the third.
 #[test]
 fn what_was_lost_is_stored_again() {
-    for (keeps_cache, opens_between) in [(true, false), (true, true), (false, false)] {
+    for (keeps_cache, opens_between, years_ahead) in
+        [(true, false, 0), (true, true, 0), (false, false, 0), (false, false, 9)]
+    {
         let place = Place::new(Kind::Directory);
         let source = place.folder("source");
         let inner = place.folder("source/inner");
         write(&source.join("small"), b"small");
         write(&source.join("long"), &noise::random(1, 9 << 20));
         write(&inner.join("text"), &noise::text(2, 50_000));
-        back_up(&place.open(), &source);
+        back_up(&ahead(&place, years_ahead), &source);
         let lost = objects(&place);
         write(&source.join("new"), b"new");
-        let second = back_up(&place.open(), &source).snapshot.unwrap().to_string();
+        let second = back_up(&ahead(&place, years_ahead), &source).snapshot.unwrap().to_string();
         assert!(lost.len() >= 4, "two packs, an index object, a snapshot: {lost:?}");
         lost.iter().for_each(|path| fs::remove_file(path).unwrap());
         if !keeps_cache {
@@ -322,21 +325,33 @@ fn what_was_lost_is_stored_again() {
         assert!(errors.iter().all(is_of_second), "{errors:?}");
         assert_restores(&repository, "latest", &source, &wanted);
         drop(repository);
-        let report = back_up(&place.open(), &source);
-        assert!(report.counts.bytes_new < FOLDERS_ABOVE && report.counts.files_unmodified == 4, "{report:?}");
+        if years_ahead == 0 {
+            let report = back_up(&place.open(), &source);
+            assert!(report.counts.bytes_new < FOLDERS_ABOVE && report.counts.files_unmodified == 4, "{report:?}");
+        }
     }
 }
 
-/// Doubt costs time, so an ordinary opening must cast none.
+/// Opens a repository under a clock that is some years ahead.
+fn ahead(place: &Place, years: i64) -> Repository {
+    let now = move || {
+        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+        Timestamp { seconds: since.as_secs() as i64 + years * 365 * 86_400, nanos: since.subsec_nanos() }
+    };
+    let location = place.location().unwrap();
+    Repository::open(&location, &secret(), Access::Write, &place.options().clock(now)).unwrap()
+}
+
+/// To begin anew casts doubt, which costs time.
 #[test]
-fn a_catalog_that_only_grew_is_in_no_doubt() {
+fn a_catalog_is_not_begun_anew_by_being_opened() {
     let (place, repository, source) = small(Kind::Directory);
     back_up(&repository, &source);
     drop(repository);
     back_up(&place.open(), &source);
     let marks: Vec<PathBuf> = fs::read_dir(place.path("cache")).unwrap().map(|entry| entry.unwrap().path()).collect();
-    let mark = marks[0].join("begun-anew");
-    let time = fs::metadata(&mark).unwrap().modified().unwrap();
+    let catalog = || fs::metadata(marks[0].join("catalog.redb")).unwrap().ino();
+    let before = catalog();
     back_up(&place.open(), &source);
-    assert_eq!(fs::metadata(&mark).unwrap().modified().unwrap(), time, "it is not begun anew by being opened");
+    assert_eq!(catalog(), before);
 }

@@ -26,8 +26,11 @@ pub fn run(context: &Context, args: ForgetArgs) -> Result<Status> {
     } else if !context.global.quiet {
         // Of snapshots that were named one wants to hear; that others stay goes without saying.
         plan.groups.iter().for_each(|group| print(context, group, is_named));
+        for id in &plan.hurt {
+            context.out.line(&format!("{} cannot be read", text::short_id(id)));
+        }
         let stay = kept(&plan);
-        let gone = plan.forgotten().count() as u64;
+        let gone = gone(&plan);
         let verb = if dry_run { "would be forgotten" } else { "forgotten" };
         context.out.line(&format!(
             "{} {verb}, {} left",
@@ -72,6 +75,11 @@ fn policy(args: PolicyArgs) -> KeepPolicy {
 fn kept(plan: &ForgetPlan) -> u64 {
     let decisions = plan.groups.iter().flat_map(|group| &group.decisions);
     decisions.filter(|decision| !decision.reasons.is_empty()).count() as u64
+}
+
+/// Returns how many snapshots go.
+fn gone(plan: &ForgetPlan) -> u64 {
+    (plan.forgotten().count() + plan.hurt.len()) as u64
 }
 
 fn print(context: &Context, group: &ForgetGroup, only_gone: bool) {
@@ -130,8 +138,8 @@ fn print_json(context: &Context, plan: &ForgetPlan, dry_run: bool) {
         context.out.json(&JsonDecision::of(decision));
     }
     let unreadable: Vec<String> = plan.unreadable.iter().map(ToString::to_string).collect();
-    let (kept, forgotten) = (kept(plan), plan.forgotten().count() as u64);
-    context.out.json(&JsonSummary { kept, forgotten, dry_run, unreadable });
+    let hurt = plan.hurt.iter().map(ToString::to_string).collect();
+    context.out.json(&JsonSummary { kept: kept(plan), forgotten: gone(plan), dry_run, unreadable, hurt });
 }
 
 #[derive(Serialize)]
@@ -166,4 +174,6 @@ struct JsonSummary {
     forgotten: u64,
     dry_run: bool,
     unreadable: Vec<String>,
+    /// Those that cannot be read and go.
+    hurt: Vec<String>,
 }

@@ -103,6 +103,10 @@ impl Repository {
             level: options.level,
             dry_run: options.dry_run,
         };
+        // What the parent refers to was in the catalog if it was made here since that was begun anew. Otherwise index objects
+        // may have been lost since: nothing says that it has all again.
+        let is_sound = |parent: &Snapshot| self.catalog.is_sound(&parent.first_id());
+        let doubts = !parent.as_ref().map_or(Ok(true), is_sound)?;
         let (codec, catalog) = (Arc::clone(&self.codec), Arc::clone(&self.catalog));
         let reader = Arc::new(self.reader());
         let engine = Engine {
@@ -110,7 +114,7 @@ impl Repository {
             options,
             writer: ChunkWriter::new(codec, catalog, Arc::clone(&self.store), Arc::clone(&reader), writer_options)?,
             reader,
-            sketches: self.cache_dir.as_deref().map(SketchStore::new),
+            sketches: self.cache_dir.as_deref().map(|dir| SketchStore::new(dir, self.codec.keys.gear_key())),
             owners: Owners::default(),
             links: Mutex::default(),
             batches: Mutex::new(Batches::new(self.memory_bytes / 16 * 3)),
@@ -118,10 +122,7 @@ impl Repository {
                 seconds: parent.record.started.seconds - RACY_SECONDS,
                 ..parent.record.started
             }),
-            doubts: parent
-                .as_ref()
-                .filter(|parent| parent.record.started < self.doubtful_before)
-                .map(|_| PieceWalk::default()),
+            doubts: doubts.then(PieceWalk::default),
             told_of_loss: AtomicBool::new(false),
             tally: Tally::default(),
             captures: Captures::new(self.cache_dir.as_deref(), options),
@@ -157,6 +158,8 @@ impl Repository {
         }
         let parent = parent.map(|parent| parent.id);
         if let Some(id) = id {
+            // If that fails, the next backup takes longer.
+            let _ = self.catalog.add_sound(&id);
             self.saw(&Snapshot { id, record });
         }
         Ok(BackupReport {

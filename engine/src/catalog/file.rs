@@ -25,7 +25,7 @@ use crate::error::{StoreError, StoreErrorKind};
 use crate::format::index::{BasePrefix, ChunkLocation};
 
 /// Raised whenever a record changes; catalogs of other numbers are begun anew.
-pub(super) const FORMAT: u32 = 2;
+pub(super) const FORMAT: u32 = 3;
 
 const META: TableDefinition<&str, &[u8; META_BYTES]> = TableDefinition::new("meta");
 const META_KEY: &str = "catalog";
@@ -36,6 +36,10 @@ const PACKS: TableDefinition<u32, &[u8; ObjectId::LEN]> = TableDefinition::new("
 const CHUNKS: TableDefinition<&[u8; ShortId::LEN], &[u8; ENTRY_BYTES]> = TableDefinition::new("chunks");
 /// The bases of delta chunks, one prefix after the other.
 const BASES: TableDefinition<&[u8; ShortId::LEN], &[u8]> = TableDefinition::new("bases");
+/// Snapshots of which all chunks are in, in the order in which they were added.
+const SOUND: TableDefinition<u64, &[u8; ObjectId::LEN]> = TableDefinition::new("sound");
+/// So many of them are kept: a backup asks for the newest of its host and paths.
+const SOUND_MAX: u64 = 256;
 
 /// An open catalog file.
 pub(super) struct CatalogFile {
@@ -131,6 +135,7 @@ impl CatalogFile {
             transaction.open_table(PACKS)?;
             transaction.open_table(CHUNKS)?;
             transaction.open_table(BASES)?;
+            transaction.open_table(SOUND)?;
             Ok(())
         })?;
         file.load(repository)?;
@@ -270,6 +275,31 @@ impl CatalogFile {
             Ok(())
         })?;
         self.renew_view(new_packs)
+    }
+
+    /// Takes note that all chunks of a snapshot are in.
+    pub(super) fn add_sound(&self, snapshot: &ObjectId) -> Result<(), Trouble> {
+        self.change(|transaction| {
+            let mut sound = transaction.open_table(SOUND)?;
+            let next = sound.last()?.map_or(0, |(number, _)| number.value().wrapping_add(1));
+            sound.insert(next, snapshot.as_bytes())?;
+            while sound.len()? > SOUND_MAX {
+                sound.pop_first()?;
+            }
+            Ok(())
+        })
+    }
+
+    /// Returns whether it was noted of a snapshot that all its chunks are in.
+    pub(super) fn is_sound(&self, snapshot: &ObjectId) -> Result<bool, Trouble> {
+        self.call(|database| {
+            for record in database.begin_read()?.open_table(SOUND)?.iter()?.rev() {
+                if record?.1.value() == snapshot.as_bytes() {
+                    return Ok(true);
+                }
+            }
+            Ok(false)
+        })
     }
 
     /// Takes note that the entries of index objects may not be in, or no longer be right.

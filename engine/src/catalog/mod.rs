@@ -100,6 +100,25 @@ impl Catalog {
         file.add(index, entries).map_err(|trouble| file.error("adding entries", trouble))
     }
 
+    /// Takes note that all chunks of a snapshot are in, as long as this catalog is not begun anew. It is known of the last
+    /// few hundred.
+    ///
+    /// # Errors
+    /// As [`add`](Self::add).
+    pub fn add_sound(&self, snapshot: &ObjectId) -> Result<(), StoreError> {
+        let file = self.file();
+        file.add_sound(snapshot).map_err(|trouble| file.error("adding a snapshot", trouble))
+    }
+
+    /// Returns whether it was noted of a snapshot that all its chunks are in.
+    ///
+    /// # Errors
+    /// `Damaged` or `Io` if the file cannot be read.
+    pub fn is_sound(&self, snapshot: &ObjectId) -> Result<bool, StoreError> {
+        let file = self.file();
+        file.is_sound(snapshot).map_err(|trouble| file.error("looking up a snapshot", trouble))
+    }
+
     /// Takes note that these index objects are to be gone: if they are found again, their entries are added again.
     ///
     /// # Errors

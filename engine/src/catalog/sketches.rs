@@ -11,6 +11,7 @@ use std::time::SystemTime;
 
 use crate::base::ShortId;
 use crate::delta::{FEATURES, Sketch};
+use crate::format::config::GearKey;
 
 const MAGIC: [u8; 16] = *b"dk-sketches-2\x1a\0\0";
 const RECORD_BYTES: usize = ShortId::LEN + 4 * FEATURES;
@@ -18,19 +19,20 @@ const RECORD_BYTES: usize = ShortId::LEN + 4 * FEATURES;
 const TOTAL_BYTES_MAX: u64 = 256 << 20;
 
 /// The sketches of one repository's files, in a folder of the cache directory.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct SketchStore {
     dir: PathBuf,
+    key: GearKey,
 }
 
 impl SketchStore {
-    /// Uses a folder, which is made when the first file is.
-    pub fn new(dir: &Path) -> Self {
-        Self { dir: dir.join("sketches") }
+    /// Uses a folder, which is made when the first file is. The names in it are hashes under `key`.
+    pub fn new(dir: &Path, key: GearKey) -> Self {
+        Self { dir: dir.join("sketches"), key }
     }
 
     fn path(&self, name: &[u8]) -> PathBuf {
-        self.dir.join(blake3::hash(name).to_hex().as_str())
+        self.dir.join(blake3::keyed_hash(self.key.as_bytes(), name).to_hex().as_str())
     }
 
     /// Returns the chunks of the file called `name` in order, if there are at most `count_max`; none otherwise.

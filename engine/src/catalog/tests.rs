@@ -160,3 +160,21 @@ fn flipped_bits_never_panic_out_of_a_catalog() {
         assert_has(&catalog, 0..50);
     }
 }
+
+#[test]
+fn of_the_last_snapshots_it_is_known_that_they_are_sound_until_it_is_begun_anew() {
+    let dir = tempfile::tempdir().unwrap();
+    let snapshot = |n: u32| ObjectId::from_bytes(std::array::from_fn(|at| n.to_le_bytes()[at % 4]));
+    let catalog = open(dir.path());
+    for n in 0..300 {
+        assert!(!catalog.is_sound(&snapshot(n)).unwrap());
+        catalog.add_sound(&snapshot(n)).unwrap();
+        assert!(catalog.is_sound(&snapshot(n)).unwrap() && catalog.is_sound(&snapshot(n.saturating_sub(255))).unwrap());
+    }
+    assert!(!catalog.is_sound(&snapshot(43)).unwrap(), "one that is so old is no parent");
+    drop(catalog);
+    let catalog = open(dir.path());
+    assert!(catalog.is_sound(&snapshot(299)).unwrap());
+    catalog.clear().unwrap();
+    assert!(!catalog.is_sound(&snapshot(299)).unwrap());
+}

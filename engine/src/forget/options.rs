@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::calendar::CalendarSpan;
+use crate::base::ObjectId;
 use crate::error::Error;
 use crate::format::tree::Timestamp;
 use crate::snapshot::Snapshot;
@@ -132,8 +133,10 @@ pub struct ForgetGroup {
 pub struct ForgetPlan {
     /// All that was looked at, by host and paths.
     pub groups: Vec<ForgetGroup>,
-    /// Snapshots that cannot be read, and so stay.
+    /// Snapshots that cannot be read and were not named, and so stay.
     pub unreadable: Vec<Error>,
+    /// Snapshots that cannot be read and were named, and so go.
+    pub hurt: Vec<ObjectId>,
 }
 
 impl ForgetPlan {

@@ -58,7 +58,6 @@ impl Repository {
         // What the catalog had is not all true. It is begun anew, which lets the next backup look at all that it takes over.
         self.catalog.clear()?;
         self.catalog = Arc::clone(&plan.catalog);
-        self.doubtful_before = self.now();
         self.write_copies(plan, options, report)
     }
 

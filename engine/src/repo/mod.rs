@@ -1,7 +1,6 @@
 //! Rank 7: a repository: create, open, keys.
 
 mod clock;
-mod doubt;
 mod keys;
 mod location;
 mod options;
@@ -47,8 +46,6 @@ pub struct Repository {
     pub(crate) access: Access,
     pub(crate) memory_bytes: usize,
     clock: Clock,
-    /// Snapshots from before this time may refer to chunks that were lost since.
-    pub(crate) doubtful_before: Timestamp,
     /// The cache directory's folder for this repository.
     pub(crate) cache_dir: Option<PathBuf>,
     /// Device and inode of the repository and the cache, which a backup leaves out.
@@ -213,8 +210,7 @@ impl Repository {
     ) -> Result<Self> {
         let folder = options.cache_dir.as_ref().map(|dir| dir.join(codec.repository.to_string()));
         let catalog = Catalog::open(folder.as_deref(), &codec.repository, options.catalog_cache_bytes())?;
-        let is_anew = load_catalog(store.as_ref(), &codec, &catalog)?;
-        let doubtful_before = doubt::doubtful_before(folder.as_deref(), is_anew, &options.clock);
+        load_catalog(store.as_ref(), &codec, &catalog)?;
         let gear = config.shared_gear.unwrap_or_else(|| codec.keys.gear_key());
         let chunker = Arc::new(Chunker::new(config.chunker, Keys::gear_of(&gear)));
         let (codec, catalog) = (Arc::new(codec), Arc::new(catalog));
@@ -229,7 +225,6 @@ impl Repository {
             access,
             memory_bytes,
             clock,
-            doubtful_before,
             cache_dir: folder,
             own_files,
         })
@@ -283,15 +278,22 @@ impl Repository {
                 None => snapshots.pop().ok_or_else(not_found),
             };
         }
+        snapshot::load(self.store.as_ref(), &self.codec, self.snapshot_id(wanted)?)
+    }
+
+    /// Returns the id of the snapshot that `wanted` names by its first digits, whether it can be read or not.
+    ///
+    /// # Errors
+    /// `SnapshotNotFound`, `SnapshotAmbiguous`, or the store's own.
+    pub(crate) fn snapshot_id(&self, wanted: &str) -> Result<ObjectId> {
         let prefix = wanted.to_ascii_lowercase();
         let ids = self.store.list(ObjectKind::Snapshot)?;
         let mut matching = ids.iter().map(|(id, _)| *id).filter(|id| id.to_string().starts_with(&prefix));
+        let wanted = wanted.to_owned();
         match (matching.next().filter(|_| !prefix.is_empty()), matching.next()) {
-            (Some(id), None) => snapshot::load(self.store.as_ref(), &self.codec, id),
-            (Some(_), Some(_)) => {
-                Err(Error::SnapshotAmbiguous { wanted: wanted.to_owned(), matches: 2 + matching.count() })
-            }
-            (None, _) => Err(not_found()),
+            (Some(id), None) => Ok(id),
+            (Some(_), Some(_)) => Err(Error::SnapshotAmbiguous { wanted, matches: 2 + matching.count() }),
+            (None, _) => Err(Error::SnapshotNotFound { wanted }),
         }
     }
 
@@ -347,9 +349,9 @@ impl Repository {
     }
 }
 
-/// Brings a catalog in line with the store: an entry counts only while its index object is in the store's list now.
-/// Returns whether it was begun anew.
-fn load_catalog(store: &dyn Store, codec: &Codec, catalog: &Catalog) -> Result<bool> {
+/// Brings a catalog in line with the store: an entry counts only while its index object is in the store's list now. It is
+/// begun anew if one that it knew is gone.
+fn load_catalog(store: &dyn Store, codec: &Codec, catalog: &Catalog) -> Result<()> {
     let listed: Vec<ObjectId> = store.list(ObjectKind::Index)?.into_iter().map(|(id, _)| id).collect();
     let mut known = catalog.index_objects()?;
     known.sort_unstable();
@@ -358,8 +360,7 @@ fn load_catalog(store: &dyn Store, codec: &Codec, catalog: &Catalog) -> Result<b
         catalog.clear()?;
         known.clear();
     }
-    let is_anew = known.is_empty();
-    let mut has_gaps = is_anew;
+    let mut has_gaps = known.is_empty();
     for &id in &listed {
         if known.binary_search(&id).is_err() {
             // An index object that an interrupted prune has left may list deltas whose bases are gone.
@@ -376,7 +377,7 @@ fn load_catalog(store: &dyn Store, codec: &Codec, catalog: &Catalog) -> Result<b
     if has_gaps {
         remove_unfounded(store, codec, catalog, &listed, &|_| true)?;
     }
-    Ok(is_anew)
+    Ok(())
 }
 
 /// Takes out deltas of which a base is not in the catalog, and enters other copies of the same chunks, if the index objects
