@@ -2,15 +2,15 @@
 //! change of [`FORMAT`](super::file::FORMAT).
 
 use crate::base::{ObjectId, RepositoryId};
-use crate::format::index::{ChunkKind, ChunkLocation, Encoding, FrameLocation, Reach};
+use crate::format::index::{BasePrefix, ChunkKind, ChunkLocation, Encoding, FrameLocation, Reach};
 
-/// The length of an entry.
-pub(super) const ENTRY_BYTES: usize = 32;
+/// The length of an entry of a chunk that is no delta.
+const ENTRY_BYTES: usize = 32;
 /// The length of the record that says whose catalog this is.
 pub(super) const META_BYTES: usize = 4 + RepositoryId::LEN;
 
-/// Encodes a place. `pack` is the number of its pack in this catalog: four bytes where the id would be 32.
-pub(super) fn encode(pack: u32, location: &ChunkLocation) -> [u8; ENTRY_BYTES] {
+/// Appends a place and the bases. `pack` is the number of its pack in this catalog: four bytes where the id would be 32.
+pub(super) fn encode(pack: u32, location: &ChunkLocation, bases: &[BasePrefix], out: &mut Vec<u8>) {
     let frame = &location.frame;
     let mut entry = [0; ENTRY_BYTES];
     entry[0..4].copy_from_slice(&pack.to_le_bytes());
@@ -24,11 +24,14 @@ pub(super) fn encode(pack: u32, location: &ChunkLocation) -> [u8; ENTRY_BYTES] {
     entry[29] = location.kind.code();
     entry[30] = location.reach.depth;
     entry[31] = location.reach.closure;
-    entry
+    out.extend_from_slice(&entry);
+    out.extend_from_slice(bases.as_flattened());
 }
 
-/// Returns the place that `entry` tells, or `None` if it tells none: its pack is not among `packs`, or a code is unknown.
-pub(super) fn decode(entry: &[u8; ENTRY_BYTES], packs: &[ObjectId]) -> Option<ChunkLocation> {
+/// Returns the place that `entry` tells, or `None` if it tells none: its pack is not among `packs`, a code is unknown, or
+/// it is too short.
+pub(super) fn decode(entry: &[u8], packs: &[ObjectId]) -> Option<ChunkLocation> {
+    let entry = entry.first_chunk::<ENTRY_BYTES>()?;
     let number = |at: usize| {
         let mut bytes = [0; 4];
         bytes.copy_from_slice(&entry[at..at + 4]);
@@ -49,6 +52,11 @@ pub(super) fn decode(entry: &[u8; ENTRY_BYTES], packs: &[ObjectId]) -> Option<Ch
         kind: ChunkKind::from_code(entry[29])?,
         reach: Reach { depth: entry[30], closure: entry[31] },
     })
+}
+
+/// Returns the bases in `entry`.
+pub(super) fn bases(entry: &[u8]) -> &[BasePrefix] {
+    entry.get(ENTRY_BYTES..).map_or(&[], |bases| bases.as_chunks().0)
 }
 
 /// Encodes whose catalog it is and how its records are laid out.
@@ -73,11 +81,13 @@ mod tests {
         let reach = Reach { depth: 6, closure: 7 };
         let kind = ChunkKind::List;
         let location = ChunkLocation { frame, offset: u32::MAX, stored_bytes: 4, bytes: 5, kind, reach };
-        let entry = encode(1, &location);
-        assert_eq!(decode(&entry, &packs).unwrap(), location);
+        let (mut entry, prefixes) = (Vec::new(), [[1; 8], [2; 8]]);
+        encode(1, &location, &prefixes, &mut entry);
+        assert_eq!((decode(&entry, &packs).unwrap(), bases(&entry)), (location, &prefixes[..]));
+        assert_eq!(decode(&entry[..31], &packs), None, "it is too short");
         assert_eq!(decode(&entry, &packs[..1]), None, "the pack is unknown");
         for at in [28, 29] {
-            let mut unknown = entry;
+            let mut unknown = entry.clone();
             unknown[at] = 200;
             assert_eq!(decode(&unknown, &packs), None, "the code at {at} is unknown");
         }

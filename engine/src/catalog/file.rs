@@ -2,23 +2,21 @@
 
 use std::collections::HashMap;
 use std::fmt::Display;
-use std::fs::{self, DirBuilder, File, OpenOptions};
-use std::hash::{BuildHasher, Hasher, RandomState};
-use std::io;
+use std::fs::File;
 use std::mem;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError, RwLock};
 
 use redb::backends::FileBackend;
 use redb::{
     Builder, Database, Durability, ReadOnlyTable, ReadableDatabase, ReadableTable, ReadableTableMetadata,
-    StorageBackend, TableDefinition, WriteTransaction,
+    TableDefinition, WriteTransaction,
 };
 
 use super::CatalogEntry;
-use super::entry::{self, ENTRY_BYTES, META_BYTES};
+use super::entry::{self, META_BYTES};
+use super::files::{Unsynced, create_file, create_unnamed};
 use crate::base::guard::{Trouble, drop_guarded, guarded};
 use crate::base::{ObjectId, RepositoryId, ShortId};
 use crate::error::{StoreError, StoreErrorKind};
@@ -33,9 +31,8 @@ const META_KEY: &str = "catalog";
 const INDEXES: TableDefinition<&[u8; ObjectId::LEN], u64> = TableDefinition::new("indexes");
 /// The packs by their number. One that two index objects list may have two numbers.
 const PACKS: TableDefinition<u32, &[u8; ObjectId::LEN]> = TableDefinition::new("packs");
-const CHUNKS: TableDefinition<&[u8; ShortId::LEN], &[u8; ENTRY_BYTES]> = TableDefinition::new("chunks");
-/// The bases of delta chunks, one prefix after the other.
-const BASES: TableDefinition<&[u8; ShortId::LEN], &[u8]> = TableDefinition::new("bases");
+/// What stands in them of each chunk, and the bases of deltas.
+const CHUNKS: TableDefinition<&[u8; ShortId::LEN], &[u8]> = TableDefinition::new("chunks");
 /// Snapshots of which all chunks are in, in the order in which they were added.
 const SOUND: TableDefinition<u64, &[u8; ObjectId::LEN]> = TableDefinition::new("sound");
 /// So many of them are kept: a backup asks for the newest of its host and paths.
@@ -60,35 +57,8 @@ pub(super) struct CatalogFile {
 #[derive(Default)]
 struct View {
     chunks: Option<Chunks>,
-    bases: Option<ReadOnlyTable<&'static [u8; ShortId::LEN], &'static [u8]>>,
     packs: Vec<ObjectId>,
     len: u64,
-}
-
-/// A file without a name, which is gone with the process: to wait until it is safe from a crash would be in vain.
-#[derive(Debug)]
-pub(super) struct Unsynced(pub FileBackend);
-
-impl StorageBackend for Unsynced {
-    fn len(&self) -> Result<u64, io::Error> {
-        self.0.len()
-    }
-
-    fn read(&self, offset: u64, out: &mut [u8]) -> Result<(), io::Error> {
-        self.0.read(offset, out)
-    }
-
-    fn set_len(&self, len: u64) -> Result<(), io::Error> {
-        self.0.set_len(len)
-    }
-
-    fn sync_data(&self) -> Result<(), io::Error> {
-        Ok(())
-    }
-
-    fn write(&self, offset: u64, data: &[u8]) -> Result<(), io::Error> {
-        self.0.write(offset, data)
-    }
 }
 
 impl CatalogFile {
@@ -134,7 +104,6 @@ impl CatalogFile {
             transaction.open_table(INDEXES)?;
             transaction.open_table(PACKS)?;
             transaction.open_table(CHUNKS)?;
-            transaction.open_table(BASES)?;
             transaction.open_table(SOUND)?;
             Ok(())
         })?;
@@ -194,11 +163,10 @@ impl CatalogFile {
         self.call(|database| {
             let transaction = database.begin_read()?;
             let chunks = transaction.open_table(CHUNKS)?;
-            let bases = transaction.open_table(BASES)?;
             let len = chunks.len()?;
             let mut view = self.view.write().unwrap_or_else(PoisonError::into_inner);
             view.len = len;
-            let before = (view.chunks.replace(chunks), view.bases.replace(bases));
+            let before = view.chunks.replace(chunks);
             drop(view);
             drop(before);
             Ok(())
@@ -247,8 +215,8 @@ impl CatalogFile {
         let mut new_packs = Vec::new();
         self.change(|transaction| {
             {
-                let mut chunks = transaction.open_table(CHUNKS)?;
-                for CatalogEntry { id, location, .. } in entries {
+                let (mut chunks, mut record) = (transaction.open_table(CHUNKS)?, Vec::new());
+                for CatalogEntry { id, location, bases } in entries {
                     let pack = location.frame.pack;
                     let number = *numbers.entry(pack).or_insert_with(|| {
                         new_packs.push(pack);
@@ -256,13 +224,9 @@ impl CatalogFile {
                     });
                     let too_many = |_| redb::Error::Corrupted("it has more packs than there can be".to_owned());
                     let number = u32::try_from(number).map_err(too_many)?;
-                    chunks.insert(id.as_bytes(), &entry::encode(number, location))?;
-                }
-            }
-            {
-                let mut bases = transaction.open_table(BASES)?;
-                for entry in entries.iter().filter(|entry| !entry.bases.is_empty()) {
-                    bases.insert(entry.id.as_bytes(), entry.bases.as_flattened())?;
+                    record.clear();
+                    entry::encode(number, location, bases, &mut record);
+                    chunks.insert(id.as_bytes(), record.as_slice())?;
                 }
             }
             {
@@ -318,20 +282,12 @@ impl CatalogFile {
         let _adding = self.adding.lock().unwrap_or_else(PoisonError::into_inner);
         let packs = self.view.read().unwrap_or_else(PoisonError::into_inner).packs.clone();
         self.change(|transaction| {
-            let mut removed = Vec::new();
-            {
-                let mut chunks = transaction.open_table(CHUNKS)?;
-                for id in ids {
-                    let found = chunks.get(id.as_bytes())?.map(|record| entry::decode(record.value(), &packs));
-                    if found.is_some_and(|place| place.is_none_or(|place| is_gone(&place.frame.pack))) {
-                        chunks.remove(id.as_bytes())?;
-                        removed.push(id);
-                    }
+            let mut chunks = transaction.open_table(CHUNKS)?;
+            for id in ids {
+                let found = chunks.get(id.as_bytes())?.map(|record| entry::decode(record.value(), &packs));
+                if found.is_some_and(|place| place.is_none_or(|place| is_gone(&place.frame.pack))) {
+                    chunks.remove(id.as_bytes())?;
                 }
-            }
-            let mut bases = transaction.open_table(BASES)?;
-            for id in removed {
-                bases.remove(id.as_bytes())?;
             }
             Ok(())
         })?;
@@ -349,15 +305,9 @@ impl CatalogFile {
             removed += unfounded.len() as u64;
             let _adding = self.adding.lock().unwrap_or_else(PoisonError::into_inner);
             self.change(|transaction| {
-                {
-                    let mut chunks = transaction.open_table(CHUNKS)?;
-                    for id in &unfounded {
-                        chunks.remove(id)?;
-                    }
-                }
-                let mut bases = transaction.open_table(BASES)?;
+                let mut chunks = transaction.open_table(CHUNKS)?;
                 for id in &unfounded {
-                    bases.remove(id)?;
+                    chunks.remove(id)?;
                 }
                 Ok(())
             })?;
@@ -368,12 +318,12 @@ impl CatalogFile {
     fn unfounded(&self) -> Result<Vec<[u8; ShortId::LEN]>, Trouble> {
         self.call(|database| {
             let transaction = database.begin_read()?;
-            let (chunks, bases) = (transaction.open_table(CHUNKS)?, transaction.open_table(BASES)?);
+            let chunks = transaction.open_table(CHUNKS)?;
             let mut unfounded = Vec::new();
-            for record in bases.iter()? {
-                let (id, prefixes) = record?;
-                for prefix in prefixes.value().as_chunks().0 {
-                    if first_with(&chunks, prefix)?.is_none() {
+            for found in chunks.iter()? {
+                let (id, record) = found?;
+                for prefix in entry::bases(record.value()) {
+                    if with_first(&chunks, prefix, |_, _| Ok(()))?.is_none() {
                         unfounded.push(*id.value());
                         break;
                     }
@@ -397,30 +347,39 @@ impl CatalogFile {
         let Some(chunks) = &view.chunks else { return Ok(None) };
         self.call(|_| {
             let Some(found) = chunks.get(id.as_bytes())? else { return Ok(None) };
-            let unknown = || redb::Error::Corrupted("an entry names no pack of the catalog".to_owned());
-            entry::decode(found.value(), &view.packs).map(Some).ok_or_else(unknown)
+            located(found.value(), &view.packs).map(Some)
         })
     }
 
     /// Returns a chunk whose id begins with `prefix`.
-    pub(super) fn find_base(&self, prefix: &BasePrefix) -> Result<Option<(ShortId, ChunkLocation)>, Trouble> {
+    pub(super) fn find_base(&self, prefix: &BasePrefix) -> Result<Option<Base>, Trouble> {
         let view = self.view.read().unwrap_or_else(PoisonError::into_inner);
         let Some(chunks) = &view.chunks else { return Ok(None) };
-        self.call(|_| {
-            let Some((id, record)) = first_with(chunks, prefix)? else { return Ok(None) };
-            let unknown = || redb::Error::Corrupted("an entry names no pack of the catalog".to_owned());
-            let location = entry::decode(&record, &view.packs).ok_or_else(unknown)?;
-            Ok(Some((ShortId::from_bytes(id), location)))
-        })
+        self.call(|_| with_first(chunks, prefix, |id, record| Ok((*id, located(record, &view.packs)?))))
     }
 
     /// Returns the bases of a delta chunk; none for any other.
     pub(super) fn bases(&self, id: &ShortId) -> Result<Vec<BasePrefix>, Trouble> {
         let view = self.view.read().unwrap_or_else(PoisonError::into_inner);
-        let Some(bases) = &view.bases else { return Ok(Vec::new()) };
+        let Some(chunks) = &view.chunks else { return Ok(Vec::new()) };
         self.call(|_| {
-            let found = bases.get(id.as_bytes())?;
-            Ok(found.map_or_else(Vec::new, |found| found.value().as_chunks().0.to_vec()))
+            let found = chunks.get(id.as_bytes())?;
+            Ok(found.map_or_else(Vec::new, |found| entry::bases(found.value()).to_vec()))
+        })
+    }
+
+    /// Returns the entries whose ids begin with `prefixes`.
+    pub(super) fn entries(&self, prefixes: &[BasePrefix]) -> Result<Vec<Option<CatalogEntry>>, Trouble> {
+        let view = self.view.read().unwrap_or_else(PoisonError::into_inner);
+        let Some(chunks) = &view.chunks else { return Ok(vec![None; prefixes.len()]) };
+        self.call(|_| {
+            let entry = |prefix| {
+                with_first(chunks, prefix, |id, record| {
+                    let (location, bases) = (located(record, &view.packs)?, entry::bases(record).into());
+                    Ok(CatalogEntry { id: *id, location, bases })
+                })
+            };
+            prefixes.iter().map(entry).collect()
         })
     }
 
@@ -430,18 +389,27 @@ impl CatalogFile {
     }
 }
 
-type Chunks = ReadOnlyTable<&'static [u8; ShortId::LEN], &'static [u8; ENTRY_BYTES]>;
+type Chunks = ReadOnlyTable<&'static [u8; ShortId::LEN], &'static [u8]>;
 
-/// An id and its entry.
-type Record = ([u8; ShortId::LEN], [u8; ENTRY_BYTES]);
+/// A chunk and where it lies.
+pub(super) type Base = (ShortId, ChunkLocation);
 
-/// Returns the first entry whose id begins with `prefix`.
-fn first_with(chunks: &Chunks, prefix: &BasePrefix) -> Result<Option<Record>, redb::Error> {
+fn located(record: &[u8], packs: &[ObjectId]) -> Result<ChunkLocation, redb::Error> {
+    let unknown = || redb::Error::Corrupted("an entry names no pack of the catalog".to_owned());
+    entry::decode(record, packs).ok_or_else(unknown)
+}
+
+/// Calls `take` with the first entry whose id begins with `prefix`.
+fn with_first<T>(
+    chunks: &Chunks,
+    prefix: &BasePrefix,
+    take: impl FnOnce(&ShortId, &[u8]) -> Result<T, redb::Error>,
+) -> Result<Option<T>, redb::Error> {
     let (mut first, mut last) = ([0; ShortId::LEN], [0xff; ShortId::LEN]);
     first[..prefix.len()].copy_from_slice(prefix);
     last[..prefix.len()].copy_from_slice(prefix);
     let found = chunks.range::<&[u8; ShortId::LEN]>(&first..=&last)?.next().transpose()?;
-    Ok(found.map(|(id, record)| (*id.value(), *record.value())))
+    found.map(|(id, record)| take(&ShortId::from_bytes(*id.value()), record.value())).transpose()
 }
 
 impl Drop for CatalogFile {
@@ -456,33 +424,6 @@ impl Drop for CatalogFile {
         let _ = drop_guarded(view);
         let _ = drop_guarded(database);
     }
-}
-
-/// Makes the folder of a catalog, and those above it, for its owner alone.
-pub(super) fn make_folder(dir: &Path) -> io::Result<()> {
-    DirBuilder::new().recursive(true).mode(0o700).create(dir)
-}
-
-fn create_file(path: &Path) -> io::Result<File> {
-    OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(path)
-}
-
-/// Creates a file whose name is removed at once: its space is freed when it is closed, however the process ends.
-pub(super) fn create_unnamed(dir: &Path) -> io::Result<File> {
-    loop {
-        let random = RandomState::new().build_hasher().finish();
-        let path = dir.join(format!(".daykeep-catalog-{random:016x}"));
-        match create_file(&path) {
-            Ok(file) => return fs::remove_file(&path).map(|()| file),
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-            Err(error) => return Err(error),
-        }
-    }
-}
-
-/// Returns where the catalog lies in its folder.
-pub(super) fn path_in(dir: &Path) -> PathBuf {
-    dir.join("catalog.redb")
 }
 
 /// Words `trouble` with the catalog called `label`.

@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 use redb::backends::FileBackend;
 use redb::{Builder, Database, ReadOnlyTable, ReadableDatabase, TableDefinition};
 
-use super::file::{create_unnamed, error, make_folder};
+use super::file::error;
+use super::files::{create_unnamed, make_folder};
 use crate::base::guard::{Trouble, drop_guarded, guarded};
 use crate::base::{IdHash, ShortId};
 use crate::error::StoreError;

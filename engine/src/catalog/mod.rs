@@ -14,6 +14,7 @@ use crate::format::index::{BasePrefix, ChunkLocation};
 
 mod entry;
 mod file;
+mod files;
 mod marks;
 mod sketches;
 #[cfg(test)]
@@ -78,7 +79,7 @@ impl Catalog {
         let begun = match &self.dir {
             // Only who has the named file open may remove it: it can be in use by the process it belongs to.
             Some(dir) if !file.is_private() => {
-                remove_and_begin(&file::path_in(dir), &self.repository, self.cache_bytes).ok()
+                remove_and_begin(&files::path_in(dir), &self.repository, self.cache_bytes).ok()
             }
             _ => None,
         };
@@ -171,6 +172,15 @@ impl Catalog {
         file.bases(id).map_err(|trouble| file.error("looking up bases", trouble))
     }
 
+    /// Returns of each of `prefixes` the entry of the chunk whose id begins so, if there is one.
+    ///
+    /// # Errors
+    /// As [`find`](Self::find).
+    pub fn entries(&self, prefixes: &[BasePrefix]) -> Result<Vec<Option<CatalogEntry>>, StoreError> {
+        let file = self.file();
+        file.entries(prefixes).map_err(|trouble| file.error("looking up chunks", trouble))
+    }
+
     /// Takes out the deltas of which a base is not in, and all that stand on them: they count as missing, so that a backup
     /// stores them again. Returns how many there were.
     ///
@@ -196,8 +206,8 @@ impl Catalog {
 
 /// Opens the catalog in `dir`, or begins it where there is none or one that is of no use.
 fn open_or_begin(dir: &Path, repository: &RepositoryId, cache_bytes: usize) -> Result<CatalogFile, Trouble> {
-    file::make_folder(dir).map_err(Trouble::System)?;
-    let path = file::path_in(dir);
+    files::make_folder(dir).map_err(Trouble::System)?;
+    let path = files::path_in(dir);
     match CatalogFile::open(&path, repository, cache_bytes) {
         Err(Trouble::InUse) => Err(Trouble::InUse),
         Err(Trouble::System(error)) if error.kind() != std::io::ErrorKind::NotFound => Err(Trouble::System(error)),

@@ -45,7 +45,7 @@ impl SketchStore {
     /// # Errors
     /// The system's; then the file is as if it had none.
     pub fn save(&self, name: &[u8], chunks: &[(ShortId, Sketch)]) -> io::Result<()> {
-        super::file::make_folder(&self.dir)?;
+        super::files::make_folder(&self.dir)?;
         let path = self.path(name);
         let new = path.with_extension("new");
         let _ = fs::remove_file(&new);

@@ -52,6 +52,10 @@ fn assert_has(catalog: &Catalog, range: std::ops::Range<u32>) {
         let prefix = chunk(n).as_bytes()[..8].try_into().unwrap();
         assert_eq!(catalog.find_base(&prefix).unwrap(), Some((chunk(n), location(n))));
     }
+    let prefixes: Vec<BasePrefix> =
+        range.clone().chain([range.end]).map(|n| chunk(n).as_bytes()[..8].try_into().unwrap()).collect();
+    let wanted: Vec<_> = entries(range.clone()).into_iter().map(Some).chain([None]).collect();
+    assert_eq!(catalog.entries(&prefixes).unwrap(), wanted);
     assert_eq!(catalog.find(&chunk(range.end)).unwrap(), None);
     assert_eq!(catalog.find_base(&chunk(range.end).as_bytes()[..8].try_into().unwrap()).unwrap(), None);
 }
@@ -119,7 +123,7 @@ fn a_catalog_in_use_or_nowhere_is_a_private_one() {
 fn a_file_that_is_no_catalog_is_begun_anew() {
     let dir = tempfile::tempdir().unwrap();
     open(dir.path()).add(&object(1), &mut entries(0..3000)).unwrap();
-    let path = file::path_in(dir.path());
+    let path = files::path_in(dir.path());
     let whole = fs::read(&path).unwrap();
     let mut contents = vec![Vec::new(), b"garbage".to_vec(), vec![0; 100_000], vec![0xAB; 100_000]];
     contents.extend([9, 320, 4096, whole.len() / 2, whole.len() - 1].map(|len| whole[..len].to_vec()));
@@ -137,7 +141,7 @@ fn a_file_that_is_no_catalog_is_begun_anew() {
 fn flipped_bits_never_panic_out_of_a_catalog() {
     let dir = tempfile::tempdir().unwrap();
     open(dir.path()).add(&object(1), &mut entries(0..300)).unwrap();
-    let path = file::path_in(dir.path());
+    let path = files::path_in(dir.path());
     let whole = fs::read(&path).unwrap();
     let used: Vec<usize> = (0..whole.len()).filter(|at| whole[*at] != 0).collect();
     for round in 0..200_usize {

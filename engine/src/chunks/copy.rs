@@ -11,6 +11,9 @@ use crate::chunks::writer::{ChunkWriter, Scratch, Sort};
 use crate::error::Result;
 use crate::format::index::{BasePrefix, ChunkLocation, DeltaRecord, Reach};
 
+/// So many chunks are looked up at a time: a group of large ones has fewer.
+const CHUNKS_FORESEEN: usize = 4096;
+
 /// Chunks of the other repository and all that they stand on.
 struct Group<'a> {
     source: &'a ChunkReader,
@@ -82,13 +85,16 @@ impl ChunkWriter {
     /// Reads as many of the chunks as fit into memory with what they stand on.
     fn group<'a>(&self, source: &'a ChunkReader, chunks: &[(ShortId, Sort)]) -> Result<Group<'a>> {
         let (mut graph, mut sorts, mut wanted) = (Graph::default(), Vec::new(), Vec::new());
-        for &(id, sort) in chunks {
-            if !wanted.is_empty() && !graph.bytes_at_most(source.graph_bytes) {
-                break;
+        'full: for chunks in chunks.chunks(CHUNKS_FORESEEN) {
+            let foresight = source.foresee(chunks.iter().map(|(id, _)| *id));
+            for &(id, sort) in chunks {
+                if !wanted.is_empty() && !graph.bytes_at_most(source.graph_bytes) {
+                    break 'full;
+                }
+                wanted.push((source.explore(&mut graph, &foresight, &id, sort.kind())?, sort));
+                // What it stands on is of its sort.
+                sorts.resize(graph.len(), sort);
             }
-            wanted.push((source.explore(&mut graph, &id, sort.kind())?, sort));
-            // What it stands on is of its sort.
-            sorts.resize(graph.len(), sort);
         }
         let all: Vec<u32> = (0..graph.len() as u32).collect();
         let opened = source.read_graph(&graph, all.iter().copied())?;

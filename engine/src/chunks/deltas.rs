@@ -4,6 +4,7 @@ use rayon::prelude::*;
 
 use crate::base::limits::{BASES_MAX, DELTA_CLOSURE_MAX};
 use crate::base::{ChunkId, ShortId};
+use crate::chunks::foresight::Foresight;
 use crate::chunks::graph::{Graph, Opened, Rebuilt};
 use crate::chunks::writer::{ChunkWriter, Scratch, Sort, Stored, no_memory};
 use crate::delta::{DeltaDecoder, DeltaEncoder};
@@ -99,7 +100,7 @@ impl ChunkWriter {
             Some(base) => {
                 let chunk = Taken { id, bytes, bases: vec![base] };
                 let mut graph = Graph::default();
-                let bases = self.choose(&mut graph, sort, &chunk)?;
+                let bases = self.choose(&mut graph, &Foresight::default(), sort, &chunk)?;
                 let opened = readable(self.reader.read_graph(&graph, bases.places.iter().copied()))?;
                 let known = opened.as_ref().map(|opened| (&graph, opened));
                 self.put_chosen(scratch, sort, &[(&chunk, bases)], known, None)?;
@@ -114,6 +115,7 @@ impl ChunkWriter {
     /// # Errors
     /// As [`put`](Self::put).
     pub fn put_taken(&self, sort: Sort, chunks: &[Taken<'_>], gain_min: Option<usize>) -> Result<()> {
+        let foresight = self.reader.foresee(chunks.iter().flat_map(|chunk| &chunk.bases).copied());
         let mut rest = chunks;
         while !rest.is_empty() {
             let mut graph = Graph::default();
@@ -121,7 +123,7 @@ impl ChunkWriter {
             while let Some((chunk, after)) = rest.split_first()
                 && (chosen.is_empty() || graph.bytes_at_most(self.graph_bytes))
             {
-                chosen.push((chunk, self.choose(&mut graph, sort, chunk)?));
+                chosen.push((chunk, self.choose(&mut graph, &foresight, sort, chunk)?));
                 rest = after;
             }
             // Without them all of the group is stored whole.
@@ -139,10 +141,10 @@ impl ChunkWriter {
     }
 
     /// Chooses a chunk's bases. What is not there, or hurt, is no base.
-    fn choose(&self, graph: &mut Graph, sort: Sort, chunk: &Taken<'_>) -> Result<Bases> {
+    fn choose(&self, graph: &mut Graph, foresight: &Foresight, sort: Sort, chunk: &Taken<'_>) -> Result<Bases> {
         let mut candidates = Vec::with_capacity(chunk.bases.len());
         for id in &chunk.bases {
-            candidates.extend(readable(self.reader.explore(graph, id, sort.kind()))?);
+            candidates.extend(readable(self.reader.explore(graph, foresight, id, sort.kind()))?);
         }
         Ok(Bases::choose(graph, &candidates))
     }

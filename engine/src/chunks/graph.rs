@@ -2,11 +2,12 @@
 
 use std::collections::{BinaryHeap, HashMap};
 
-use crate::base::ShortId;
 use crate::base::limits::DELTA_CLOSURE_MAX;
+use crate::base::{IdHash, ShortId};
+use crate::chunks::foresight::Foresight;
 use crate::chunks::reader::ChunkReader;
 use crate::delta::DeltaDecoder;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::format::index::{ChunkKind, ChunkLocation};
 
 /// A chunk, and what it stands on.
@@ -22,7 +23,7 @@ struct Node {
 /// Chunks and the bases that they stand on, bases before what stands on them.
 #[derive(Default)]
 pub struct Graph {
-    places: HashMap<ShortId, u32>,
+    places: HashMap<ShortId, u32, IdHash>,
     nodes: Vec<Node>,
     bytes: usize,
 }
@@ -94,6 +95,11 @@ impl Graph {
         (0u32..).zip(is_needed).filter_map(|(place, is_needed)| is_needed.then_some(place))
     }
 
+    /// Returns what gathers chunks with all that they stand on.
+    pub fn needs(&self) -> Needs<'_> {
+        Needs { graph: self, is_in: vec![false; self.nodes.len()], places: Vec::new(), bytes: 0 }
+    }
+
     /// Adds the chunk at `place` and all that it stands on to `needs`, each once, and returns whether these are then
     /// at most `count_max`; if not, `needs` is as it was.
     pub fn add_needs(&self, place: u32, needs: &mut Vec<u32>, count_max: usize) -> bool {
@@ -118,6 +124,42 @@ impl Graph {
     }
 }
 
+/// Chunks of a graph and all that they stand on, each once.
+pub struct Needs<'g> {
+    graph: &'g Graph,
+    is_in: Vec<bool>,
+    places: Vec<u32>,
+    bytes: usize,
+}
+
+impl Needs<'_> {
+    /// Adds the chunk at `place`, and returns what lies in frames of all that was added.
+    pub fn add(&mut self, place: u32) -> usize {
+        let mut at = self.places.len();
+        self.add_one(place);
+        while at < self.places.len() {
+            let node = &self.graph.nodes[self.places[at] as usize];
+            node.bases.iter().for_each(|&base| self.add_one(base));
+            at += 1;
+        }
+        self.bytes
+    }
+
+    fn add_one(&mut self, place: u32) {
+        if !std::mem::replace(&mut self.is_in[place as usize], true) {
+            self.places.push(place);
+            self.bytes += self.graph.nodes[place as usize].location.stored_bytes as usize;
+        }
+    }
+
+    /// Takes out all that was added.
+    pub fn take(&mut self) -> Vec<u32> {
+        self.places.iter().for_each(|&place| self.is_in[place as usize] = false);
+        self.bytes = 0;
+        std::mem::take(&mut self.places)
+    }
+}
+
 /// What lies in the frames of chunks of a graph: their bytes, or their deltas.
 pub struct Opened {
     /// All of them, in the order of the frames.
@@ -138,41 +180,58 @@ pub struct Rebuilt {
 }
 
 impl ChunkReader {
-    /// Adds a chunk and what it stands on to `graph` and returns its place.
+    /// Adds a chunk and what it stands on to `graph` and returns its place. What is not in `foresight` is looked up.
     ///
     /// # Errors
     /// `Missing` or `Damaged`; the graph is as good as before.
-    pub fn explore(&self, graph: &mut Graph, id: &ShortId, kind: ChunkKind) -> Result<u32> {
+    pub fn explore(&self, graph: &mut Graph, foresight: &Foresight, id: &ShortId, kind: ChunkKind) -> Result<u32> {
         if let Some(&place) = graph.places.get(id) {
             return Ok(place);
         }
-        let location = self.locate(id, kind)?;
-        self.explore_at(graph, id, &location, 0)
+        let location = self.locate_by(foresight, id, kind)?;
+        let first = graph.nodes.len();
+        let place = self.explore_at(graph, foresight, (id, &location), (first, 0))?;
+        if needs_within(graph, place) {
+            return Ok(place);
+        }
+        graph.places.remove(id);
+        Err(self.needs_too_much(id, &location))
     }
 
-    fn explore_at(&self, graph: &mut Graph, id: &ShortId, location: &ChunkLocation, above: u8) -> Result<u32> {
+    fn needs_too_much(&self, id: &ShortId, location: &ChunkLocation) -> Error {
+        self.damaged(&location.frame, &format!("chunk {id} needs more than 31 other chunks, or itself"))
+    }
+
+    /// `first` is the place of the first chunk that was added with the one on top, and `above` how many deltas lie between.
+    fn explore_at(
+        &self,
+        graph: &mut Graph,
+        foresight: &Foresight,
+        (id, location): (&ShortId, &ChunkLocation),
+        (first, above): (usize, u8),
+    ) -> Result<u32> {
         if let Some(&place) = graph.places.get(id) {
             return Ok(place);
         }
         let (mut bases, mut depth) = (Vec::new(), 0);
         if location.reach.depth > 0 {
             if above == DELTA_CLOSURE_MAX {
-                return Err(self.damaged(&location.frame, &format!("chunk {id} needs more than 31 deltas, or itself")));
+                return Err(self.needs_too_much(id, location));
             }
-            for (base_id, base) in self.bases_of(id, location)? {
-                let place = self.explore_at(graph, &base_id, &base, above + 1)?;
+            for (base_id, base) in self.bases_of(foresight, id, location)? {
+                let place = self.explore_at(graph, foresight, (&base_id, &base), (first, above + 1))?;
                 depth = depth.max(graph.depth(place) + 1);
                 bases.push(place);
             }
+        }
+        // All that is added belongs to what the one on top needs.
+        if graph.nodes.len() - first > usize::from(DELTA_CLOSURE_MAX) {
+            return Err(self.needs_too_much(id, location));
         }
         let place = graph.nodes.len() as u32;
         graph.nodes.push(Node { id: *id, location: *location, bases, depth });
         graph.places.insert(*id, place);
         graph.bytes += location.stored_bytes as usize;
-        if !needs_within(graph, place) {
-            let reason = format!("chunk {id} needs more than 31 other chunks");
-            return Err(self.damaged(&location.frame, &reason));
-        }
         Ok(place)
     }
 

@@ -5,6 +5,7 @@ mod claims;
 mod commit;
 mod copy;
 mod deltas;
+mod foresight;
 mod frames;
 mod graph;
 mod reader;

@@ -8,6 +8,7 @@ use crate::base::limits::FRAME_BYTES_MAX;
 use crate::base::{ObjectKind, ObjectName, ShortId, lock};
 use crate::catalog::Catalog;
 use crate::chunks::cache::FrameCache;
+use crate::chunks::foresight::Foresight;
 use crate::chunks::graph::{Graph, Rebuilt};
 use crate::codec::{Codec, FrameDecoder};
 use crate::error::{Error, Result};
@@ -15,7 +16,8 @@ use crate::format::index::{BasePrefix, ChunkKind, ChunkLocation, FrameLocation};
 use crate::hash;
 use crate::store::Store;
 
-/// What the frames of chunks and their bases may take together while they are rebuilt, in caches of decoded frames.
+/// What the frames of chunks and their bases may take together while they are rebuilt, in caches of decoded frames; twice that
+/// where the store keeps nothing in memory. The less it is, the more often frames are opened again.
 const GRAPH_CACHES: usize = 4;
 /// So many chunks are rebuilt at a time, so that what was made for them stays in the processor's cache.
 pub(super) const CHUNKS_PER_REBUILD: usize = 64;
@@ -29,9 +31,11 @@ struct Worker {
 /// Reads chunks of one repository. Used by many threads at once.
 pub struct ChunkReader {
     codec: Arc<Codec>,
-    catalog: Arc<Catalog>,
+    pub(super) catalog: Arc<Catalog>,
     store: Arc<dyn Store>,
     cache: FrameCache,
+    /// What the cache holds.
+    pub(super) cache_bytes: usize,
     /// What deltas and all that they stand on may take together while they are rebuilt.
     pub(super) graph_bytes: usize,
     workers: Mutex<Vec<Worker>>,
@@ -40,8 +44,9 @@ pub struct ChunkReader {
 impl ChunkReader {
     /// Makes a reader that keeps at most `cache_bytes` of decoded frames.
     pub fn new(codec: Arc<Codec>, catalog: Arc<Catalog>, store: Arc<dyn Store>, cache_bytes: usize) -> Self {
-        let (cache, graph_bytes) = (FrameCache::new(cache_bytes), GRAPH_CACHES * cache_bytes);
-        Self { codec, catalog, store, cache, graph_bytes, workers: Mutex::default() }
+        let cache = FrameCache::new(cache_bytes);
+        let graph_bytes = cache_bytes * if store.caches() { GRAPH_CACHES } else { 2 * GRAPH_CACHES };
+        Self { codec, catalog, store, cache, cache_bytes, graph_bytes, workers: Mutex::default() }
     }
 
     /// Returns where a chunk lies.
@@ -49,7 +54,12 @@ impl ChunkReader {
     /// # Errors
     /// `Missing` if no index object lists it.
     pub fn locate(&self, id: &ShortId, kind: ChunkKind) -> Result<ChunkLocation> {
-        match self.catalog.find(id)? {
+        self.locate_by(&Foresight::default(), id, kind)
+    }
+
+    /// As [`locate`](Self::locate), for a chunk that `foresight` may have.
+    pub(super) fn locate_by(&self, foresight: &Foresight, id: &ShortId, kind: ChunkKind) -> Result<ChunkLocation> {
+        match foresight.place(id).map_or_else(|| self.catalog.find(id), |place| Ok(Some(*place)))? {
             Some(location) if location.kind == kind => Ok(location),
             Some(location) => Err(Error::Damaged {
                 object: format!("chunk {id}"),
@@ -59,9 +69,14 @@ impl ChunkReader {
         }
     }
 
-    /// As [`locate`](Self::locate), of a chunk that must have so many bytes.
-    pub(super) fn locate_exactly(&self, id: &ShortId, bytes: u64, kind: ChunkKind) -> Result<ChunkLocation> {
-        let location = self.locate(id, kind)?;
+    /// As [`locate_by`](Self::locate_by), of a chunk that must have so many bytes.
+    pub(super) fn locate_exactly(
+        &self,
+        foresight: &Foresight,
+        (id, bytes): (&ShortId, u64),
+        kind: ChunkKind,
+    ) -> Result<ChunkLocation> {
+        let location = self.locate_by(foresight, id, kind)?;
         if u64::from(location.bytes) == bytes {
             return Ok(location);
         }
@@ -94,7 +109,8 @@ impl ChunkReader {
     /// # Errors
     /// As [`read`](Self::read).
     pub fn read_run(&self, chunks: &[(ShortId, u64)], kind: ChunkKind, out: &mut Vec<u8>) -> Result<()> {
-        let locate = |(id, bytes): &(ShortId, u64)| self.locate_exactly(id, *bytes, kind);
+        let unforeseen = Foresight::default();
+        let locate = |(id, bytes): &(ShortId, u64)| self.locate_exactly(&unforeseen, (id, *bytes), kind);
         let locations: Vec<ChunkLocation> = chunks.iter().map(locate).collect::<Result<_>>()?;
         if locations.iter().all(|location| location.reach.depth == 0) {
             return chunks
@@ -102,6 +118,7 @@ impl ChunkReader {
                 .zip(&locations)
                 .try_for_each(|((id, _), location)| self.read_whole(id, location, out));
         }
+        let foresight = self.foresee(chunks.iter().map(|(id, _)| *id));
         let mut done = 0;
         while done < chunks.len() {
             let (mut graph, mut places) = (Graph::default(), Vec::new());
@@ -109,7 +126,7 @@ impl ChunkReader {
                 if !places.is_empty() && !graph.bytes_at_most(self.graph_bytes) {
                     break;
                 }
-                places.push(self.explore(&mut graph, id, kind)?);
+                places.push(self.explore(&mut graph, &foresight, id, kind)?);
             }
             let opened = self.read_graph(&graph, places.iter().copied())?;
             let start = out.len();
@@ -156,7 +173,17 @@ impl ChunkReader {
     }
 
     /// Returns the bases of a delta chunk and where they lie.
-    pub(super) fn bases_of(&self, id: &ShortId, location: &ChunkLocation) -> Result<Vec<(ShortId, ChunkLocation)>> {
+    pub(super) fn bases_of(
+        &self,
+        foresight: &Foresight,
+        id: &ShortId,
+        location: &ChunkLocation,
+    ) -> Result<Vec<(ShortId, ChunkLocation)>> {
+        if let Some(bases) = foresight.bases(id)
+            && bases.iter().all(|(_, base)| base.kind == location.kind)
+        {
+            return Ok(bases);
+        }
         let found = self.catalog.bases(id)?.into_iter().map(|base| {
             let found = self.locate_base(&base)?.filter(|(_, base)| base.kind == location.kind);
             found.ok_or_else(|| {

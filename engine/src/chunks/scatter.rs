@@ -8,10 +8,10 @@ use crate::chunks::reader::{CHUNKS_PER_REBUILD, ChunkReader};
 use crate::error::Result;
 use crate::format::index::{ChunkKind, ChunkLocation};
 
-/// So many chunks are located at a time, on all cores.
+/// So many chunks are looked up at a time.
 const CHUNKS_PER_GROUP: usize = 64 * 1024;
-/// So few frames go through the cache of frames: who wants little often wants more of the same soon.
-const CACHED_FRAMES: usize = 8;
+/// So few frames are opened one after the other.
+const SERIAL_FRAMES: usize = 8;
 /// A chunk of a content.
 #[derive(Clone, Copy, Debug)]
 pub struct Wanted {
@@ -23,15 +23,22 @@ pub struct Wanted {
     pub at: u64,
 }
 
+/// Returns where a chunk lies, as something to sort by.
+fn order(location: &ChunkLocation) -> ([u8; 32], u32, u32) {
+    (*location.frame.pack.as_bytes(), location.frame.offset, location.offset)
+}
+
 /// Takes bytes of a content and where they begin.
 pub type Sink<'s> = dyn Fn(u64, &[u8]) -> Result<()> + Sync + 's;
 
 /// What is taken from a frame.
+#[derive(Clone, Copy)]
 struct Piece {
     location: ChunkLocation,
     use_: Use,
 }
 
+#[derive(Clone, Copy)]
 enum Use {
     /// It is a chunk that is wanted.
     Hand(Wanted),
@@ -47,47 +54,53 @@ impl ChunkReader {
     /// As [`read`](Self::read), and whatever `sink` returns.
     pub fn scatter(&self, chunks: &[Wanted], kind: ChunkKind, sink: &Sink<'_>) -> Result<()> {
         for group in chunks.chunks(CHUNKS_PER_GROUP) {
-            let locate = |wanted: &Wanted| self.locate_exactly(&wanted.id, wanted.bytes, kind);
-            let locations: Vec<ChunkLocation> = group.par_iter().map(locate).collect::<Result<_>>()?;
-            let mut done = 0;
-            while done < group.len() {
-                done += self.scatter_some(&group[done..], &locations[done..], kind, sink)?;
-            }
+            self.scatter_group(group, kind, sink)?;
         }
         Ok(())
     }
 
-    /// Hands out as many of `chunks` as deltas and what they stand on fit into memory, and returns how many.
-    fn scatter_some(
-        &self,
-        chunks: &[Wanted],
-        locations: &[ChunkLocation],
-        kind: ChunkKind,
-        sink: &Sink<'_>,
-    ) -> Result<usize> {
+    /// Hands out chunks in the order of the frames in which they, or the whole chunks at their bottom, lie: as much at a time
+    /// as deltas and what they stand on fit into memory, so that most frames are opened once.
+    fn scatter_group(&self, chunks: &[Wanted], kind: ChunkKind, sink: &Sink<'_>) -> Result<()> {
+        let foresight = self.foresee(chunks.iter().map(|wanted| wanted.id));
         let mut graph = Graph::default();
-        let (mut pieces, mut deltas) = (Vec::new(), Vec::new());
-        let mut count = 0;
-        for (wanted, location) in chunks.iter().zip(locations) {
+        let (mut whole, mut deltas) = (Vec::new(), Vec::new());
+        for wanted in chunks {
+            let location = self.locate_exactly(&foresight, (&wanted.id, wanted.bytes), kind)?;
             if location.reach.depth == 0 {
-                pieces.push(Piece { location: *location, use_: Use::Hand(*wanted) });
-            } else if deltas.is_empty() || graph.bytes_at_most(self.graph_bytes) {
-                deltas.push((self.explore(&mut graph, &wanted.id, kind)?, wanted.at));
+                whole.push(Piece { location, use_: Use::Hand(*wanted) });
             } else {
-                break;
+                deltas.push((self.explore(&mut graph, &foresight, &wanted.id, kind)?, wanted.at));
             }
-            count += 1;
         }
-        let kept = graph.needed(deltas.iter().map(|&(place, _)| place));
-        pieces.extend(kept.map(|place| Piece { location: *graph.location(place), use_: Use::Keep(place) }));
-        let opened = self.open_pieces(&graph, pieces, sink)?;
-        deltas.par_chunks(CHUNKS_PER_REBUILD).try_for_each(|deltas| {
-            let mut rebuilt = Rebuilt::default();
-            let places: Vec<u32> = deltas.iter().map(|&(place, _)| place).collect();
-            self.rebuild(&graph, &opened, &places, &mut rebuilt)?;
-            deltas.iter().try_for_each(|&(place, at)| sink(at, rebuilt.get(&graph, &opened, place)))
-        })?;
-        Ok(count)
+        drop(foresight);
+        whole.sort_unstable_by_key(|piece| order(&piece.location));
+        let bottom = |place| order(graph.location(graph.bottom(place)));
+        deltas.sort_by_cached_key(|&(place, _)| bottom(place));
+        let (mut whole, mut deltas) = (whole.as_slice(), deltas.as_slice());
+        let mut needs = graph.needs();
+        while !whole.is_empty() || !deltas.is_empty() {
+            let fit = deltas.iter().take_while(|(place, _)| needs.add(*place) <= self.graph_bytes).count();
+            let now;
+            (now, deltas) = deltas.split_at(fit.clamp(deltas.len().min(1), deltas.len()));
+            let until = deltas.first().map(|&(place, _)| bottom(place));
+            let before = whole.partition_point(|piece| until.is_none_or(|until| order(&piece.location) < until));
+            let handed;
+            (handed, whole) = whole.split_at(before);
+            let kept = needs.take();
+            let mut pieces = Vec::with_capacity(handed.len() + kept.len());
+            pieces.extend_from_slice(handed);
+            let keep = |place: u32| Piece { location: *graph.location(place), use_: Use::Keep(place) };
+            pieces.extend(kept.into_iter().map(keep));
+            let opened = self.open_pieces(&graph, pieces, sink)?;
+            now.par_chunks(CHUNKS_PER_REBUILD).try_for_each(|deltas| {
+                let mut rebuilt = Rebuilt::default();
+                let places: Vec<u32> = deltas.iter().map(|&(place, _)| place).collect();
+                self.rebuild(&graph, &opened, &places, &mut rebuilt)?;
+                deltas.iter().try_for_each(|&(place, at)| sink(at, rebuilt.get(&graph, &opened, place)))
+            })?;
+        }
+        Ok(())
     }
 
     /// Reads the chunks at `wanted` and what they stand on, each frame once.
@@ -99,11 +112,10 @@ impl ChunkReader {
         self.open_pieces(graph, graph.needed(wanted).map(keep).collect(), &|_, _| Ok(()))
     }
 
-    /// Opens the frames of all pieces, each once.
+    /// Opens the frames of all pieces, each once. Few go through the cache of frames: who wants little often wants more of
+    /// the same soon.
     fn open_pieces(&self, graph: &Graph, mut pieces: Vec<Piece>, sink: &Sink<'_>) -> Result<Opened> {
-        pieces.sort_unstable_by_key(|Piece { location, .. }| {
-            (*location.frame.pack.as_bytes(), location.frame.offset, location.offset)
-        });
+        pieces.sort_unstable_by_key(|piece| order(&piece.location));
         let mut starts = vec![0; graph.len()];
         let mut total = 0;
         for piece in &pieces {
@@ -121,7 +133,7 @@ impl ChunkReader {
             rest = after;
             tasks.push((run, out));
         }
-        if tasks.len() <= CACHED_FRAMES {
+        if tasks.len() <= SERIAL_FRAMES {
             return tasks
                 .into_iter()
                 .try_for_each(|(run, mut out)| {
@@ -129,8 +141,13 @@ impl ChunkReader {
                 })
                 .map(|()| Opened { bytes, starts });
         }
+        let plain_bytes: usize = tasks.iter().map(|(run, _)| run[0].location.frame.plain_bytes as usize).sum();
         tasks.into_par_iter().try_for_each(|(run, mut out)| {
-            self.with_plain(&run[0].location.frame, &mut |plain| self.take_pieces(run, plain, &mut out, sink))
+            let frame = &run[0].location.frame;
+            if plain_bytes <= self.cache_bytes {
+                return self.take_pieces(run, &self.plain(frame)?, &mut out, sink);
+            }
+            self.with_plain(frame, &mut |plain| self.take_pieces(run, plain, &mut out, sink))
         })?;
         Ok(Opened { bytes, starts })
     }
