@@ -291,6 +291,33 @@ fn many_small_packs_become_few() {
     assert_clean(&repository);
 }
 
+/// What a prune writes are small packs and index objects too. They must not be what makes them many, or the next prune
+/// would write them again.
+#[test]
+fn a_prune_leaves_nothing_to_the_next_one() {
+    let place = Place::new(Kind::Memory);
+    let source = place.folder("source");
+    let (stays, goes) = (|day| source.join(format!("stays-{day}")), |day| source.join(format!("goes-{day}")));
+    let mut repository = place.open();
+    let mut most = 0;
+    for day in 0..40u64 {
+        fs::write(stays(day), noise::random(day, 5000)).unwrap();
+        fs::write(goes(day), noise::random(1000 + day, 9000)).unwrap();
+        let first = back_up(&repository, &source).snapshot.unwrap();
+        fs::remove_file(goes(day)).unwrap();
+        back_up(&repository, &source);
+        place.store().delete(&ObjectName::new(ObjectKind::Snapshot, first)).unwrap();
+        prune_with(&mut repository, &thorough());
+        let figures = repository.prune_plan(&thorough()).unwrap().figures;
+        let left = (figures.packs_deleted, figures.packs_repacked, figures.index_objects_replaced);
+        assert_eq!(left, (0, 0, 0), "day {day}: {figures:?}");
+        most = most.max(figures.packs);
+    }
+    assert!(most > 25, "only {most} packs");
+    assert_restores(&repository, "latest", &source, &read(&source));
+    assert_clean(&repository);
+}
+
 #[test]
 fn a_redb_file_shrinks_when_asked() {
     let place = Place::new(Kind::Redb);
