@@ -18,7 +18,7 @@ use daykeep_engine::{
 use daykeep_tests::faults::{Fault, Hits};
 use daykeep_tests::inventory::{Inventory, differences, read};
 use daykeep_tests::is_long;
-use daykeep_tests::noise::{self, Rng};
+use daykeep_tests::noise::{self, Rng, Seed};
 use daykeep_tests::place::{assert_clean, key, restore, secret, temp};
 use daykeep_tests::power::{DirectoryDisk, Disk, Habits, RedbDisk, StoreDisk};
 use daykeep_tests::trees::set_mtime;
@@ -479,20 +479,9 @@ fn copy_folder(from: &Path, to: &Path) {
     }
 }
 
-/// Says which seed failed.
-struct Seed(u64);
-
-impl Drop for Seed {
-    fn drop(&mut self) {
-        if std::thread::panicking() {
-            eprintln!("it was DAYKEEP_SEED={}", self.0);
-        }
-    }
-}
-
 /// Runs worlds until there were so many crashes within an operation.
 fn survives(crashes_wanted: u64, make: fn(&mut Rng) -> Box<dyn Disk>, tears: bool) {
-    let only = std::env::var("DAYKEEP_SEED").ok().map(|seed| seed.parse::<u64>().unwrap());
+    let only = Seed::wanted();
     let (begun, mut crashes, mut operations, mut seed) = (Instant::now(), 0, 0, only.unwrap_or(1));
     while crashes < crashes_wanted {
         let said = Seed(seed);
