@@ -11,7 +11,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use daykeep_engine::{
     Access, BackupOptions, CancelToken, CopyOptions, Error, ForgetOptions, ObjectId, ObjectKind, ObjectName,
-    OpenOptions, PruneOptions, RepairOptions, Repository, Result,
+    OpenOptions, PruneOptions, RepairOptions, Repository, Result, Store, StoreError,
 };
 use daykeep_tests::faults::{Call, Fault, Hits};
 use daykeep_tests::inventory::{Inventory, differences, read};
@@ -19,6 +19,7 @@ use daykeep_tests::is_long;
 use daykeep_tests::noise::{self, Rng, Seed};
 use daykeep_tests::place::{assert_clean, assert_restores, back_up, below, check_all, key, secret, temp, try_restore};
 use daykeep_tests::power::{DirectoryDisk, Disk, RedbDisk};
+use daykeep_tests::stores::objects;
 use daykeep_tests::trees::set_mtime;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,16 +37,8 @@ enum Op {
 }
 
 impl Op {
-    const ALL: [Self; 8] = [
-        Self::Backup,
-        Self::Restore,
-        Self::Check,
-        Self::Forget,
-        Self::Prune,
-        Self::Repair,
-        Self::Copy,
-        Self::CopyFrom,
-    ];
+    const ALL: [Self; 8] =
+        [Self::Backup, Self::Restore, Self::Check, Self::Forget, Self::Prune, Self::Repair, Self::Copy, Self::CopyFrom];
 
     /// Returns whether it may succeed although a call failed: what only looks for something to compare with, or for a base,
     /// may do without; where many chunks could not be read at once they are read one by one; and a temporary name that stays is
@@ -90,7 +83,8 @@ impl<D: Disk + Clone> World<D> {
         fs::create_dir(&source).unwrap();
         let repository = Repository::create_in(here.open().unwrap(), &key(), None, &options(None)).unwrap();
         drop(Repository::create_in(there.open().unwrap(), &key(), None, &options(None)).unwrap());
-        let mut world = Self { dir, here, there, wanted: BTreeMap::new(), newest: Inventory::new(), rng: Rng::new(seed), is_redb };
+        let mut world =
+            Self { dir, here, there, wanted: BTreeMap::new(), newest: Inventory::new(), rng: Rng::new(seed), is_redb };
         let mut first = None;
         for turn in 0..3 {
             world.change(turn);
@@ -146,6 +140,7 @@ impl<D: Disk + Clone> World<D> {
                 options.policy.last = 1;
                 let plan = repository.forget_plan(&options)?;
                 repository.forget(&plan, &CancelToken::new())?;
+                return Ok(plan.unreadable.is_empty());
             }
             Op::Prune => {
                 let mut options = PruneOptions::default();
@@ -158,7 +153,9 @@ impl<D: Disk + Clone> World<D> {
                 (options.read_data, options.rebuild_index) = (true, true);
                 let plan = repository.repair_plan(&options)?;
                 assert_eq!(plan.lost.len(), 0, "what cannot be read at the moment is not lost");
+                let is_whole = plan.figures.snapshots_unreadable == 0;
                 repository.repair(plan, &options)?;
+                return Ok(is_whole);
             }
             Op::Copy | Op::CopyFrom => {
                 repository.copy_to(&open(there, None)?, &[], &CopyOptions::default())?;
@@ -239,7 +236,10 @@ impl<D: Disk + Clone> World<D> {
                 assert!(done, "{what}: nothing failed");
                 return cases;
             };
-            assert!(!done || self.is_redb || op.may_bear(call, for_ever), "{what}: {call:?} failed, and nothing is said of it");
+            assert!(
+                !done || self.is_redb || op.may_bear(call, for_ever),
+                "{what}: {call:?} failed, and nothing is said of it"
+            );
             here.lose_power(&mut self.rng);
             there.lose_power(&mut self.rng);
             self.settle(op, &here, &there, cache, done, &what);
@@ -312,9 +312,8 @@ fn every_call_may_fail_while_a_repository_is_made() {
         for fault in [Fault::Io, Fault::NoSpace, Fault::Sync, Fault::End] {
             for at in 0.. {
                 let disk = new();
-                let create = || -> Result<()> {
-                    Repository::create_in(disk.open()?, &key(), None, &options(None)).map(drop)
-                };
+                let create =
+                    || -> Result<()> { Repository::create_in(disk.open()?, &key(), None, &options(None)).map(drop) };
                 disk.faults().plan(fault, Hits::Once(at));
                 let is_made = create().is_ok();
                 let (_, failed) = disk.faults().heal();
@@ -332,4 +331,56 @@ fn every_call_may_fail_while_a_repository_is_made() {
     made(|| Box::new(DirectoryDisk::new(true)));
     made(|| Box::new(DirectoryDisk::new(false)));
     made(|| Box::new(RedbDisk::default()));
+}
+
+/// What a store shows when it is opened stays, even if whoever put or deleted it was killed before its sync and the power is
+/// lost later: by then others build upon it.
+#[test]
+fn what_a_killed_writer_left_outlives_a_later_power_loss() {
+    fn of<D: Disk + Clone>(begun: &D) {
+        let name = |kind, number| ObjectName::new(kind, ObjectId::from_bytes([number; 32]));
+        let put = |store: &dyn Store, kind, number| store.put(&name(kind, number), &[number; 2000]);
+        let store = begun.open().unwrap();
+        for kind in [ObjectKind::Pack, ObjectKind::Index, ObjectKind::Snapshot] {
+            (0..3).for_each(|number| put(store.as_ref(), kind, number).unwrap());
+        }
+        store.sync().unwrap();
+        drop(store);
+        let work = |disk: &D| -> std::result::Result<(), StoreError> {
+            let store = disk.open()?;
+            put(store.as_ref(), ObjectKind::Pack, 8)?;
+            put(store.as_ref(), ObjectKind::Proof, 8)?;
+            store.delete(&name(ObjectKind::Snapshot, 0))?;
+            store.sync()?;
+            put(store.as_ref(), ObjectKind::Index, 9)?;
+            store.delete(&name(ObjectKind::Index, 0))?;
+            store.delete(&name(ObjectKind::Pack, 0))?;
+            store.sync()
+        };
+        let mut rng = Rng::new(3);
+        for at in 0.. {
+            let mut is_done = false;
+            for _ in 0..6 {
+                let disk = begun.clone();
+                disk.faults().plan(Fault::End, Hits::Once(at));
+                is_done = work(&disk).is_ok();
+                disk.faults().heal();
+                let store = disk.open().unwrap();
+                let shown = objects(store.as_ref());
+                put(store.as_ref(), ObjectKind::Key, 7).unwrap();
+                store.sync().unwrap();
+                drop(store);
+                disk.lose_power(&mut rng);
+                let mut left = objects(disk.open().unwrap().as_ref());
+                left.retain(|(object, _)| *object != name(ObjectKind::Key, 7));
+                assert!(shown == left, "killed at call {at}");
+            }
+            if is_done {
+                return;
+            }
+        }
+    }
+    of(&DirectoryDisk::new(true));
+    of(&DirectoryDisk::new(false));
+    of(&RedbDisk::default());
 }

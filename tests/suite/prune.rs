@@ -1,20 +1,16 @@
 //! Prune: what snapshots need stays, byte for byte, and the space of the rest comes back.
 
-use std::collections::HashSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use daykeep_engine::{
-    Access, BackupOptions, CheckOptions, Error, MemoryStore, ObjectId, ObjectKind, ObjectName, OpenOptions,
-    PruneFigures, PruneOptions, PruneReport, Repository, Store, StoreErrorKind,
+    Access, BackupOptions, Error, MemoryStore, ObjectId, ObjectKind, ObjectName, OpenOptions, PruneFigures,
+    PruneOptions, PruneReport, Repository, Store, StoreErrorKind,
 };
-use daykeep_tests::inventory::{Inventory, assert_same, read};
+use daykeep_tests::inventory::{Inventory, read};
 use daykeep_tests::noise::{self, Rng};
-use daykeep_tests::place::{
-    Kind, Place, assert_clean, assert_restores, back_up, below, key, restore, secret, temp, try_restore,
-};
-use daykeep_tests::stores::{FailingStore, objects, replace};
+use daykeep_tests::place::{Kind, Place, assert_clean, assert_restores, back_up, below, key, temp, try_restore};
 
 const PAGE: usize = 4096;
 

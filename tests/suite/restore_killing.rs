@@ -10,13 +10,13 @@ use daykeep_tests::inventory::{assert_same, read};
 use daykeep_tests::is_long;
 use daykeep_tests::killed::{open, run_and_kill};
 use daykeep_tests::noise::{self, Rng};
-use daykeep_tests::place::{Kind, Place, back_up};
+use daykeep_tests::place::{Kind, Place, back_up, below};
 
 const FROM: &str = "DAYKEEP_TEST_KILL_RESTORE_FROM";
 const TARGET: &str = "DAYKEEP_TEST_KILL_RESTORE_TARGET";
 
-fn restore(repository: &Repository, what: &str, source: &Path, target: &Path, overwrite: Overwrite) {
-    let what = SnapshotPath::parse(format!("{what}:{}", source.display()).as_bytes()).unwrap();
+fn restore(repository: &Repository, what: &str, target: &Path, overwrite: Overwrite) {
+    let what = SnapshotPath::parse(what.as_bytes()).unwrap();
     let mut options = RestoreOptions::default();
     options.overwrite = overwrite;
     assert_eq!(repository.restore(&what, target, &options).unwrap().warnings, []);
@@ -26,10 +26,7 @@ fn restore(repository: &Repository, what: &str, source: &Path, target: &Path, ov
 #[test]
 fn kill_child() {
     let (Some(from), Some(target)) = (std::env::var_os(FROM), std::env::var_os(TARGET)) else { return };
-    let repository = open(&from, Access::Read);
-    let newest = repository.snapshot("latest").unwrap();
-    let source = String::from_utf8(newest.record.paths[0].clone()).unwrap();
-    restore(&repository, "latest", source.as_ref(), target.as_ref(), Overwrite::Always);
+    restore(&open(&from, Access::Read), "latest", target.as_ref(), Overwrite::Always);
 }
 
 /// The same names each time, and other bytes.
@@ -63,11 +60,11 @@ fn a_restore_that_is_killed_is_done_again() {
             run_and_kill("restore_killing::kill_child", &place, &more, after)
         };
         let (mut whole, _) = kill(&place.path("whole"), None);
-        assert_same(&wanted, &read(&place.path("whole")));
+        assert_same(&wanted, &read(&below(&place.path("whole"), &source)));
         for turn in 0..if is_long() { 300 } else { 12 } {
             let target = place.path(format!("target-{turn}"));
             if turn % 2 == 0 {
-                restore(&place.open(), &first, &source, &target, Overwrite::Always);
+                restore(&place.open(), &first, &target, Overwrite::Always);
             }
             let micros = rng.below(whole.as_micros() as usize * 11 / 10) as u64;
             let (took, was_killed) = kill(&target, Some(Duration::from_micros(micros)));
@@ -76,8 +73,8 @@ fn a_restore_that_is_killed_is_done_again() {
                 whole = whole.min(took);
             }
             let overwrite = if turn % 3 == 0 { Overwrite::IfChanged } else { Overwrite::Always };
-            restore(&place.open(), "latest", &source, &target, overwrite);
-            assert_same(&wanted, &read(&target));
+            restore(&place.open(), "latest", &target, overwrite);
+            assert_same(&wanted, &read(&below(&target, &source)));
             fs::remove_dir_all(target).unwrap();
         }
     }

@@ -97,7 +97,9 @@ impl Names {
         self.take_changes(folder);
         let is_in = |path: &PathBuf| path.parent() == Some(folder);
         self.live.retain(|path, _| !is_in(path));
-        self.live.extend(self.durable.iter().filter(|(path, _)| is_in(path)).map(|(path, node)| (path.clone(), node.clone())));
+        self.live.extend(
+            self.durable.iter().filter(|(path, _)| is_in(path)).map(|(path, node)| (path.clone(), node.clone())),
+        );
     }
 
     /// Each change is there or not, whichever came first; what is in a folder that is not there is lost.

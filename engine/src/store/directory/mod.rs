@@ -33,8 +33,8 @@ mod files;
 mod layer;
 
 use files::{Pending, io_error};
-use layer::{Files, retried};
 pub use layer::{FileLayer, OpenFile};
+use layer::{Files, retried};
 
 /// Longer packs mean fewer files and syncs; shorter ones less memory, and less waiting for whoever stores the last one.
 const PACK_BYTES: usize = 2 * MIB;
