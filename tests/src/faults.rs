@@ -111,7 +111,7 @@ impl Faults {
         let is_hit = match hits {
             Hits::Once(at) => number == at,
             Hits::From(at) => number >= at,
-            Hits::EverySecond => number % 2 == 0,
+            Hits::EverySecond => number.is_multiple_of(2),
         };
         if !is_hit {
             return Ok(false);

@@ -67,7 +67,7 @@ impl Names {
     /// Takes one name away and adds another, which must be new.
     fn change(&mut self, removed: Option<&Path>, added: Option<(&Path, Option<File>)>) -> io::Result<()> {
         let folder = removed.or(added.as_ref().map(|(path, _)| *path)).and_then(Path::parent).unwrap().to_owned();
-        if !matches!(self.node(&folder)?, None) {
+        if self.node(&folder)?.is_some() {
             return Err(Errno::NOTDIR.into());
         }
         if added.as_ref().is_some_and(|(path, _)| self.live.contains_key(*path)) {

@@ -66,7 +66,7 @@ struct SystemFiles;
 impl OpenFile for File {
     fn plain_bytes(&self) -> io::Result<Option<u64>> {
         let metadata = self.metadata()?;
-        Ok(metadata.is_file().then(|| metadata.len()))
+        Ok(metadata.is_file().then_some(metadata.len()))
     }
 
     fn sync(&self) -> io::Result<()> {
