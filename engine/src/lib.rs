@@ -133,6 +133,9 @@ pub mod internals {
     pub mod prune {
         pub use crate::prune::{Fate, Limits, PackUse, decide};
     }
+    pub mod store {
+        pub use crate::store::{FileLayer, OpenFile};
+    }
     pub mod tree {
         pub use crate::tree::*;
     }

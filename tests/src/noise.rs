@@ -25,6 +25,24 @@ impl Rng {
     }
 }
 
+/// A seed, which is told if the test fails.
+pub struct Seed(pub u64);
+
+impl Seed {
+    /// Returns the one that `DAYKEEP_SEED` asks for.
+    pub fn wanted() -> Option<u64> {
+        std::env::var("DAYKEEP_SEED").ok().map(|seed| seed.parse().unwrap())
+    }
+}
+
+impl Drop for Seed {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("it was DAYKEEP_SEED={}", self.0);
+        }
+    }
+}
+
 /// Returns incompressible bytes.
 pub fn random(seed: u64, len: usize) -> Vec<u8> {
     let mut bytes = vec![0; len];

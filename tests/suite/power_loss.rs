@@ -15,11 +15,12 @@ use daykeep_engine::{
     Access, BackupOptions, CancelToken, CopyOptions, Error, ForgetOptions, ObjectId, ObjectKind, ObjectName,
     OpenOptions, Patterns, PruneOptions, RepairOptions, Repository, Result, RewriteOptions, Snapshot, Timestamp,
 };
+use daykeep_tests::faults::{Fault, Hits};
 use daykeep_tests::inventory::{Inventory, differences, read};
 use daykeep_tests::is_long;
-use daykeep_tests::noise::{self, Rng};
+use daykeep_tests::noise::{self, Rng, Seed};
 use daykeep_tests::place::{assert_clean, key, restore, secret, temp};
-use daykeep_tests::power::{Disk, Habits, RedbDisk, StoreDisk};
+use daykeep_tests::power::{DirectoryDisk, Disk, Habits, RedbDisk, StoreDisk};
 use daykeep_tests::trees::set_mtime;
 
 /// What is taken out of snapshots.
@@ -297,14 +298,14 @@ impl World {
         let calls = self.rng.below(usual * 11 / 10 + 1) as u64;
         let aside = self.dir.path().join("cache aside");
         copy_folder(&self.cache(), &aside);
-        self.ending(op).fail_after(calls);
+        self.ending(op).faults().plan(Fault::End, Hits::Once(calls));
         let outcome = self.run(op);
-        self.ending(op).heal();
+        self.ending(op).faults().heal();
         if let Err(error) = &outcome {
             assert!(matches!(error, Error::Store(_) | Error::Cancelled | Error::Unprunable { .. }), "{op:?}: {error}");
         }
-        self.here.lose_power(&mut self.rng);
-        self.there.lose_power(&mut self.rng);
+        self.here.crash(&mut self.rng);
+        self.there.crash(&mut self.rng);
         match self.rng.below(4) {
             0 => drop(fs::remove_dir_all(self.cache())),
             1 => {
@@ -395,9 +396,9 @@ impl World {
             self.mend(self.there.as_ref());
         }
         self.settle();
-        self.ending(op).fail_after(u64::MAX);
+        self.ending(op).faults().plan(Fault::End, Hits::Once(u64::MAX));
         self.run(op).unwrap_or_else(|error| panic!("{op:?} once more: {error}"));
-        let calls = self.ending(op).heal();
+        let (calls, _) = self.ending(op).faults().heal();
         self.calls.insert(op.name(), calls);
         self.settle();
         if op == Op::Copy && self.rng.below(4) == 0 {
@@ -478,20 +479,9 @@ fn copy_folder(from: &Path, to: &Path) {
     }
 }
 
-/// Says which seed failed.
-struct Seed(u64);
-
-impl Drop for Seed {
-    fn drop(&mut self) {
-        if std::thread::panicking() {
-            eprintln!("it was DAYKEEP_SEED={}", self.0);
-        }
-    }
-}
-
 /// Runs worlds until there were so many crashes within an operation.
 fn survives(crashes_wanted: u64, make: fn(&mut Rng) -> Box<dyn Disk>, tears: bool) {
-    let only = std::env::var("DAYKEEP_SEED").ok().map(|seed| seed.parse::<u64>().unwrap());
+    let only = Seed::wanted();
     let (begun, mut crashes, mut operations, mut seed) = (Instant::now(), 0, 0, only.unwrap_or(1));
     while crashes < crashes_wanted {
         let said = Seed(seed);
@@ -537,4 +527,9 @@ fn a_store_that_leaves_torn_objects_can_be_mended() {
 #[test]
 fn a_redb_file_survives_power_losses() {
     survives(crashes(40), |_| Box::new(RedbDisk::default()), false);
+}
+
+#[test]
+fn a_directory_survives_power_losses() {
+    survives(crashes(40), |rng| Box::new(DirectoryDisk::new(rng.below(4) > 0)), false);
 }

@@ -100,7 +100,8 @@ fn killed_at_any_moment(kind: Kind, kills: u64) {
         if turn % 5 == 4 {
             let plan = repository.prune_plan(&options(false)).unwrap();
             repository.prune(plan, &options(false)).unwrap();
-            assert!(repository.prune_plan(&options(false)).unwrap().is_empty());
+            let plan = repository.prune_plan(&options(false)).unwrap();
+            assert!(plan.is_empty(), "{kind:?}, turn {turn}: {:?}", plan.figures);
             assert_clean(&repository);
         }
     }

@@ -22,6 +22,8 @@ pub struct Limits {
     pub small_bytes: u64,
     /// If there are so many small packs, they are written into few.
     pub small_packs_min: usize,
+    /// So many small packs come about whenever anything is written anew.
+    pub small_packs_new: usize,
 }
 
 /// What becomes of a pack.
@@ -65,7 +67,9 @@ pub fn decide(packs: &[PackUse], limits: &Limits) -> Vec<Fate> {
     }
     let is_small = |at: &usize| fates[*at] == Fate::Keep && packs[*at].bytes < limits.small_bytes;
     let small: Vec<usize> = (0..packs.len()).filter(is_small).collect();
-    if small.len() >= limits.small_packs_min {
+    // Those that will come count too, or the next decision would find them and write all of them once more.
+    let new = if fates.contains(&Fate::Repack) { limits.small_packs_new } else { 0 };
+    if small.len() + new >= limits.small_packs_min {
         for at in small {
             let Some(left) = room.checked_sub(packs[at].bytes) else { continue };
             room = left;

@@ -8,9 +8,10 @@ use crate::catalog::Marks;
 use crate::error::{Error, Result};
 use crate::format::index::{ChunkRecord, PackRecord};
 use crate::prune::fate::{Fate, Limits, PackUse, decide};
-use crate::prune::listing::{Listing, records};
+use crate::prune::listing::{IndexNote, Listing, records};
 use crate::prune::needs::{Needs, Place};
 use crate::prune::options::{PruneFigures, PruneOptions};
+use crate::prune::repack::OPEN_PACKS;
 use crate::prune::walk::Walk;
 use crate::repo::Repository;
 
@@ -20,6 +21,9 @@ const SMALL_OBJECTS_MIN: usize = 32;
 const SMALL_PART: usize = 4;
 /// An index object is small below so many chunks.
 const SMALL_INDEX_CHUNKS: usize = INDEX_FLUSH_CHUNKS / 8;
+/// So many small index objects come about whenever any is replaced: the last for what stays, and the last for what moves.
+const SMALL_INDEXES_NEW: usize = 2;
+const _: () = assert!(OPEN_PACKS < SMALL_OBJECTS_MIN && SMALL_INDEXES_NEW < SMALL_OBJECTS_MIN);
 
 /// What a prune would do: made by [`Repository::prune_plan`], carried out by [`Repository::prune`].
 pub struct PrunePlan {
@@ -201,6 +205,7 @@ impl PrunePlan {
             repack_bytes_max: options.repack_bytes_max.unwrap_or(u64::MAX),
             small_bytes: (repo.store.pack_bytes().max(PACK_BYTES_MIN) / SMALL_PART) as u64,
             small_packs_min: SMALL_OBJECTS_MIN,
+            small_packs_new: OPEN_PACKS,
         };
         let notes = &mut listing.indexes.notes;
         for ((id, use_), fate) in ids.iter().zip(&uses).zip(decide(&uses, &limits)) {
@@ -223,9 +228,11 @@ impl PrunePlan {
             figures.packs += 1;
             figures.pack_bytes += use_.bytes;
         }
-        let is_small = |chunks| chunks < SMALL_INDEX_CHUNKS;
-        if notes.iter().filter(|note| is_small(note.chunks)).count() >= SMALL_OBJECTS_MIN {
-            notes.iter_mut().for_each(|note| note.is_replaced |= is_small(note.chunks));
+        // Those that will come count too, as with packs.
+        let is_small = |note: &IndexNote| note.chunks < SMALL_INDEX_CHUNKS && !note.is_replaced;
+        let new = if notes.iter().any(|note| note.is_replaced) { SMALL_INDEXES_NEW } else { 0 };
+        if notes.iter().filter(|note| is_small(note)).count() + new >= SMALL_OBJECTS_MIN {
+            notes.iter_mut().for_each(|note| note.is_replaced |= is_small(note));
         }
         for (_, bytes) in &listing.unlisted {
             figures.packs += 1;

@@ -21,7 +21,7 @@ use crate::repo::{Repository, new_object_id};
 /// The zstd level for chunks that are compressed again: nobody waits for them, and pages of databases had no less.
 const LEVEL: i32 = 3;
 /// Packs that are filled: of data, and of trees and lists.
-const OPEN_PACKS: usize = 2;
+pub(super) const OPEN_PACKS: usize = 2;
 /// Packs that wait to be stored, and the one that is being stored.
 const QUEUED_PACKS: usize = 3;
 

@@ -11,6 +11,8 @@ mod memory;
 mod redb_store;
 
 pub use directory::DirectoryStore;
+#[cfg(feature = "internals")]
+pub use directory::{FileLayer, OpenFile};
 pub use memory::MemoryStore;
 pub use redb_store::RedbStore;
 
@@ -26,7 +28,8 @@ pub enum Access {
 /// A place for objects, each written once, whole, under a name that is never used again.
 ///
 /// All calls may come from many threads at once. What [`put`](Self::put) took is visible to the other calls and safe
-/// from a crash once [`sync`](Self::sync) has returned, and may be neither before.
+/// from a crash once [`sync`](Self::sync) has returned, and may be neither before. But what a store shows when it is opened
+/// for writing stays, even if whoever put it there never came to a sync: new objects refer to it.
 pub trait Store: Send + Sync {
     /// Returns what the user would call this store, for messages: its path, most often.
     fn location(&self) -> String;

@@ -1,16 +1,12 @@
 //! A file that takes the place of another once it is whole.
 
 use std::fs::File;
-use std::sync::atomic::{AtomicU64, Ordering};
 
-use rustix::fs::{AtFlags, renameat, unlinkat};
+use rustix::fs::{AtFlags, FlockOperation, renameat, unlinkat};
 use rustix::io::Errno;
 
 use super::TargetDir;
 use crate::error::Error;
-
-/// Tells the temporary names of one process apart.
-static COUNTER: AtomicU64 = AtomicU64::new(0);
 
 /// A new file under a temporary name, in the directory of the file it is to replace. Dropped without
 /// [`commit`](Self::commit), it is removed and the old file stays.
@@ -30,15 +26,28 @@ impl TargetDir {
     /// [`Error::File`] for what the system refuses.
     pub fn create_replacement(&self, name: &[u8]) -> Result<Replacement<'_>, Error> {
         self.check(name)?;
-        loop {
-            let number = COUNTER.fetch_add(1, Ordering::Relaxed);
-            let process = rustix::process::getpid().as_raw_nonzero();
-            let temporary = format!(".daykeep-{process:x}-{number:x}.part").into_bytes();
-            // A run that was killed may have left a file of this name; then the next number is tried.
-            if let Some(file) = self.create_file(&temporary)? {
+        // Of the name, so that what a run left that was killed is found by the next that replaces the same file.
+        let hash = blake3::hash(name).to_hex();
+        for number in 0u64.. {
+            let temporary = format!(".daykeep-{}-{number:x}.part", &hash[..16]).into_bytes();
+            let mut made = self.create_file(&temporary)?;
+            if made.is_none() && self.is_left(&temporary) {
+                self.remove_non_dir(&temporary)?;
+                made = self.create_file(&temporary)?;
+            }
+            if let Some(file) = made {
+                // Where there are no such locks, what is left stays.
+                let _ = rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive);
                 return Ok(Replacement { dir: self, name: name.to_vec(), temporary, file, committed: false });
             }
         }
+        Err(self.error(name, "finding a temporary name beside it", Errno::EXIST))
+    }
+
+    /// Returns whether nobody writes a temporary file any more: its writer holds a lock on it.
+    fn is_left(&self, temporary: &[u8]) -> bool {
+        let opened = self.open_for_read(temporary);
+        opened.is_ok_and(|file| rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive).is_ok())
     }
 }
 

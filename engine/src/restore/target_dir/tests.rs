@@ -212,6 +212,16 @@ fn a_replacement_that_is_dropped_leaves_the_old_file() {
     assert_eq!(fs::read_dir(place.path("")).unwrap().count(), 2);
     drop(replacement);
     assert_eq!(fs::read_to_string(place.path("file")).unwrap(), "old");
+    // What a killed run left is taken away by the next, unless somebody still writes it.
+    let (first, second) = (dir.create_replacement(b"file").unwrap(), dir.create_replacement(b"file").unwrap());
+    assert_eq!(fs::read_dir(place.path("")).unwrap().count(), 3);
+    let is_temporary = |entry: &fs::DirEntry| entry.file_name().as_bytes().ends_with(b"-0.part");
+    let left = fs::read_dir(place.path("")).unwrap().map(Result::unwrap).find(is_temporary).unwrap().path();
+    drop((first, second));
+    assert_eq!(fs::read_dir(place.path("")).unwrap().count(), 1);
+    fs::write(left, "half").unwrap();
+    drop(dir.create_replacement(b"file").unwrap());
+    assert_eq!(fs::read_dir(place.path("")).unwrap().count(), 1);
     dir.make_dir(b"sub").unwrap();
     assert!(is_unsafe(dir.create_replacement(b"sub").unwrap().commit()).contains("a folder"));
     dir.create_replacement(b"new").unwrap().commit().unwrap();

@@ -1,20 +1,18 @@
 //! What a directory store does with single files: temporary names, renames that replace nothing, syncs and the lock.
 
 use std::collections::hash_map::RandomState;
-use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::hash::{BuildHasher, Hasher};
-use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::io;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{CWD, FlockOperation, OFlags, RenameFlags};
 use rustix::io::Errno;
 
+use super::layer::{Files, OpenFile, retried};
 use crate::error::{StoreError, StoreErrorKind};
 use crate::store::Access;
 
 /// What every temporary name begins with. Objects are named by hexadecimal digits, so none looks like this.
-pub(super) const TEMPORARY_PREFIX: &str = ".tmp-";
+const TEMPORARY_PREFIX: &str = ".tmp-";
 /// The file whose lock keeps writers apart.
 const LOCK_NAME: &str = "lock";
 
@@ -26,7 +24,8 @@ pub(super) fn io_error<'a>(path: &'a Path, doing: &'a str) -> impl FnOnce(io::Er
 /// A file that is written but neither durable nor visible under its name. Dropped, it is removed.
 #[derive(Debug)]
 pub(super) struct Pending {
-    file: File,
+    files: Files,
+    file: Box<dyn OpenFile>,
     temporary: PathBuf,
     path: PathBuf,
     is_published: bool,
@@ -34,10 +33,10 @@ pub(super) struct Pending {
 
 impl Pending {
     /// Writes `bytes` to a temporary file in the folder of `path`.
-    pub(super) fn write(path: PathBuf, bytes: &[u8]) -> Result<Self, StoreError> {
-        let (file, temporary) = create_temporary(&path)?;
-        let mut pending = Self { file, temporary, path, is_published: false };
-        pending.file.write_all(bytes).map_err(io_error(&pending.path, "writing"))?;
+    pub(super) fn write(files: &Files, path: PathBuf, bytes: &[u8]) -> Result<Self, StoreError> {
+        let (file, temporary) = create_temporary(files, &path)?;
+        let pending = Self { files: Files::clone(files), file, temporary, path, is_published: false };
+        pending.file.write_all_at(bytes, 0).map_err(io_error(&pending.path, "writing"))?;
         Ok(pending)
     }
 
@@ -47,8 +46,9 @@ impl Pending {
     /// the file is removed, as after any other failure.
     pub(super) fn publish(mut self) -> Result<(), StoreError> {
         // Sync before the rename: a crash between them would leave an object that is short or empty.
-        self.file.sync_all().map_err(io_error(&self.path, "syncing"))?;
-        rename_without_replacing(&self.temporary, &self.path).map_err(io_error(&self.path, "renaming into place"))?;
+        retried(|| self.file.sync()).map_err(io_error(&self.path, "syncing"))?;
+        rename_without_replacing(&self.files, &self.temporary, &self.path)
+            .map_err(io_error(&self.path, "renaming into place"))?;
         self.is_published = true;
         Ok(())
     }
@@ -58,17 +58,18 @@ impl Drop for Pending {
     fn drop(&mut self) {
         if !self.is_published {
             // What remains is removed when the store is next opened for writing.
-            let _ = fs::remove_file(&self.temporary);
+            let _ = retried(|| self.files.remove(&self.temporary));
         }
     }
 }
 
-fn create_temporary(path: &Path) -> Result<(File, PathBuf), StoreError> {
+/// Makes a file with a temporary name beside `path`, and returns that name.
+pub(super) fn create_temporary(files: &Files, path: &Path) -> Result<(Box<dyn OpenFile>, PathBuf), StoreError> {
     loop {
         // The seed of std's hash maps: random enough, for a name that is taken is tried again.
         let random = RandomState::new().build_hasher().finish();
         let temporary = path.with_file_name(format!("{TEMPORARY_PREFIX}{random:016x}"));
-        match OpenOptions::new().write(true).create_new(true).mode(0o600).open(&temporary) {
+        match retried(|| files.create(&temporary)) {
             Ok(file) => return Ok((file, temporary)),
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
             Err(source) => return Err(io_error(path, "creating a temporary file beside it")(source)),
@@ -77,49 +78,72 @@ fn create_temporary(path: &Path) -> Result<(File, PathBuf), StoreError> {
 }
 
 /// Renames `from` to `to`, or fails with `AlreadyExists` if there is such a name.
-fn rename_without_replacing(from: &Path, to: &Path) -> io::Result<()> {
-    match rustix::fs::renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE) {
+fn rename_without_replacing(files: &Files, from: &Path, to: &Path) -> io::Result<()> {
+    let renamed = retried(|| files.rename_new(from, to));
+    match renamed.as_ref().map_err(Errno::from_io_error) {
         // The file system does not know the flag, or the kernel not the call. A link never replaces anything.
-        Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => {
-            fs::hard_link(from, to)?;
-            fs::remove_file(from)
+        Err(Some(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP)) => {
+            retried(|| files.link(from, to))?;
+            retried(|| files.remove(from))
         }
-        outcome => Ok(outcome?),
+        _ => renamed,
     }
 }
 
 /// Makes the names in a folder durable.
-pub(super) fn sync_folder(folder: &Path) -> Result<(), StoreError> {
-    File::open(folder).and_then(|folder| folder.sync_all()).map_err(io_error(folder, "syncing the folder"))
+pub(super) fn sync_folder(files: &Files, folder: &Path) -> Result<(), StoreError> {
+    retried(|| files.sync_folder(folder)).map_err(io_error(folder, "syncing the folder"))
 }
 
-/// Makes a folder that only its owner can enter.
-pub(super) fn make_folder(folder: &Path) -> io::Result<()> {
-    DirBuilder::new().mode(0o700).create(folder)
+/// Returns whether there is anything at `path`.
+pub(super) fn exists(files: &Files, path: &Path) -> Result<bool, StoreError> {
+    match retried(|| files.bytes(path)) {
+        Ok(_) => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(source) => Err(io_error(path, "opening the repository")(source)),
+    }
 }
 
-/// Opens an object for reading. Whatever else than a plain file stands at its name is refused.
-pub(super) fn open_object(path: &Path) -> io::Result<(File, u64)> {
-    // Without blocking, or opening a pipe would wait for somebody to write to it.
-    let flags = (OFlags::NOFOLLOW | OFlags::NONBLOCK).bits().cast_signed();
-    let file = match OpenOptions::new().read(true).custom_flags(flags).open(path) {
+/// Returns the folder that a path lies in.
+pub(super) fn above(path: &Path) -> &Path {
+    match path.parent() {
+        None => path,
+        Some(above) if above.as_os_str().is_empty() => Path::new("."),
+        Some(above) => above,
+    }
+}
+
+/// Makes a folder and whichever is missing above it, each durable in the one above.
+pub(super) fn make_folders(files: &Files, folder: &Path) -> Result<(), StoreError> {
+    let above = above(folder);
+    let mut made = retried(|| files.make_folder(folder));
+    if made.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::NotFound) && above != folder {
+        make_folders(files, above)?;
+        made = retried(|| files.make_folder(folder));
+    }
+    made.map_err(io_error(folder, "making the folder"))?;
+    sync_folder(files, above)
+}
+
+/// Opens an object for reading, and returns its length. Whatever else than a plain file stands at its name is refused.
+pub(super) fn open_object(files: &Files, path: &Path) -> io::Result<(Box<dyn OpenFile>, u64)> {
+    let file = match retried(|| files.open(path)) {
         Err(error) if error.raw_os_error() == Some(Errno::LOOP.raw_os_error()) => {
             return Err(io::Error::new(io::ErrorKind::InvalidData, "it is a symbolic link"));
         }
         opened => opened?,
     };
-    let metadata = file.metadata()?;
-    if !metadata.is_file() {
-        return Err(io::Error::new(io::ErrorKind::InvalidData, "it is not a plain file"));
+    match retried(|| file.plain_bytes())? {
+        Some(bytes) => Ok((file, bytes)),
+        None => Err(io::Error::new(io::ErrorKind::InvalidData, "it is not a plain file")),
     }
-    Ok((file, metadata.len()))
 }
 
 /// Takes the lock of the store in `folder`, which is held until the file is dropped. `None` if there is no lock file
 /// and none can be made, as on read-only media, where nobody can write either.
-pub(super) fn lock(folder: &Path, access: Access) -> Result<Option<File>, StoreError> {
+pub(super) fn lock(files: &Files, folder: &Path, access: Access) -> Result<Option<Box<dyn OpenFile>>, StoreError> {
     let path = folder.join(LOCK_NAME);
-    let open = |write: bool| OpenOptions::new().read(true).write(write).create(write).mode(0o600).open(&path);
+    let open = |make: bool| retried(|| files.open_lock(&path, make));
     // A reader needs no right to write, and neither does a lock. A missing file is made if it can be, for a reader
     // without a lock would not keep a writer out.
     let opened = match access {
@@ -131,20 +155,13 @@ pub(super) fn lock(folder: &Path, access: Access) -> Result<Option<File>, StoreE
         (Err(error), Access::Read) if is_refused(&error) => return Ok(None),
         (Err(source), _) => return Err(io_error(&path, "opening the lock file")(source)),
     };
-    let operation = match access {
-        Access::Write => FlockOperation::NonBlockingLockExclusive,
-        Access::Read => FlockOperation::NonBlockingLockShared,
-    };
-    loop {
-        match rustix::fs::flock(&file, operation) {
-            Ok(()) => return Ok(Some(file)),
-            Err(Errno::INTR) => {}
-            Err(Errno::WOULDBLOCK) => {
-                let message = "in use by another process; wait until it is done";
-                return Err(StoreError::new(StoreErrorKind::InUse, folder.display(), message));
-            }
-            Err(errno) => return Err(io_error(&path, "locking")(errno.into())),
+    match retried(|| file.try_lock(access == Access::Write)) {
+        Ok(()) => Ok(Some(file)),
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+            let message = "in use by another process; wait until it is done";
+            Err(StoreError::new(StoreErrorKind::InUse, folder.display(), message))
         }
+        Err(source) => Err(io_error(&path, "locking")(source)),
     }
 }
 
@@ -152,14 +169,14 @@ fn is_refused(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::ReadOnlyFilesystem | io::ErrorKind::PermissionDenied)
 }
 
-/// Removes what an interrupted writer left in `folder` under temporary names.
-pub(super) fn remove_temporaries(folder: &Path) -> Result<(), StoreError> {
-    for entry in fs::read_dir(folder).map_err(io_error(folder, "listing the folder"))? {
-        let entry = entry.map_err(io_error(folder, "listing the folder"))?;
-        if entry.file_name().as_encoded_bytes().starts_with(TEMPORARY_PREFIX.as_bytes()) {
-            let path = entry.path();
-            fs::remove_file(&path).map_err(io_error(&path, "removing what an interrupted run left"))?;
-        }
-    }
-    Ok(())
+/// Returns what an interrupted writer left in `folder` under temporary names.
+pub(super) fn temporaries(files: &Files, folder: &Path) -> Result<Vec<PathBuf>, StoreError> {
+    let names = retried(|| files.list(folder)).map_err(io_error(folder, "listing the folder"))?;
+    let is_temporary = |name: &std::ffi::OsString| name.as_encoded_bytes().starts_with(TEMPORARY_PREFIX.as_bytes());
+    Ok(names.into_iter().filter(is_temporary).map(|name| folder.join(name)).collect())
+}
+
+/// Removes what an interrupted writer left.
+pub(super) fn remove_temporary(files: &Files, path: &Path) -> Result<(), StoreError> {
+    retried(|| files.remove(path)).map_err(io_error(path, "removing what an interrupted run left"))
 }

@@ -12,12 +12,16 @@
 //!
 //! An object is written under a temporary name in the folder it belongs to, synced, and renamed without replacing
 //! anything; then the folder is synced. [`put`](Store::put) does the first step, [`sync`](Store::sync) the others.
+//!
+//! Between the first change and the end of the sync there is an empty file with a temporary name, the mark, in the store's
+//! own folder. Whoever finds one syncs every folder before anything else: names that a killed process left came or went
+//! before its sync, and what would be built upon them must not outlive them.
 
 use std::collections::{BTreeSet, VecDeque};
-use std::fs::{self, DirBuilder, File};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, FileExt};
 use std::path::{Path, PathBuf};
+#[cfg(feature = "internals")]
+use std::sync::Arc;
 use std::sync::{Mutex, MutexGuard, PoisonError, RwLock};
 
 use super::{Access, Store, errors};
@@ -26,8 +30,11 @@ use crate::base::{ObjectId, ObjectKind, ObjectName};
 use crate::error::{StoreError, StoreErrorKind};
 
 mod files;
+mod layer;
 
 use files::{Pending, io_error};
+pub use layer::{FileLayer, OpenFile};
+use layer::{Files, retried};
 
 /// Longer packs mean fewer files and syncs; shorter ones less memory, and less waiting for whoever stores the last one.
 const PACK_BYTES: usize = 2 * MIB;
@@ -41,6 +48,7 @@ const FOLDERS: [ObjectKind; 4] = [ObjectKind::Key, ObjectKind::Pack, ObjectKind:
 /// A lock on the file `lock` keeps a writer alone, as far as the file system has such locks.
 #[derive(Debug)]
 pub struct DirectoryStore {
+    files: Files,
     root: PathBuf,
     access: Access,
     /// A put holds it shared until its file is in the queue or complete, so that a sync, which holds it alone, misses
@@ -48,7 +56,7 @@ pub struct DirectoryStore {
     gate: RwLock<()>,
     queue: Mutex<Queue>,
     /// Holds the lock for as long as the store is open.
-    _lock: Option<File>,
+    _lock: Option<Box<dyn OpenFile>>,
 }
 
 #[derive(Debug, Default)]
@@ -57,6 +65,8 @@ struct Queue {
     files: VecDeque<(ObjectName, Pending)>,
     /// Folders in which a name has come or gone since they were last synced.
     folders: BTreeSet<PathBuf>,
+    /// The mark that something was put or deleted since the last sync.
+    mark: Option<PathBuf>,
     failed: Option<errors::Failure>,
 }
 
@@ -67,28 +77,42 @@ impl DirectoryStore {
     /// # Errors
     /// `AlreadyExists` if there is anything else at `path`; `NoSpace`, `ReadOnly` or `Io` if it cannot be made.
     pub fn create(path: &Path) -> Result<Self, StoreError> {
+        Self::create_in(layer::system(), path)
+    }
+
+    /// Opens the store that `files` have at `path` for writing, or makes one if there is none: for tests of what faults and
+    /// power losses leave of files.
+    ///
+    /// # Errors
+    /// As [`create`](Self::create) and [`open`](Self::open).
+    #[cfg(feature = "internals")]
+    #[doc(hidden)]
+    pub fn over(files: Arc<dyn FileLayer>, path: &Path) -> Result<Self, StoreError> {
+        match Self::open_in(Arc::clone(&files), path, Access::Write) {
+            Err(error) if error.kind == StoreErrorKind::NotFound => Self::create_in(files, path),
+            outcome => outcome,
+        }
+    }
+
+    fn create_in(files: Files, path: &Path) -> Result<Self, StoreError> {
         let occupied = || {
             let message = "there is already something here that is not an empty folder; nothing was changed";
             StoreError::new(StoreErrorKind::AlreadyExists, path.display(), message)
         };
-        match fs::read_dir(path).map(|mut entries| entries.next().is_none()) {
-            Ok(true) => {}
+        match retried(|| files.list(path)).map(|names| names.is_empty()) {
+            // Whoever made it may not have synced it.
+            Ok(true) => files::sync_folder(&files, files::above(path))?,
             Ok(false) => return Err(occupied()),
             Err(error) if error.kind() == io::ErrorKind::NotADirectory => return Err(occupied()),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                let made = DirBuilder::new().recursive(true).mode(0o700).create(path);
-                made.map_err(io_error(path, "making the folder"))?;
-            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => files::make_folders(&files, path)?,
             Err(source) => return Err(io_error(path, "listing the folder")(source)),
         }
         for kind in FOLDERS {
             let folder = path.join(kind.name());
-            files::make_folder(&folder).map_err(io_error(&folder, "making the folder"))?;
+            retried(|| files.make_folder(&folder)).map_err(io_error(&folder, "making the folder"))?;
         }
-        let store = Self::open(path, Access::Write)?;
-        files::sync_folder(path)?;
-        let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        files::sync_folder(parent)?;
+        let store = Self::open_in(files, path, Access::Write)?;
+        files::sync_folder(&store.files, path)?;
         Ok(store)
     }
 
@@ -99,33 +123,55 @@ impl DirectoryStore {
     /// `NotFound` if there is no such directory; `Damaged` if it is not a store; `InUse` if another process has it open
     /// in a way that does not go together with `access`; `ReadOnly` or `Io` if it cannot be opened.
     pub fn open(path: &Path, access: Access) -> Result<Self, StoreError> {
-        if !fs::metadata(path).map_err(io_error(path, "opening the repository"))?.is_dir() {
+        Self::open_in(layer::system(), path, access)
+    }
+
+    fn open_in(files: Files, path: &Path, access: Access) -> Result<Self, StoreError> {
+        if !retried(|| files.is_folder(path)).map_err(io_error(path, "opening the repository"))? {
             return Err(StoreError::new(StoreErrorKind::Damaged, path.display(), "not a folder; check the path"));
         }
-        // Whoever names an empty folder, or one with other things in it, has no repository there.
-        if FOLDERS.iter().all(|kind| !path.join(kind.name()).exists()) && !path.join("config").exists() {
-            return Err(StoreError::new(
-                StoreErrorKind::NotFound,
-                path.display(),
-                "there is no repository in this folder",
-            ));
-        }
+        let (mut is_store, mut missing) = (files::exists(&files, &path.join("config"))?, None);
         for kind in FOLDERS {
             let folder = path.join(kind.name());
-            fs::metadata(&folder).map_err(|source| missing_folder(&folder, source))?;
-        }
-        let lock = files::lock(path, access)?;
-        let (gate, queue) = (RwLock::default(), Mutex::default());
-        let store = Self { root: path.to_owned(), access, gate, queue, _lock: lock };
-        if access == Access::Write {
-            files::remove_temporaries(path)?;
-            for kind in FOLDERS.into_iter().chain([ObjectKind::Proof]) {
-                for folder in store.folders(kind)? {
-                    files::remove_temporaries(&folder)?;
-                }
+            match files::exists(&files, &folder)? {
+                true => is_store = true,
+                false => missing = Some(folder),
             }
         }
+        match missing {
+            None => {}
+            Some(folder) if is_store => return Err(missing_folder(&folder, io::ErrorKind::NotFound.into())),
+            // Whoever names an empty folder, or one with other things in it, has no repository there.
+            Some(_) => {
+                let message = "there is no repository in this folder";
+                return Err(StoreError::new(StoreErrorKind::NotFound, path.display(), message));
+            }
+        }
+        let lock = files::lock(&files, path, access)?;
+        let (gate, queue) = (RwLock::default(), Mutex::default());
+        let store = Self { files, root: path.to_owned(), access, gate, queue, _lock: lock };
+        if access == Access::Write {
+            store.clear_up()?;
+        }
         Ok(store)
+    }
+
+    /// Makes durable what an interrupted writer left, and removes what it had not finished.
+    fn clear_up(&self) -> Result<(), StoreError> {
+        let mut folders = vec![self.root.clone(), self.root.join(ObjectKind::Pack.name())];
+        for kind in FOLDERS.into_iter().chain([ObjectKind::Proof]) {
+            folders.extend(self.folders(kind)?);
+        }
+        let mut left = Vec::new();
+        for folder in &folders {
+            left.extend(files::temporaries(&self.files, folder)?);
+        }
+        if left.is_empty() {
+            return Ok(());
+        }
+        folders.iter().try_for_each(|folder| files::sync_folder(&self.files, folder))?;
+        // The mark is in the first folder, and so the last to go.
+        left.iter().rev().try_for_each(|path| files::remove_temporary(&self.files, path))
     }
 
     /// Returns the folder that an object lies in.
@@ -147,17 +193,16 @@ impl DirectoryStore {
     /// Returns the folders that objects of a kind lie in, as far as they exist.
     fn folders(&self, kind: ObjectKind) -> Result<Vec<PathBuf>, StoreError> {
         let folder = self.root.join(kind.name());
-        if kind == ObjectKind::Proof && !folder.exists() {
+        if kind == ObjectKind::Proof && !files::exists(&self.files, &folder)? {
             return Ok(Vec::new());
         }
         if kind != ObjectKind::Pack {
             return Ok(vec![folder]);
         }
         let mut folders = Vec::new();
-        for entry in fs::read_dir(&folder).map_err(|source| missing_folder(&folder, source))? {
-            let entry = entry.map_err(io_error(&folder, "listing the folder"))?;
-            if (0..=u8::MAX).any(|first| entry.file_name() == *format!("{first:02x}")) {
-                folders.push(entry.path());
+        for name in retried(|| self.files.list(&folder)).map_err(|source| missing_folder(&folder, source))? {
+            if (0..=u8::MAX).any(|first| name == *format!("{first:02x}")) {
+                folders.push(folder.join(name));
             }
         }
         Ok(folders)
@@ -180,9 +225,17 @@ impl DirectoryStore {
         }
     }
 
+    /// Notes in the store that something is about to change, before it does.
+    fn mark(&self, queue: &mut Queue) -> Result<(), StoreError> {
+        if queue.mark.is_none() {
+            queue.mark = Some(files::create_temporary(&self.files, &self.root.join("mark"))?.1);
+        }
+        Ok(())
+    }
+
     /// Opens an object for reading.
-    fn open_object(&self, name: &ObjectName) -> Result<(File, u64), StoreError> {
-        files::open_object(&self.path(name)).map_err(|source| match source.kind() {
+    fn open_object(&self, name: &ObjectName) -> Result<(Box<dyn OpenFile>, u64), StoreError> {
+        files::open_object(&self.files, &self.path(name)).map_err(|source| match source.kind() {
             io::ErrorKind::NotFound => errors::not_found(name),
             io::ErrorKind::InvalidData => {
                 let message = format!("{source}, which no object is; run `check` to see what else is hurt");
@@ -194,21 +247,21 @@ impl DirectoryStore {
 
     /// Writes the object's bytes under a temporary name, making the folder for it if need be.
     fn write_pending(&self, name: &ObjectName, bytes: &[u8]) -> Result<Pending, StoreError> {
-        let outcome = Pending::write(self.path(name), bytes);
+        let outcome = Pending::write(&self.files, self.path(name), bytes);
         let is_made_when_needed = matches!(name.kind, ObjectKind::Pack | ObjectKind::Proof);
         if !is_made_when_needed || !outcome.as_ref().is_err_and(|error| error.kind == StoreErrorKind::NotFound) {
             return outcome;
         }
         let folder = self.folder(name);
         let above = folder.parent().unwrap_or(&self.root).to_owned();
-        match files::make_folder(&folder) {
+        match retried(|| self.files.make_folder(&folder)) {
             // Another thread may have been quicker.
             Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
                 return Err(io_error(&folder, "making the folder")(error));
             }
             _ => self.queue().folders.insert(above),
         };
-        Pending::write(self.path(name), bytes)
+        Pending::write(&self.files, self.path(name), bytes)
     }
 
     /// Makes a file durable and visible. After a failure the store takes no more writes.
@@ -228,8 +281,8 @@ impl Store for DirectoryStore {
 
     fn put(&self, name: &ObjectName, bytes: &[u8]) -> Result<(), StoreError> {
         let _passing = self.gate.read().unwrap_or_else(PoisonError::into_inner);
-        drop(self.writable_queue()?);
-        match fs::symlink_metadata(self.path(name)) {
+        self.mark(&mut *self.writable_queue()?)?;
+        match retried(|| self.files.bytes(&self.path(name))) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(source) => return Err(StoreError::from_io(name, "looking for an object of this name", source)),
             Ok(_) => return Err(errors::already_exists(name)),
@@ -272,25 +325,23 @@ impl Store for DirectoryStore {
     fn list(&self, kind: ObjectKind) -> Result<Vec<(ObjectId, u64)>, StoreError> {
         if kind == ObjectKind::Config {
             let path = self.path(&ObjectName::CONFIG);
-            return match fs::symlink_metadata(&path) {
-                Ok(metadata) => Ok(vec![(ObjectName::CONFIG.id, metadata.len())]),
+            return match retried(|| self.files.bytes(&path)) {
+                Ok(bytes) => Ok(vec![(ObjectName::CONFIG.id, bytes)]),
                 Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
                 Err(source) => Err(io_error(&path, "looking for the config")(source)),
             };
         }
         let mut objects = Vec::new();
         for folder in self.folders(kind)? {
-            for entry in fs::read_dir(&folder).map_err(|source| missing_folder(&folder, source))? {
-                let entry = entry.map_err(io_error(&folder, "listing the folder"))?;
-                let file_name = entry.file_name();
-                let id = file_name.to_str().and_then(ObjectId::from_hex);
+            for file_name in retried(|| self.files.list(&folder)).map_err(|source| missing_folder(&folder, source))? {
+                let (path, id) = (folder.join(&file_name), file_name.to_str().and_then(ObjectId::from_hex));
                 // A name in capitals, or in another pack's folder, is not one that `get` would find.
-                let Some(id) = id.filter(|id| self.path(&ObjectName::new(kind, *id)) == entry.path()) else { continue };
-                match entry.metadata() {
-                    Ok(metadata) => objects.push((id, metadata.len())),
+                let Some(id) = id.filter(|id| self.path(&ObjectName::new(kind, *id)) == path) else { continue };
+                match retried(|| self.files.bytes(&path)) {
+                    Ok(bytes) => objects.push((id, bytes)),
                     // Another thread deleted it just now.
                     Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-                    Err(source) => return Err(io_error(&entry.path(), "looking up the length")(source)),
+                    Err(source) => return Err(io_error(&path, "looking up the length")(source)),
                 }
             }
         }
@@ -300,9 +351,10 @@ impl Store for DirectoryStore {
     fn delete(&self, name: &ObjectName) -> Result<(), StoreError> {
         let _passing = self.gate.read().unwrap_or_else(PoisonError::into_inner);
         let mut queue = self.writable_queue()?;
+        self.mark(&mut queue)?;
         // One that is not yet visible is given up; its temporary file goes with it.
         queue.files.retain(|(queued, _)| queued != name);
-        match fs::remove_file(self.path(name)) {
+        match retried(|| self.files.remove(&self.path(name))) {
             Ok(()) => {
                 queue.folders.insert(self.folder(name));
                 Ok(())
@@ -317,14 +369,19 @@ impl Store for DirectoryStore {
             return Ok(());
         }
         let _alone = self.gate.write().unwrap_or_else(PoisonError::into_inner);
-        let (files, folders) = {
+        let (pending, folders) = {
             let mut queue = self.writable_queue()?;
             (std::mem::take(&mut queue.files), std::mem::take(&mut queue.folders))
         };
-        files.into_iter().try_for_each(|(_, pending)| self.publish(pending))?;
+        pending.into_iter().try_for_each(|(_, pending)| self.publish(pending))?;
         // In order of their names: a folder of packs comes after the folder of those folders, in which its own name is.
-        let synced = folders.iter().try_for_each(|folder| files::sync_folder(folder));
-        synced.inspect_err(|error| self.queue().failed = Some(errors::Failure::of(error)))
+        let synced = folders.iter().try_for_each(|folder| files::sync_folder(&self.files, folder));
+        synced.inspect_err(|error| self.queue().failed = Some(errors::Failure::of(error)))?;
+        if let Some(mark) = self.queue().mark.take() {
+            // One that stays costs the next writer some syncs.
+            let _ = retried(|| self.files.remove(&mark));
+        }
+        Ok(())
     }
 }
 

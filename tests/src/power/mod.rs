@@ -1,21 +1,20 @@
-//! What a power loss leaves: a store, and the file below a redb store, that keep apart what was not synced.
+//! What a power loss leaves: a store, the file below a redb store, and the files below a directory store, that keep apart
+//! what was not synced.
 
 use std::collections::BTreeMap;
-use std::fmt;
-use std::io;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use daykeep_engine::{MemoryStore, ObjectId, ObjectKind, ObjectName, RedbStore, Store, StoreError, StoreErrorKind};
-use redb::StorageBackend;
+use daykeep_engine::{MemoryStore, ObjectId, ObjectKind, ObjectName, Store, StoreError, StoreErrorKind};
 
+use crate::faults::{Call, Faults};
 use crate::noise::Rng;
 use crate::stores::OBJECT_BYTES_MAX;
 
-/// What a disk writes whole or not at all.
-const SECTOR_BYTES: usize = 512;
-/// The memory of a redb store.
-const CACHE_BYTES: usize = 8 << 20;
+mod file;
+mod folder;
+
+pub use file::RedbDisk;
+pub use folder::DirectoryDisk;
 
 /// A disk that a repository lies on, with a switch for its power.
 pub trait Disk {
@@ -25,47 +24,16 @@ pub trait Disk {
     /// The store's own.
     fn open(&self) -> Result<Arc<dyn Store>, StoreError>;
 
-    /// Lets every call fail after so many more that change something, as if the process had ended there.
-    fn fail_after(&self, calls: u64);
-
-    /// Lets no call fail any more, and returns how many changed something since [`fail_after`](Self::fail_after).
-    fn heal(&self) -> u64;
+    /// Returns what lets the calls to it fail.
+    fn faults(&self) -> &Faults;
 
     /// Switches the power off and on: of what was not synced, chance decides what is there.
     fn lose_power(&self, rng: &mut Rng);
-}
 
-/// Counts the calls that change something, and fails all calls from one of these on: what comes between two changes makes
-/// no difference to what is left.
-#[derive(Debug)]
-struct Ending {
-    calls: AtomicU64,
-    fails_at: AtomicU64,
-}
-
-impl Default for Ending {
-    fn default() -> Self {
-        Self { calls: AtomicU64::new(0), fails_at: AtomicU64::new(u64::MAX) }
-    }
-}
-
-impl Ending {
-    fn call(&self, changes: bool) -> io::Result<()> {
-        let calls = self.calls.fetch_add(u64::from(changes), Ordering::SeqCst) + u64::from(changes);
-        if calls > self.fails_at.load(Ordering::SeqCst) {
-            return Err(io::Error::other("the test let it fail"));
-        }
-        Ok(())
-    }
-
-    fn fail_after(&self, calls: u64) {
-        self.calls.store(0, Ordering::SeqCst);
-        self.fails_at.store(calls, Ordering::SeqCst);
-    }
-
-    fn heal(&self) -> u64 {
-        self.fails_at.store(u64::MAX, Ordering::SeqCst);
-        self.calls.swap(0, Ordering::SeqCst)
+    /// Ends the process, and most often the power with it. Otherwise all is there as the process left it, and what was not
+    /// synced may be lost later.
+    fn crash(&self, rng: &mut Rng) {
+        self.lose_power(rng);
     }
 }
 
@@ -89,7 +57,7 @@ pub struct VolatileStore {
     durable: MemoryStore,
     habits: Habits,
     unsynced: Mutex<Vec<Change>>,
-    ending: Ending,
+    faults: Faults,
 }
 
 impl VolatileStore {
@@ -99,12 +67,12 @@ impl VolatileStore {
             durable: MemoryStore::with_pack_bytes(2 << 20),
             habits,
             unsynced: Mutex::default(),
-            ending: Ending::default(),
+            faults: Faults::default(),
         }
     }
 
-    fn call(&self, object: impl ToString, changes: bool) -> Result<(), StoreError> {
-        self.ending.call(changes).map_err(|error| StoreError::from_io(object, "the process has ended", error))
+    fn call(&self, object: impl ToString, call: Call) -> Result<(), StoreError> {
+        self.faults.call(call).map(drop).map_err(|error| StoreError::from_io(object, "calling the store", error))
     }
 
     fn unsynced(&self) -> MutexGuard<'_, Vec<Change>> {
@@ -196,7 +164,7 @@ impl Store for VolatileStore {
     }
 
     fn put(&self, name: &ObjectName, bytes: &[u8]) -> Result<(), StoreError> {
-        self.call(name, true)?;
+        self.call(name, Call::Write)?;
         let mut unsynced = self.unsynced();
         let last = unsynced.iter().rev().find(|(changed, _)| changed == name);
         let is_there = last
@@ -209,17 +177,17 @@ impl Store for VolatileStore {
     }
 
     fn get(&self, name: &ObjectName, bytes_max: usize) -> Result<Vec<u8>, StoreError> {
-        self.call(name, false)?;
+        self.call(name, Call::Read)?;
         self.with(name, |store| store.get(name, bytes_max))
     }
 
     fn get_range(&self, name: &ObjectName, offset: u64, len: usize, out: &mut Vec<u8>) -> Result<(), StoreError> {
-        self.call(name, false)?;
+        self.call(name, Call::Read)?;
         self.with(name, |store| store.get_range(name, offset, len, out))
     }
 
     fn list(&self, kind: ObjectKind) -> Result<Vec<(ObjectId, u64)>, StoreError> {
-        self.call(kind.name(), false)?;
+        self.call(kind.name(), Call::Look)?;
         let mut listed: BTreeMap<ObjectId, u64> = self.durable.list(kind)?.into_iter().collect();
         let unsynced = self.unsynced();
         for (name, bytes) in unsynced.iter().filter(|(name, _)| name.kind == kind && self.habits.shows_unsynced) {
@@ -232,7 +200,7 @@ impl Store for VolatileStore {
     }
 
     fn delete(&self, name: &ObjectName) -> Result<(), StoreError> {
-        self.call(name, true)?;
+        self.call(name, Call::Remove)?;
         self.unsynced().push((*name, None));
         Ok(())
     }
@@ -246,7 +214,7 @@ impl Store for VolatileStore {
     }
 
     fn sync(&self) -> Result<(), StoreError> {
-        self.call("store", true)?;
+        self.call("store", Call::Sync)?;
         let changes = std::mem::take(&mut *self.unsynced());
         changes.into_iter().for_each(|change| self.apply(change));
         Ok(())
@@ -268,152 +236,11 @@ impl Disk for StoreDisk {
         Ok(self.0.clone())
     }
 
-    fn fail_after(&self, calls: u64) {
-        self.0.ending.fail_after(calls);
-    }
-
-    fn heal(&self) -> u64 {
-        self.0.ending.heal()
+    fn faults(&self) -> &Faults {
+        &self.0.faults
     }
 
     fn lose_power(&self, rng: &mut Rng) {
         self.0.lose_power(rng);
-    }
-}
-
-/// Something done to a file that was not synced.
-enum Unsynced {
-    Write(usize, Vec<u8>),
-    Length(usize),
-}
-
-#[derive(Default)]
-struct Bytes {
-    /// What whoever has the file open sees.
-    live: Vec<u8>,
-    /// What was there at the last sync.
-    durable: Vec<u8>,
-    unsynced: Vec<Unsynced>,
-    ending: Ending,
-}
-
-impl Bytes {
-    fn sync(&mut self) {
-        for change in std::mem::take(&mut self.unsynced) {
-            match change {
-                Unsynced::Write(offset, bytes) => write(&mut self.durable, offset, &bytes),
-                Unsynced::Length(len) => self.durable.resize(len, 0),
-            }
-        }
-    }
-
-    /// Returns what is left: each sector of what was not synced is there or not, whichever came first.
-    fn after_power_loss(&mut self, rng: &mut Rng) -> Vec<u8> {
-        let mut image = std::mem::take(&mut self.durable);
-        let percent = [0, 10, 50, 90, 100][rng.below(5)];
-        for change in std::mem::take(&mut self.unsynced) {
-            match change {
-                Unsynced::Length(len) if rng.below(100) < percent => image.resize(len, 0),
-                Unsynced::Length(_) => {}
-                Unsynced::Write(offset, bytes) => {
-                    let mut at = 0;
-                    while at < bytes.len() {
-                        let end = (at + SECTOR_BYTES - (offset + at) % SECTOR_BYTES).min(bytes.len());
-                        if rng.below(100) < percent {
-                            write(&mut image, offset + at, &bytes[at..end]);
-                        }
-                        at = end;
-                    }
-                }
-            }
-        }
-        image
-    }
-}
-
-fn write(file: &mut Vec<u8>, offset: usize, bytes: &[u8]) {
-    if file.len() < offset + bytes.len() {
-        file.resize(offset + bytes.len(), 0);
-    }
-    file[offset..offset + bytes.len()].copy_from_slice(bytes);
-}
-
-/// The file below a redb store.
-#[derive(Clone, Default)]
-struct VolatileFile(Arc<Mutex<Bytes>>);
-
-impl fmt::Debug for VolatileFile {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("VolatileFile")
-    }
-}
-
-impl VolatileFile {
-    fn bytes(&self, changes: bool) -> io::Result<MutexGuard<'_, Bytes>> {
-        let bytes = self.0.lock().unwrap();
-        bytes.ending.call(changes).map(|()| bytes)
-    }
-}
-
-impl StorageBackend for VolatileFile {
-    fn len(&self) -> io::Result<u64> {
-        Ok(self.bytes(false)?.live.len() as u64)
-    }
-
-    fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
-        let bytes = self.bytes(false)?;
-        let found = bytes.live.get(offset as usize..offset as usize + out.len());
-        out.copy_from_slice(found.ok_or(io::ErrorKind::UnexpectedEof)?);
-        Ok(())
-    }
-
-    fn set_len(&self, len: u64) -> io::Result<()> {
-        let mut bytes = self.bytes(true)?;
-        bytes.live.resize(len as usize, 0);
-        bytes.unsynced.push(Unsynced::Length(len as usize));
-        Ok(())
-    }
-
-    fn sync_data(&self) -> io::Result<()> {
-        self.bytes(true)?.sync();
-        Ok(())
-    }
-
-    fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
-        let mut bytes = self.bytes(true)?;
-        write(&mut bytes.live, offset as usize, data);
-        bytes.unsynced.push(Unsynced::Write(offset as usize, data.to_vec()));
-        Ok(())
-    }
-}
-
-/// A disk with one redb file, of which unsynced sectors are lost one by one.
-#[derive(Default)]
-pub struct RedbDisk(Mutex<VolatileFile>);
-
-impl RedbDisk {
-    fn file(&self) -> VolatileFile {
-        self.0.lock().unwrap().clone()
-    }
-}
-
-impl Disk for RedbDisk {
-    fn open(&self) -> Result<Arc<dyn Store>, StoreError> {
-        Ok(Arc::new(RedbStore::over(self.file(), CACHE_BYTES)?))
-    }
-
-    fn fail_after(&self, calls: u64) {
-        self.file().0.lock().unwrap().ending.fail_after(calls);
-    }
-
-    fn heal(&self) -> u64 {
-        self.file().0.lock().unwrap().ending.heal()
-    }
-
-    fn lose_power(&self, rng: &mut Rng) {
-        let image = self.file().0.lock().unwrap().after_power_loss(rng);
-        // A new file: whatever of redb is still there has nothing to do with it.
-        let bytes = Bytes { live: image.clone(), durable: image, ..Bytes::default() };
-        *self.0.lock().unwrap() = VolatileFile(Arc::new(Mutex::new(bytes)));
     }
 }
