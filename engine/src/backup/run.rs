@@ -155,6 +155,7 @@ impl Repository {
             self.store.sync()?;
             id = Some(new_id);
         }
+        self.healer.tell(options.observer.as_ref());
         let parent = parent.map(|parent| parent.id);
         if let Some(id) = id {
             self.saw(&Snapshot { id, record });

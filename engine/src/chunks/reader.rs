@@ -9,6 +9,7 @@ use crate::base::{ObjectKind, ObjectName, ShortId, lock};
 use crate::catalog::Catalog;
 use crate::chunks::cache::FrameCache;
 use crate::chunks::graph::{Graph, Rebuilt};
+use crate::chunks::healer::Healer;
 use crate::codec::{Codec, FrameDecoder};
 use crate::error::{Error, Result};
 use crate::format::index::{BasePrefix, ChunkKind, ChunkLocation, FrameLocation};
@@ -31,6 +32,7 @@ pub struct ChunkReader {
     codec: Arc<Codec>,
     catalog: Arc<Catalog>,
     store: Arc<dyn Store>,
+    healer: Arc<Healer>,
     cache: FrameCache,
     /// What deltas and all that they stand on may take together while they are rebuilt.
     pub(super) graph_bytes: usize,
@@ -39,9 +41,15 @@ pub struct ChunkReader {
 
 impl ChunkReader {
     /// Makes a reader that keeps at most `cache_bytes` of decoded frames.
-    pub fn new(codec: Arc<Codec>, catalog: Arc<Catalog>, store: Arc<dyn Store>, cache_bytes: usize) -> Self {
+    pub fn new(
+        codec: Arc<Codec>,
+        catalog: Arc<Catalog>,
+        store: Arc<dyn Store>,
+        healer: Arc<Healer>,
+        cache_bytes: usize,
+    ) -> Self {
         let (cache, graph_bytes) = (FrameCache::new(cache_bytes), GRAPH_CACHES * cache_bytes);
-        Self { codec, catalog, store, cache, graph_bytes, workers: Mutex::default() }
+        Self { codec, catalog, store, healer, cache, graph_bytes, workers: Mutex::default() }
     }
 
     /// Returns where a chunk lies.
@@ -236,9 +244,18 @@ impl ChunkReader {
 
     fn decode_with(&self, worker: &mut Worker, frame: &FrameLocation, plain: &mut [u8]) -> Result<()> {
         let name = ObjectName::new(ObjectKind::Pack, frame.pack);
-        self.store.get_range(&name, u64::from(frame.offset), frame.sealed_bytes as usize, &mut worker.sealed)?;
         let (header, key) = (self.codec.header(&name), self.codec.keys.object(&name));
-        let outcome = worker.decoder.decode(&key, &header, frame, &worker.sealed, plain);
-        outcome.map_err(|error| Error::damaged(name, &error))
+        let (offset, len) = (frame.offset as usize, frame.sealed_bytes as usize);
+        let read = self.store.get_range(&name, offset as u64, len, &mut worker.sealed);
+        let outcome = read.map_err(Error::from).and_then(|()| {
+            let decoded = worker.decoder.decode(&key, &header, frame, &worker.sealed, plain);
+            decoded.map_err(|error| Error::damaged(name, &error))
+        });
+        outcome.or_else(|error| {
+            let Some(pack) = self.healer.heal(frame.pack) else { return Err(error) };
+            let Some(sealed) = pack.get(offset..offset.saturating_add(len)) else { return Err(error) };
+            let decoded = worker.decoder.decode(&key, &header, frame, sealed, plain);
+            decoded.map_err(|error| Error::damaged(name, &error))
+        })
     }
 }

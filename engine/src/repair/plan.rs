@@ -74,6 +74,9 @@ impl RepairPlan {
         self.findings.extend(unreadable.iter().map(Error::to_string));
         self.figures.snapshots = snapshots.len() as u64;
         self.figures.snapshots_unreadable = unreadable.len() as u64;
+        self.findings.extend(repo.healer.healed().iter().map(|(id, _)| {
+            format!("packs/{id}: damaged; its parity heals it: run `daykeep check --repair`, for which nothing need be lost")
+        }));
         let readable = readable(repo, &self.catalog);
         let trees = Trees::new(repo, &self.catalog, &readable, &options.cancel, true)?;
         for snapshot in &snapshots {
