@@ -23,6 +23,7 @@ mod incremental;
 mod killing;
 mod meter;
 mod moving_sources;
+mod parity;
 mod power_loss;
 mod prune;
 mod prune_hostile;

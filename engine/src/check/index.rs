@@ -40,10 +40,9 @@ impl Repository {
                     // Whatever becomes of it, nothing in it is used.
                     _ if record.is_condemned() => {}
                     None => report.errors.push(format!("packs/{}: missing; index/{id} lists it", record.id)),
-                    Some(&bytes) if bytes != u64::from(record.bytes) && !self.heals(&record) => report.errors.push(format!(
-                        "packs/{}: has {bytes} bytes where index/{id} names {}",
-                        record.id, record.bytes
-                    )),
+                    Some(&bytes) if bytes != u64::from(record.bytes) && !self.heals(&record) => report.errors.push(
+                        format!("packs/{}: has {bytes} bytes where index/{id} names {}", record.id, record.bytes),
+                    ),
                     Some(_) => {}
                 }
                 let pack = record.id;

@@ -164,6 +164,8 @@ pub struct Stats {
     pub snapshots: u64,
     /// Packs.
     pub packs: u64,
+    /// How much parity packs get, in percent of what it protects.
+    pub parity_percent: u8,
     /// Index objects.
     pub index_objects: u64,
     /// Distinct chunks.

@@ -50,6 +50,7 @@ impl Repository {
         if options.repair {
             self.check_writable("repair")?;
         }
+        self.healer.forget();
         let mut report = CheckReport::default();
         self.check_keys(&mut report)?;
         let catalog = Catalog::open(None, &self.id(), self.memory_bytes / 8)?;

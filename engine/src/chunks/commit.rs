@@ -6,7 +6,9 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use crate::base::limits::{INDEX_BYTES_MAX, INDEX_PLAIN_BYTES_MAX, INDEX_FLUSH_BYTES, INDEX_FLUSH_CHUNKS, INDEX_FLUSH_SECONDS};
+use crate::base::limits::{
+    INDEX_BYTES_MAX, INDEX_FLUSH_BYTES, INDEX_FLUSH_CHUNKS, INDEX_FLUSH_SECONDS, INDEX_PLAIN_BYTES_MAX,
+};
 use crate::base::{ChunkId, ObjectId, ObjectKind, ObjectName, ShortId, lock};
 use crate::catalog::{Catalog, CatalogEntry};
 use crate::chunks::claims::Claims;

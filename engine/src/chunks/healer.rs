@@ -8,6 +8,7 @@ use crate::base::{Event, ObjectId, ObjectKind, ObjectName, Observer, lock};
 use crate::chunks::load_index;
 use crate::codec::Codec;
 use crate::error::{Result, StoreErrorKind};
+use crate::format::pack::{TRAILER_BYTES, Trailer};
 use crate::format::parity::{Geometry, SHARD_BYTES};
 use crate::store::Store;
 use crate::{pack, parity};
@@ -48,6 +49,11 @@ impl Healer {
         self.codec.parity_percent > 0
     }
 
+    /// Forgets all that is known, for whoever looks at everything anew.
+    pub fn forget(&self) {
+        *lock(&self.known) = Known::default();
+    }
+
     /// Returns a pack as it was written, every byte of it proven; `None` if that cannot be had. Takes memory for the pack,
     /// which is kept until another is healed, and as much again meanwhile.
     pub fn heal(&self, id: ObjectId) -> Option<Arc<Vec<u8>>> {
@@ -85,9 +91,17 @@ impl Healer {
             None => self.read_around(name, listed?)?,
         };
         // What an index object lists is sealed. A pack that none lists has its own length or none.
-        let geometry = Geometry::of_pack(listed.unwrap_or(found.len()), self.codec.parity_percent)?;
-        found.resize(geometry.bytes(), 0);
-        let shards = parity::heal(&mut found, &geometry)?;
+        let bytes = listed.unwrap_or(found.len());
+        found.resize(bytes, 0);
+        let trailer = Trailer::decode(&found[bytes.saturating_sub(TRAILER_BYTES)..]).ok();
+        let shards = [
+            Geometry::of_pack(bytes, self.codec.parity_percent),
+            // A rescue that found no config may have made one that names another percentage.
+            trailer.and_then(|trailer| Geometry::of_trailer(bytes as u64, trailer.parity_bytes)),
+        ]
+        .into_iter()
+        .flatten()
+        .find_map(|geometry| parity::heal(&mut found, &geometry))?;
         pack::verify(&self.codec, name, &found).ok()?;
         Some((found, shards))
     }

@@ -95,7 +95,15 @@ impl Repository {
             StoreErrorKind::NotFound => error.into(),
             _ => at_location(&to.to_string(), error),
         })?;
-        let mut rescue = Rescue { file, found, codec, cancel, saved: HashSet::new(), longest: None, report: RescueReport::default() };
+        let mut rescue = Rescue {
+            file,
+            found,
+            codec,
+            cancel,
+            saved: HashSet::new(),
+            longest: None,
+            report: RescueReport::default(),
+        };
         let outcome = rescue.save(store.as_ref(), &slots);
         drop(store);
         if let Err(error) = outcome {
@@ -243,7 +251,12 @@ impl Rescue<'_> {
     }
 
     /// Returns the pack that begins at `at`, and whether its footer is whole.
-    fn pack(&mut self, at: u64, name: &ObjectName, lengths: &HashMap<ObjectId, u32>) -> Result<Option<(Vec<u8>, bool)>> {
+    fn pack(
+        &mut self,
+        at: u64,
+        name: &ObjectName,
+        lengths: &HashMap<ObjectId, u32>,
+    ) -> Result<Option<(Vec<u8>, bool)>> {
         if self.cancel.is_cancelled() {
             return Err(Error::Cancelled);
         }

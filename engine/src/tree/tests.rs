@@ -24,7 +24,12 @@ impl Bare {
     fn new(dry_run: bool) -> Self {
         let keys = Keys::new(&MasterKey::from_bytes([7; 32]));
         let chunker = Chunker::new(DEFAULT_PARAMS, keys.gear());
-        let codec = Arc::new(Codec { repository: RepositoryId::from_bytes([3; 16]), location: "bare".into(), keys, parity_percent: 0 });
+        let codec = Arc::new(Codec {
+            repository: RepositoryId::from_bytes([3; 16]),
+            location: "bare".into(),
+            keys,
+            parity_percent: 0,
+        });
         let catalog = Arc::new(Catalog::open(None, &codec.repository, 4 << 20).unwrap());
         let store = Arc::new(MemoryStore::new());
         let options = WriterOptions { memory_bytes: 32 << 20, threads: 1, level: 1, dry_run };

@@ -25,9 +25,9 @@ use crate::base::{ObjectId, ObjectKind, ObjectName};
 use crate::error::StoreError;
 
 mod tables;
-mod trouble;
 #[cfg(test)]
 mod tests;
+mod trouble;
 
 use tables::{Handle, Memory, NAMES, OBJECTS, PACKS, Tables, bodies};
 use trouble::{foreign, store_error};
