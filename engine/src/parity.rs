@@ -121,25 +121,21 @@ pub fn is_intact(pack: &[u8], geometry: &Geometry) -> bool {
     })
 }
 
-/// Restores a pack from what is whole in it, and returns how many shards were not; `None` if these are more than it has
-/// recovery shards left. A shard is whole if either table names its check. Nothing is proven by this.
-pub fn heal(pack: &mut [u8], geometry: &Geometry) -> Option<usize> {
+/// Restores a pack from what is whole in it; returns whether there was enough. A shard is whole if either table names its
+/// check. Nothing is proven by this.
+pub fn heal(pack: &mut [u8], geometry: &Geometry) -> bool {
     let (mut lost, mut restored) = (Vec::new(), Vec::new());
-    let mut hurt = 0;
     if geometry.recovery > 0 {
         let (body, section, trailer) = parts(pack, geometry);
         let (data, section) = (Data::new(body, trailer, geometry), Section::split(section, geometry));
         lost.extend((0..geometry.data).filter(|&number| section.matches(number, data.shard(number)) == 0));
         let recovery = section.recovery.chunks_exact(SHARD_BYTES).enumerate();
-        let mut whole: Vec<(usize, &[u8])> =
-            recovery.filter(|(number, shard)| section.matches(geometry.data + number, shard) > 0).collect();
-        hurt = lost.len() + geometry.recovery - whole.len();
-        if lost.len() > whole.len() {
-            return None;
-        }
-        whole.truncate(lost.len());
+        let whole = recovery.filter(|(number, shard)| section.matches(geometry.data + number, shard) > 0);
+        let whole: Vec<(usize, &[u8])> = whole.take(lost.len()).collect();
         restored = vec![0; lost.len() * SHARD_BYTES];
-        restore(geometry, &data, &lost, &whole, &mut restored).ok()?;
+        if whole.len() < lost.len() || restore(geometry, &data, &lost, &whole, &mut restored).is_err() {
+            return false;
+        }
     }
     let body = geometry.protected - TRAILER_BYTES;
     for (number, shard) in lost.into_iter().zip(restored.chunks_exact(SHARD_BYTES)) {
@@ -154,8 +150,7 @@ pub fn heal(pack: &mut [u8], geometry: &Geometry) -> Option<usize> {
             pack[begins + section..ends + section].copy_from_slice(&shard[begins - at..ends - at]);
         }
     }
-    write(pack, geometry).ok()?;
-    Some(hurt)
+    write(pack, geometry).is_ok()
 }
 
 /// Makes the `lost` data shards out of all others and as many recovery shards.

@@ -58,7 +58,7 @@ fn open_pack(whole: &[u8], mut bytes: Vec<u8>) {
     assert_eq!(outcome.is_ok(), whole == bytes, "{outcome:?}");
     let geometry = Geometry::of_pack(whole.len(), codec().parity_percent).expect("it has parity");
     bytes.resize(whole.len(), 0);
-    if parity::heal(&mut bytes, &geometry).is_some() {
+    if parity::heal(&mut bytes, &geometry) {
         assert!(bytes == whole, "it is as it was");
     }
 }
@@ -137,7 +137,7 @@ fn run(input: Input) {
             let geometry = Geometry::of_protected(bytes.len().max(HEADER_BYTES + TRAILER_BYTES), percent % 101);
             let mut found: Vec<u8> = bytes.iter().copied().cycle().take(geometry.bytes()).collect();
             found.resize(geometry.bytes(), 0);
-            if parity::heal(&mut found, &geometry).is_some() {
+            if parity::heal(&mut found, &geometry) {
                 assert!(parity::is_intact(&found, &geometry));
             }
         }

@@ -110,20 +110,20 @@ impl Repository {
 
     /// Writes back what was healed while everything was read, or says that this can be done.
     fn heal_packs(&self, is_wanted: bool, report: &mut CheckReport) -> Result<()> {
-        let blocks = |shards: usize| match shards {
-            1 => "1 block of 4 KiB was".to_owned(),
-            _ => format!("{shards} blocks of 4 KiB were"),
+        let count = |blocks: usize| match blocks {
+            1 => "1 block of 4 KiB is".to_owned(),
+            _ => format!("{blocks} blocks of 4 KiB are"),
         };
         let healed = if is_wanted { self.healer.write_back()? } else { Vec::new() };
         report.packs_healed = healed.len() as u64;
-        for (id, shards) in healed {
-            report.notes.push(format!("packs/{id}: {} damaged; it is as it was written again", blocks(shards)));
+        for (id, blocks) in healed {
+            report.notes.push(format!("packs/{id}: {} healed; it is as it was written again", count(blocks)));
         }
         let healable = self.healer.healed();
         report.packs_healable = healable.len() as u64;
-        report.errors.extend(healable.into_iter().map(|(id, shards)| {
+        report.errors.extend(healable.into_iter().map(|(id, blocks)| {
             let advice = "its parity heals it: run `daykeep check --repair`";
-            format!("packs/{id}: {} damaged; {advice}", blocks(shards))
+            format!("packs/{id}: {} damaged; {advice}", count(blocks))
         }));
         Ok(())
     }

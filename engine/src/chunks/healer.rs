@@ -16,8 +16,8 @@ use crate::{pack, parity};
 /// What became of a pack that was hurt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Outcome {
-    /// It is as it was written once so many of its shards are restored.
-    Healed { shards: usize, is_told: bool },
+    /// Its parity makes it what it was; it differs from that in so many blocks of 4 KiB.
+    Healed { blocks: usize, is_told: bool },
     /// There is not enough of it left.
     Lost,
 }
@@ -54,8 +54,8 @@ impl Healer {
         *lock(&self.known) = Known::default();
     }
 
-    /// Returns a pack as it was written, every byte of it proven; `None` if that cannot be had. Takes memory for the pack,
-    /// which is kept until another is healed, and as much again meanwhile.
+    /// Returns a pack as it was written, every byte of it proven; `None` if that cannot be had. The last one is kept
+    /// in memory until another is healed.
     pub fn heal(&self, id: ObjectId) -> Option<Arc<Vec<u8>>> {
         if !self.has_parity() {
             return None;
@@ -72,38 +72,43 @@ impl Healer {
             Err(error) if error.kind == StoreErrorKind::NotFound => return None,
             found => found.ok(),
         };
-        let Some((pack, shards)) = self.restore(&name, found, &mut known) else {
+        let Some((pack, blocks)) = self.restore(&name, found, &mut known) else {
             known.outcomes.insert(id, Outcome::Lost);
             return None;
         };
-        known.outcomes.entry(id).or_insert(Outcome::Healed { shards, is_told: false });
+        // One that is whole after all was only hard to read.
+        if blocks > 0 {
+            known.outcomes.entry(id).or_insert(Outcome::Healed { blocks, is_told: false });
+        }
         let pack = Arc::new(pack);
         known.last = Some((id, Arc::clone(&pack)));
         Some(pack)
     }
 
-    /// Returns a pack, of which `found` are all bytes if the store gives them, healed, and how many of its shards were not
-    /// whole.
+    /// Returns a pack, of which `found` are all bytes if the store gives them, healed, and in how many blocks of
+    /// 4 KiB it differs from what was found.
     fn restore(&self, name: &ObjectName, found: Option<Vec<u8>>, known: &mut Known) -> Option<(Vec<u8>, usize)> {
         let listed = known.lengths.get_or_insert_with(|| self.lengths()).get(&name.id).copied();
-        let mut found = match found {
+        let found = match found {
             Some(found) => found,
             None => self.read_around(name, listed?)?,
         };
         // What an index object lists is sealed. A pack that none lists has its own length or none.
         let bytes = listed.unwrap_or(found.len());
-        found.resize(bytes, 0);
-        let trailer = Trailer::decode(&found[bytes.saturating_sub(TRAILER_BYTES)..]).ok();
-        let shards = [
+        let mut pack = found.clone();
+        pack.resize(bytes, 0);
+        let trailer = Trailer::decode(&pack[bytes.saturating_sub(TRAILER_BYTES)..]).ok();
+        let geometries = [
             Geometry::of_pack(bytes, self.codec.parity_percent),
             // A rescue that found no config may have made one that names another percentage.
             trailer.and_then(|trailer| Geometry::of_trailer(bytes as u64, trailer.parity_bytes)),
-        ]
-        .into_iter()
-        .flatten()
-        .find_map(|geometry| parity::heal(&mut found, &geometry))?;
-        pack::verify(&self.codec, name, &found).ok()?;
-        Some((found, shards))
+        ];
+        if !geometries.into_iter().flatten().any(|geometry| parity::heal(&mut pack, &geometry)) {
+            return None;
+        }
+        pack::verify(&self.codec, name, &pack).ok()?;
+        let blocks = differing(&found, &pack);
+        Some((pack, blocks))
     }
 
     /// Returns the bytes of a pack of which the disk does not give out all, with zeros in place of what it does not: their
@@ -129,8 +134,8 @@ impl Healer {
         records.map(|record| (record.id, record.bytes as usize)).collect()
     }
 
-    /// Gives the packs that were healed so far their bytes back in the store, and returns them with the number of shards
-    /// that were not whole.
+    /// Gives the packs that were healed so far their bytes back in the store, and returns them with the number of blocks
+    /// that were damaged.
     ///
     /// # Errors
     /// The store's own.
@@ -148,11 +153,11 @@ impl Healer {
         Ok(written)
     }
 
-    /// Returns the packs that were healed so far, and how many shards of each were not whole.
+    /// Returns the packs that were healed so far, and how many blocks of each are damaged.
     pub fn healed(&self) -> Vec<(ObjectId, usize)> {
         let known = lock(&self.known);
         let healed = known.outcomes.iter().filter_map(|(id, outcome)| match outcome {
-            Outcome::Healed { shards, .. } => Some((*id, *shards)),
+            Outcome::Healed { blocks, .. } => Some((*id, *blocks)),
             Outcome::Lost => None,
         });
         healed.collect()
@@ -173,4 +178,14 @@ impl Healer {
         }
         told
     }
+}
+
+/// Returns how many blocks of one are not those of the other.
+fn differing(one: &[u8], other: &[u8]) -> usize {
+    let blocks = one.len().max(other.len()).div_ceil(SHARD_BYTES);
+    let block = |bytes: &[u8], number: usize| {
+        let at = (number * SHARD_BYTES).min(bytes.len());
+        at..(at + SHARD_BYTES).min(bytes.len())
+    };
+    (0..blocks).filter(|number| one[block(one, *number)] != other[block(other, *number)]).count()
 }
