@@ -4,11 +4,14 @@
 use std::ops::Range;
 use std::sync::{Arc, Mutex};
 
+use daykeep_engine::internals::base::ChunkId;
+use daykeep_engine::internals::base::limits::{FRAME_BYTES_MAX, PACK_BYTES_MIN};
 use daykeep_engine::internals::codec::Codec;
 use daykeep_engine::internals::crypt::{Keys, MasterKey};
+use daykeep_engine::internals::format::index::{ChunkKind, ChunkRecord, Encoding};
 use daykeep_engine::internals::format::pack::{Footer, TRAILER_BYTES, Trailer, padme};
 use daykeep_engine::internals::format::parity::{CHECK_BYTES, Geometry, SHARD_BYTES};
-use daykeep_engine::internals::pack::{read_footer, verify};
+use daykeep_engine::internals::pack::{Frame, PackBuilder, pack_bytes, read_footer, verify};
 use daykeep_engine::internals::parity;
 use daykeep_engine::{
     Access, BackupOptions, CheckOptions, CheckReport, CopyOptions, DirectoryStore, Error, Event, MemoryStore, ObjectId,
@@ -560,9 +563,30 @@ fn sectors_that_cannot_be_read_heal_too() {
     }
 }
 
-/// Even with as much parity as there can be, a chunk of 1 MiB fits into the packs of every store.
+/// However much parity there is, a frame of 1 MiB fits into the shortest packs of any store.
 #[test]
-fn every_length_of_packs_has_room_for_the_longest_frame() {
+fn the_longest_frame_fits_into_every_pack() {
+    let (id, bytes) = (ObjectId::from_bytes([1; 32]), FRAME_BYTES_MAX as u32);
+    let chunks = [ChunkRecord { id: ChunkId::from_bytes([2; 32]), kind: ChunkKind::Data, bytes, delta: None }];
+    let body = random(4, FRAME_BYTES_MAX);
+    for parity_percent in 0..=100 {
+        let keys = Keys::new(&MasterKey::from_bytes([7; 32]));
+        let (repository, location) = (RepositoryId::from_bytes([3; 16]), "packs".to_owned());
+        let codec = Codec { repository, location, keys, parity_percent };
+        let bytes_max = pack_bytes(0, PACK_BYTES_MIN, parity_percent);
+        let mut builder = PackBuilder::new(&codec, id, bytes_max, Vec::new());
+        let frame = Frame { encoding: Encoding::Raw, body: &body, chunks: &chunks };
+        assert!(builder.fits(&frame), "{parity_percent} %");
+        builder.append(&frame).unwrap();
+        let sealed = builder.finish().unwrap();
+        assert!(sealed.as_bytes().len() <= bytes_max, "{parity_percent} %");
+        let name = ObjectName::new(ObjectKind::Pack, id);
+        assert_eq!(read_footer(&codec, &name, sealed.as_bytes()).unwrap().table, sealed.table);
+    }
+}
+
+#[test]
+fn a_repository_takes_as_much_more_as_it_has_parity() {
     for percent in [0, 1, 5, 50, 100] {
         let place = Place::with_parity(Kind::Directory, percent);
         let source = place.path("source");
