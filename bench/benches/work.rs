@@ -128,7 +128,12 @@ fn photo(bytes: usize) -> Vec<u8> {
 
 fn codec() -> Codec {
     let repository = RepositoryId::from_bytes([1; RepositoryId::LEN]);
-    Codec { repository, location: "a benchmark".into(), keys: Keys::new(&MasterKey::from_bytes([7; 32])) }
+    Codec {
+        repository,
+        location: "a benchmark".into(),
+        keys: Keys::new(&MasterKey::from_bytes([7; 32])),
+        parity_percent: 0,
+    }
 }
 
 fn random_id<const N: usize>(random: &mut Random) -> [u8; N] {

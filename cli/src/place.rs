@@ -121,7 +121,7 @@ impl Place {
     }
 
     /// Makes the repository, with a key file or a password, and tells the user the recovery key.
-    fn create(&self, context: &Context, chunking: Option<Chunking>) -> Result<Repository> {
+    fn create(&self, context: &Context, chunking: Option<Chunking>, parity_percent: u8) -> Result<Repository> {
         if self.location.path().is_file() {
             return Err(Error::RepositoryExists { repository: self.location.to_string() });
         }
@@ -136,6 +136,7 @@ impl Place {
         }
         let mut options = open_options(context);
         options.chunking = chunking;
+        options.parity_percent = parity_percent;
         let created = Repository::create(&self.location, &key, password.as_deref().map(String::as_str), &options);
         let repository = created.inspect_err(|_| {
             // A key that the user named a place for belongs to no repository now, and would be in the way of the next
@@ -221,7 +222,7 @@ pub fn open(context: &Context, access: Access) -> Result<Opened> {
 /// As [`open`] and [`create`].
 pub fn open_or_create_default(context: &Context, place: &Place) -> Result<Repository> {
     if place.is_missing_default() {
-        return place.create(context, None);
+        return place.create(context, None, 0);
     }
     place.open(context, Access::Write, &open_options(context)).map(|opened| opened.repository)
 }
@@ -230,8 +231,8 @@ pub fn open_or_create_default(context: &Context, place: &Place) -> Result<Reposi
 ///
 /// # Errors
 /// As the engine's `create`; if the key file cannot be written, or there is one already.
-pub fn create(context: &Context, chunking: Option<Chunking>) -> Result<Repository> {
-    Place::find(context)?.create(context, chunking)
+pub fn create(context: &Context, chunking: Option<Chunking>, parity_percent: u8) -> Result<Repository> {
+    Place::find(context)?.create(context, chunking, parity_percent)
 }
 
 /// Opens another repository than the one that the options name.

@@ -55,3 +55,30 @@ fn an_older_copy_of_the_repository_is_noticed() {
     }
     assert_eq!(world.daykeep(&["check"]).succeeds().stderr, "");
 }
+
+#[test]
+fn a_damaged_pack_is_healed_by_its_parity() {
+    let world = World::new();
+    let daykeep = |args: &[&str]| world.bare(&[&["-r", "repository/", "--key-file", "key"], args].concat());
+    daykeep(&["init", "--parity", "101%"]).fails_with(2);
+    daykeep(&["init", "--parity", "5%"]).succeeds();
+    daykeep(&["backup", "source"]).succeeds();
+    assert!(daykeep(&["stats"]).succeeds().stdout.contains("5%"));
+    let folders = std::fs::read_dir(world.path("repository/packs")).unwrap().map(|entry| entry.unwrap().path());
+    let files = folders.flat_map(|folder| std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()));
+    let largest = files.max_by_key(|path| path.metadata().unwrap().len()).unwrap();
+    let whole = std::fs::read(&largest).unwrap();
+    let mut hurt = whole.clone();
+    hurt[1000..5000].fill(0);
+    std::fs::write(&largest, hurt).unwrap();
+    let restored = daykeep(&["restore", "latest", "--target", "out"]).succeeds();
+    assert!(restored.stdout.contains("1 pack is damaged"), "{}", restored.stdout);
+    assert!(restored.stderr.contains("run `daykeep check --repair`"), "{}", restored.stderr);
+    let checked = daykeep(&["check", "--read-data"]).fails_with(1);
+    assert!(checked.stderr.contains("its parity heals it: run `daykeep check --repair`"), "{}", checked.stderr);
+    let repaired = daykeep(&["check", "--read-data", "--repair", "--json"]).succeeds().last_object();
+    assert_eq!((&repaired["packs_healed"], &repaired["packs_healable"]), (&1.into(), &0.into()));
+    assert!(repaired["notes"][0].as_str().unwrap().contains("as it was written again"));
+    assert!(std::fs::read(&largest).unwrap() == whole);
+    daykeep(&["check", "--read-data"]).succeeds();
+}

@@ -17,6 +17,8 @@ pub struct Codec {
     pub location: String,
     /// The repository's keys.
     pub keys: Keys,
+    /// How much parity its new packs get, in percent.
+    pub parity_percent: u8,
 }
 
 /// The level for index objects and snapshots, which are small.

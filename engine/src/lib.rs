@@ -43,6 +43,7 @@ mod format;
 mod hash;
 mod measure;
 mod pack;
+mod parity;
 mod pool;
 mod prune;
 mod repair;
@@ -129,6 +130,9 @@ pub mod internals {
     }
     pub mod pack {
         pub use crate::pack::*;
+    }
+    pub mod parity {
+        pub use crate::parity::*;
     }
     pub mod prune {
         pub use crate::prune::{Fate, Limits, PackUse, decide};

@@ -111,7 +111,7 @@ fuzz_target!(|input: Input| {
     let even = |size: u32| size & !1;
     let general = CdcSizes { min: even(sizes.min).max(64) % sizes.avg, max: even(sizes.max), ..sizes };
     let chunker = ChunkerParams { general, media: general, sqlite_block_min };
-    let config = Config { created: Timestamp::default(), chunker, shared_gear: None };
+    let config = Config { created: Timestamp::default(), chunker, shared_gear: None, parity_percent: 0 };
     // The reader of the config decides which parameters a chunker must be able to live with.
     let Ok(config) = Config::decode(&config.encode()) else { return };
     let chunker = Chunker::new(config.chunker, codec().keys.gear());

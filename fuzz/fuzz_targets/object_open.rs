@@ -6,7 +6,8 @@ use daykeep_engine::internals::base::limits::PACK_BYTES_MIN;
 use daykeep_engine::internals::format::header::{HEADER_BYTES, TAG_BYTES};
 use daykeep_engine::internals::format::index::ChunkKind;
 use daykeep_engine::internals::format::pack::{TRAILER_BYTES, Trailer, padme};
-use daykeep_engine::internals::pack;
+use daykeep_engine::internals::format::parity::Geometry;
+use daykeep_engine::internals::{pack, parity};
 use daykeep_fuzz::{Damage, FrameChunks, build_pack, codec, name, sample_pack};
 use libfuzzer_sys::arbitrary::{self, Arbitrary};
 use libfuzzer_sys::fuzz_target;
@@ -29,6 +30,10 @@ enum Input {
     Pack(Vec<Vec<(u8, Vec<u8>)>>, Damage),
     /// A pack whose frames are noise and whose footer is the input's.
     Footer(Vec<u8>, Vec<u8>),
+    /// The lengths in a trailer, in a pack of some length.
+    Lengths(u64, u32, u32),
+    /// A pack with the parity of any percentage that is all damage.
+    Parity(u8, Vec<u8>),
 }
 
 fn kind(number: u8) -> ObjectKind {
@@ -47,10 +52,15 @@ fn open_all(bytes: &[u8]) {
     assert!(pack::verify(codec(), &pack, bytes).is_err(), "nobody guesses a seal");
 }
 
-/// Opens a pack, which must fail if it is not `whole`.
-fn open_pack(whole: &[u8], bytes: &[u8]) {
-    let outcome = pack::verify(codec(), &name(ObjectKind::Pack), bytes);
+/// Opens a pack, which must fail if it is not `whole`, and heals it, which makes it whole or fails.
+fn open_pack(whole: &[u8], mut bytes: Vec<u8>) {
+    let outcome = pack::verify(codec(), &name(ObjectKind::Pack), &bytes);
     assert_eq!(outcome.is_ok(), whole == bytes, "{outcome:?}");
+    let geometry = Geometry::of_pack(whole.len(), codec().parity_percent).expect("it has parity");
+    bytes.resize(whole.len(), 0);
+    if parity::heal(&mut bytes, &geometry) {
+        assert!(bytes == whole, "it is as it was");
+    }
 }
 
 fn run(input: Input) {
@@ -83,7 +93,7 @@ fn run(input: Input) {
                 assert!(payload.len() <= PAYLOAD_MAX);
             }
         }
-        Input::DamagedPack(damage) => open_pack(sample_pack(), &damage.apply(sample_pack())),
+        Input::DamagedPack(damage) => open_pack(sample_pack(), damage.apply(sample_pack())),
         Input::Pack(frames, damage) => {
             let chunk = |(number, bytes): (u8, Vec<u8>)| (!bytes.is_empty()).then(|| (chunk_kind(number), bytes));
             let frames = frames.into_iter().map(|frame| frame.into_iter().filter_map(chunk).collect());
@@ -93,7 +103,7 @@ fn run(input: Input) {
             assert_eq!(footer.table, sealed.table);
             assert_eq!(footer.table.chunks.len(), frames.iter().map(Vec::len).sum::<usize>());
             assert!(sealed.as_bytes().len() <= PACK_BYTES_MIN);
-            open_pack(sealed.as_bytes(), &damage.apply(sealed.as_bytes()));
+            open_pack(sealed.as_bytes(), damage.apply(sealed.as_bytes()));
         }
         Input::Footer(frames, footer) => {
             let name = name(ObjectKind::Pack);
@@ -110,6 +120,25 @@ fn run(input: Input) {
             // Only a pack without frames can be whole here.
             if let Ok(found) = pack::verify(codec(), &name, &object) {
                 assert!(found.table.frames.is_empty() && frames.is_empty());
+            }
+        }
+        Input::Lengths(bytes, footer_bytes, parity_bytes) => {
+            let trailer = Trailer { footer_bytes, parity_bytes };
+            for bytes in [bytes, bytes % (1 << 27)] {
+                if let Some((geometry, footer_at)) = trailer.place(bytes) {
+                    assert_eq!(geometry.bytes() as u64, bytes);
+                    assert_eq!(geometry.section_bytes() as u32, parity_bytes);
+                    let end = footer_at + u64::from(footer_bytes) + TRAILER_BYTES as u64;
+                    assert!(end == geometry.protected as u64 && footer_at >= HEADER_BYTES as u64);
+                }
+            }
+        }
+        Input::Parity(percent, bytes) => {
+            let geometry = Geometry::of_protected(bytes.len().max(HEADER_BYTES + TRAILER_BYTES), percent % 101);
+            let mut found: Vec<u8> = bytes.iter().copied().cycle().take(geometry.bytes()).collect();
+            found.resize(geometry.bytes(), 0);
+            if parity::heal(&mut found, &geometry) {
+                assert!(parity::is_intact(&found, &geometry));
             }
         }
     }

@@ -54,7 +54,8 @@ fn objects(tree: &[u8]) -> Option<Vec<(ObjectName, Vec<u8>)>> {
     let id = hash::chunk_id(codec().keys.ids(ChunkKind::Tree), tree).short();
     let root = Content { level: 0, parts: vec![Part::Chunk { id, bytes: tree.len() as u64 }] };
     let snapshot = SnapshotRecord { root, ..SnapshotRecord::default() };
-    let config = Config { created: Timestamp::default(), chunker: DEFAULT_PARAMS, shared_gear: None };
+    let config =
+        Config { created: Timestamp::default(), chunker: DEFAULT_PARAMS, shared_gear: None, parity_percent: 0 };
     let key = name(ObjectKind::Key);
     let header = codec().header(&key);
     let slot = make_slot(&master(), &SlotSecret::Recovery(&recovery()), &header, "", Timestamp::default()).ok()?;

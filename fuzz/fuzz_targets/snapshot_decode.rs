@@ -38,7 +38,7 @@ fn seeds() -> Vec<Vec<u8>> {
     let slot = slot.expect("the system has random numbers");
     let argon2 = Argon2Params { memory_kib: 65_536, passes: 3, lanes: 4 };
     let password_slot = KeySlot { kind: SlotKind::Password { argon2 }, ..slot.clone() };
-    let config = Config { created: now, chunker: DEFAULT_PARAMS, shared_gear: None };
+    let config = Config { created: now, chunker: DEFAULT_PARAMS, shared_gear: None, parity_percent: 0 };
     let bare = SnapshotRecord::default().encode();
     let proof = Proof { time: now, files: 7, bytes: 1 << 30, is_all: true, problems: 0 };
     let proofs = ProofRecord { proofs: vec![(ObjectId::from_bytes([4; 32]), proof)] };

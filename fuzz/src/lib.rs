@@ -27,6 +27,7 @@ pub fn codec() -> &'static Codec {
         repository: RepositoryId::from_bytes([3; 16]),
         location: "fuzz".to_owned(),
         keys: Keys::new(&master()),
+        parity_percent: 5,
     })
 }
 

@@ -42,13 +42,13 @@ impl Forge {
         let store: Arc<dyn Store> = Arc::new(MemoryStore::with_pack_bytes(2 << 20));
         let master = MasterKey::from_bytes([9; 32]);
         let repository = RepositoryId::from_bytes([3; 16]);
-        let codec = Codec { repository, location: "forged".into(), keys: Keys::new(&master) };
+        let codec = Codec { repository, location: "forged".into(), keys: Keys::new(&master), parity_percent: 0 };
         let name = ObjectName::new(ObjectKind::Key, ObjectId::from_bytes([1; 32]));
         let header = codec.header(&name);
         let slot = make_slot(&master, &SlotSecret::Recovery(&key()), &header, "recovery key", TIME).unwrap();
         let object = [header.as_slice(), &slot.encode_body(), &slot.mac].concat();
         store.put(&name, &object).unwrap();
-        let config = Config { created: TIME, chunker, shared_gear: None }.encode();
+        let config = Config { created: TIME, chunker, shared_gear: None, parity_percent: 0 }.encode();
         store.put(&ObjectName::CONFIG, &codec.seal_object(&ObjectName::CONFIG, &config).unwrap()).unwrap();
         Self { store, codec, chunks: Vec::new(), objects: 1 }
     }

@@ -57,13 +57,18 @@ pub struct Place {
 impl Place {
     /// Makes a repository.
     pub fn new(kind: Kind) -> Self {
+        Self::with_parity(kind, 0)
+    }
+
+    /// Makes a repository with so much parity in percent.
+    pub fn with_parity(kind: Kind, percent: u8) -> Self {
         let mut place = Self { dir: temp(), kind, memory: None };
         let repository = match place.location() {
-            Some(location) => Repository::create(&location, &key(), None, &place.options()),
+            Some(location) => Repository::create(&location, &key(), None, &place.options().parity_percent(percent)),
             None => {
                 let store: Arc<dyn Store> = Arc::new(MemoryStore::new());
                 place.memory = Some(Arc::clone(&store));
-                Repository::create_in(store, &key(), None, &place.options())
+                Repository::create_in(store, &key(), None, &place.options().parity_percent(percent))
             }
         };
         repository.unwrap_or_else(|error| panic!("{kind:?}: {error}"));

@@ -68,6 +68,11 @@ impl Store for FailingStore {
         self.inner.put(name, bytes)
     }
 
+    fn replace(&self, name: &ObjectName, bytes: &[u8]) -> Result<(), StoreError> {
+        self.call(name, "replace")?;
+        self.inner.replace(name, bytes)
+    }
+
     fn get(&self, name: &ObjectName, bytes_max: usize) -> Result<Vec<u8>, StoreError> {
         self.call(name, "get")?;
         self.inner.get(name, bytes_max)

@@ -251,9 +251,9 @@ proptest! {
     }
 
     #[test]
-    fn configs_come_back(created in time(), bits in 10u32..20, below in 1u32..400, above in 1u32..100, block in 9u32..=16, shared in any::<Option<[u8; 32]>>()) {
+    fn configs_come_back(created in time(), bits in 10u32..20, below in 1u32..400, above in 1u32..100, block in 9u32..=16, shared in any::<Option<[u8; 32]>>(), parity_percent in 0u8..=100) {
         let sizes = CdcSizes { min: (1 << bits) - 2 * below, avg: 1 << bits, max: (1 << bits) + 2 * above };
-        let config = Config { created, chunker: ChunkerParams { general: sizes, media: sizes, sqlite_block_min: 1 << block }, shared_gear: shared.map(GearKey::from_bytes) };
+        let config = Config { created, chunker: ChunkerParams { general: sizes, media: sizes, sqlite_block_min: 1 << block }, shared_gear: shared.map(GearKey::from_bytes), parity_percent };
         prop_assert_eq!(Config::decode(&config.encode()).unwrap(), config);
     }
 

@@ -6,7 +6,9 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use daykeep_engine::{Access, BackupOptions, Location, OpenOptions, RecoveryKey, Repository, Secret};
+use daykeep_engine::{
+    Access, BackupOptions, CheckOptions, Location, OpenOptions, ReadData, RecoveryKey, Repository, Secret,
+};
 use daykeep_tests::inventory::{Inventory, read};
 use daykeep_tests::place::{assert_clean, below, temp, try_restore};
 use daykeep_tests::trees::{Bytes, Spec, Tree, What, acl};
@@ -14,6 +16,8 @@ use daykeep_tests::workspace;
 
 /// The sources lie under this path, whoever makes the repositories.
 const SOURCE: &str = "/tmp/daykeep-golden-source";
+/// The parity of the one in a directory, in percent.
+const PARITY: u8 = 5;
 const PASSWORD: &str = "correct horse battery staple";
 
 fn folder() -> PathBuf {
@@ -96,8 +100,11 @@ fn make() {
     fs::write(folder.join("manifest"), manifest(&wanted)).unwrap();
     fs::write(folder.join("attributes"), attributes(&wanted)).unwrap();
     let file = folder.join("repository.redb");
-    for location in [Location::Directory(folder.join("repository")), Location::File(file.clone())] {
-        let repository = Repository::create(&location, &recovery, Some(PASSWORD), &options()).unwrap();
+    for (location, percent) in
+        [(Location::Directory(folder.join("repository")), PARITY), (Location::File(file.clone()), 0)]
+    {
+        let options = options().parity_percent(percent);
+        let repository = Repository::create(&location, &recovery, Some(PASSWORD), &options).unwrap();
         // With another page first, so that one is stored as a delta then.
         let mut database = fs::read(source.join("chats.db")).unwrap();
         database[5000..5010].copy_from_slice(b"yesterday.");
@@ -189,4 +196,30 @@ fn the_golden_repositories_are_continued() {
         );
         assert_clean(&repository);
     }
+}
+
+/// The parity of old packs heals them, so the code and the places of the shards are those of old.
+#[test]
+fn the_golden_parity_heals() {
+    let dir = temp();
+    let key = fs::read_to_string(folder().join("key")).unwrap();
+    let [location, _] = unpack(dir.path());
+    let packs = || read(&dir.path().join("repository/packs"));
+    let whole = packs();
+    for (name, _) in whole.iter().filter(|(_, item)| item.kind == '-') {
+        let path = dir.path().join("repository/packs").join(String::from_utf8(name.clone()).unwrap());
+        let mut bytes = fs::read(&path).unwrap();
+        bytes[..4096].fill(0);
+        fs::write(path, bytes).unwrap();
+    }
+    let secret = Secret::Recovery(RecoveryKey::parse(&key).unwrap());
+    let repository = Repository::open(&location, &secret, Access::Write, &options()).unwrap();
+    assert_eq!(repository.parity_percent(), PARITY);
+    let mut check = CheckOptions::default();
+    (check.read_data, check.repair) = (ReadData::All, true);
+    let report = repository.check(&check).unwrap();
+    assert!(report.errors.is_empty() && report.packs_healed > 0, "{report:?}");
+    let content =
+        |inventory: Inventory| inventory.into_iter().map(|(name, item)| (name, item.content)).collect::<Vec<_>>();
+    assert_eq!(content(packs()), content(whole));
 }

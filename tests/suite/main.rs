@@ -24,6 +24,7 @@ mod incremental;
 mod killing;
 mod meter;
 mod moving_sources;
+mod parity;
 mod power_loss;
 mod prune;
 mod prune_decision;

@@ -213,7 +213,7 @@ fn codec_of(store: &dyn Store) -> Codec {
     let repository = Header::decode(&object).unwrap().repository;
     let slot = KeySlot::decode(&object[HEADER_BYTES..]).unwrap();
     let master = open_slot(&slot, &SlotSecret::Recovery(&key())).unwrap().unwrap();
-    Codec { repository, location: "test".into(), keys: Keys::new(&master) }
+    Codec { repository, location: "test".into(), keys: Keys::new(&master), parity_percent: 0 }
 }
 
 /// Returns whether a path is among those that a restore named, or above or below one.

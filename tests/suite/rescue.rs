@@ -5,12 +5,14 @@ use std::fs;
 use std::path::PathBuf;
 
 use daykeep_engine::{
-    Access, CancelToken, Error, Location, ObjectId, OpenOptions, RecoveryKey, Repository, RescueReport, Secret,
+    Access, CancelToken, CheckOptions, Error, Location, ObjectId, ObjectKind, OpenOptions, ReadData, RecoveryKey,
+    RedbStore, Repository, RescueReport, Secret, Store,
 };
 use daykeep_tests::inventory::{Inventory, read};
 use daykeep_tests::is_long;
 use daykeep_tests::noise::Rng;
 use daykeep_tests::place::{Kind, Place, assert_clean, assert_restores, back_up, below, secret, temp, try_restore};
+use daykeep_tests::stores::objects;
 
 use crate::repair::{assert_all_but, change, options};
 
@@ -27,7 +29,11 @@ fn open_options() -> OpenOptions {
 
 impl World {
     fn new() -> Self {
-        let place = Place::new(Kind::Redb);
+        Self::with_parity(0)
+    }
+
+    fn with_parity(percent: u8) -> Self {
+        let place = Place::with_parity(Kind::Redb, percent);
         let source = place.folder("source");
         let backed_up = |turn| {
             change(&source, turn);
@@ -137,7 +143,7 @@ fn whatever_is_overwritten_or_cut_off_the_rest_is_rescued() {
 
 #[test]
 fn without_its_config_a_repository_gets_a_new_one() {
-    let world = World::new();
+    let world = World::with_parity(40);
     let mut damaged = world.bytes.clone();
     let header = [b"daykeep\x1a".as_slice(), &[1, 0, 1, 0, 0, 0, 0, 0]].concat();
     let places: Vec<usize> = (0..damaged.len() - 16).filter(|at| damaged[*at..*at + 16] == header).collect();
@@ -149,6 +155,22 @@ fn without_its_config_a_repository_gets_a_new_one() {
     let repository = Repository::open(&to, &secret(), Access::Write, &open_options()).unwrap();
     assert!(back_up(&repository, &world.place.path("source")).counts.bytes_new < 2000);
     assert_clean(&repository);
+    drop(repository);
+    // It has parity as before, and what has parity heals, whatever percentage was made out.
+    let Location::File(path) = &to else { unreachable!("an even number is a file") };
+    let store = RedbStore::open(path, Access::Write, 8 << 20).unwrap();
+    for (name, mut bytes) in objects(&store).into_iter().filter(|(name, _)| name.kind == ObjectKind::Pack) {
+        bytes[80..2000].fill(0);
+        store.replace(&name, &bytes).unwrap();
+    }
+    store.sync().unwrap();
+    drop(store);
+    let repository = Repository::open(&to, &secret(), Access::Write, &open_options()).unwrap();
+    assert!((30..=40).contains(&repository.parity_percent()), "{}", repository.parity_percent());
+    let mut check = CheckOptions::default();
+    (check.read_data, check.repair) = (ReadData::All, true);
+    let report = repository.check(&check).unwrap();
+    assert_eq!((report.errors, report.packs_healed), (Vec::new(), report.packs));
 }
 
 #[test]

@@ -10,7 +10,7 @@ use daykeep_tests::workspace;
 const RANKS: &[(u32, &[&str])] = &[
     (0, &["base", "error", "pool"]),
     (1, &["format"]),
-    (2, &["chunk", "hash", "compress", "crypt", "delta"]),
+    (2, &["chunk", "hash", "compress", "crypt", "delta", "parity"]),
     (3, &["codec", "source", "store", "catalog"]),
     (4, &["pack"]),
     (5, &["chunks"]),

@@ -5,11 +5,17 @@ use std::path::PathBuf;
 
 use clap::Args as ClapArgs;
 
+use crate::values;
+
 #[derive(ClapArgs, Debug)]
 pub struct InitArgs {
     /// Cut files as this other repository does, so that what is copied from it is found by later backups.
     #[arg(long, value_name = "REPO")]
     pub copy_chunking_from: Option<OsString>,
+    /// Add so much parity to what is stored, by which `check --repair` and restores heal sectors and bytes that a disk has
+    /// lost; 5% is a good measure.
+    #[arg(long, value_name = "PERCENT", value_parser = values::percent, default_value = "0%", hide_default_value = true)]
+    pub parity: u8,
     #[command(flatten)]
     pub other: OtherKey,
 }

@@ -16,6 +16,10 @@ pub struct CheckArgs {
     /// read all.
     #[arg(long, value_name = "SUBSET", value_parser = values::subset)]
     pub read_data_subset: Option<ReadData>,
+    /// Write back as they were the packs that are damaged and that their parity heals, as far as this check reads them: add
+    /// --read-data to heal all. For repositories made with `init --parity`.
+    #[arg(long)]
+    pub repair: bool,
     /// Restore a sample of the files of the latest snapshots into nothing, or all of them: databases are checked by SQLite,
     /// pictures and videos looked at. The day is noted in the repository, and `snapshots` shows it.
     #[arg(long, value_name = "PERCENT|all", num_args = 0..=1, require_equals = true, default_missing_value = "5%")]

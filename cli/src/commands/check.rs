@@ -12,7 +12,7 @@ use crate::text;
 
 pub fn run(context: &Context, args: CheckArgs) -> Result<Status> {
     // A restore test leaves a record.
-    let access = if args.restore_test.is_some() { Access::Write } else { Access::Read };
+    let access = if args.restore_test.is_some() || args.repair { Access::Write } else { Access::Read };
     let repository = place::open(context, access)?.repository;
     let progress = Progress::start(context);
     let mut options = CheckOptions::default();
@@ -20,6 +20,7 @@ pub fn run(context: &Context, args: CheckArgs) -> Result<Status> {
         None if args.read_data => ReadData::All,
         subset => subset.unwrap_or_default(),
     };
+    options.repair = args.repair;
     options.restore_test = args.restore_test.map(|percent| {
         let mut test = RestoreTest::percent(percent);
         test.snapshots = args.snapshot;
@@ -114,6 +115,8 @@ struct JsonSummary<'a> {
     chunks: u64,
     packs_read: u64,
     bytes_read: u64,
+    packs_healable: u64,
+    packs_healed: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
     seed: Option<u64>,
     duration_seconds: f64,
@@ -131,6 +134,8 @@ impl<'a> JsonSummary<'a> {
             chunks: report.chunks,
             packs_read: report.packs_read,
             bytes_read: report.bytes_read,
+            packs_healable: report.packs_healable,
+            packs_healed: report.packs_healed,
             seed: report.seed,
             duration_seconds: report.duration.as_secs_f64(),
             files_hurt: report.files_hurt,

@@ -15,6 +15,6 @@ pub fn run(context: &Context, args: InitArgs) -> Result<Status> {
         None => None,
     };
     // What was made is told where it is made, since `backup` makes repositories too.
-    place::create(context, chunking)?;
+    place::create(context, chunking, args.parity)?;
     Ok(Status::Done)
 }

@@ -60,6 +60,10 @@ fn summarise(context: &Context, report: &RestoreReport, args: &RestoreArgs) {
         let files = text::counted(report.files_verified, "file", "files");
         out.line(&format!("{files} read back and found equal to the snapshot"));
     }
+    if report.packs_healed > 0 {
+        let packs = text::counted(report.packs_healed, "pack is", "packs are");
+        out.line(&format!("{packs} damaged and were healed for this; `daykeep check --repair` heals for good"));
+    }
     if !report.warnings.is_empty() {
         let things = text::counted(report.warnings.len() as u64, "thing", "things");
         out.line(&format!("{things} could not be restored in full; see the warnings above"));
@@ -75,6 +79,7 @@ struct JsonSummary<'a> {
     bytes: u64,
     files_kept: u64,
     files_verified: u64,
+    packs_healed: u64,
     duration_seconds: f64,
     errors: Vec<JsonProblem<'a>>,
 }
@@ -90,6 +95,7 @@ impl<'a> JsonSummary<'a> {
             bytes: report.bytes,
             files_kept: report.files_kept,
             files_verified: report.files_verified,
+            packs_healed: report.packs_healed,
             duration_seconds: report.duration.as_secs_f64(),
             errors: report.warnings.iter().map(problem).collect(),
         }

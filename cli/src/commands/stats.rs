@@ -27,6 +27,8 @@ pub fn run(context: &Context) -> Result<Status> {
             text::counted(stats.index_objects, "index object", "index objects")
         ),
     );
+    let parity = if stats.parity_percent == 0 { "none".to_owned() } else { format!("{}%", stats.parity_percent) };
+    line("Parity:", parity);
     Ok(Status::Done)
 }
 
@@ -40,6 +42,7 @@ struct JsonStats {
     packs: u64,
     index_objects: u64,
     bytes_stored: u64,
+    parity_percent: u8,
 }
 
 impl JsonStats {
@@ -52,6 +55,7 @@ impl JsonStats {
             packs: stats.packs,
             index_objects: stats.index_objects,
             bytes_stored: stats.bytes_stored,
+            parity_percent: stats.parity_percent,
         }
     }
 }

@@ -156,6 +156,7 @@ impl Repository {
             self.store.sync()?;
             id = Some(new_id);
         }
+        self.healer.tell(options.observer.as_ref());
         let parent = parent.map(|parent| parent.id);
         if let Some(id) = id {
             // If that fails, the next backup takes longer.

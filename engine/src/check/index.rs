@@ -27,7 +27,11 @@ impl Repository {
                     continue;
                 }
             };
-            let is_there = |record: &&PackRecord| stored.get(&record.id) == Some(&u64::from(record.bytes));
+            let is_there = |record: &&PackRecord| {
+                let bytes = stored.get(&record.id).copied();
+                bytes == Some(u64::from(record.bytes))
+                    || bytes.is_some() && !record.is_condemned() && self.heals(record)
+            };
             // Chunks of a pack that is missing or cut are missing, so that the files that need them are named.
             let whole = Index { packs: index.packs.iter().filter(is_there).cloned().collect() };
             catalog.add(&id, &mut entries_of(&whole))?;
@@ -36,10 +40,9 @@ impl Repository {
                     // Whatever becomes of it, nothing in it is used.
                     _ if record.is_condemned() => {}
                     None => report.errors.push(format!("packs/{}: missing; index/{id} lists it", record.id)),
-                    Some(&bytes) if bytes != u64::from(record.bytes) => report.errors.push(format!(
-                        "packs/{}: has {bytes} bytes where index/{id} names {}",
-                        record.id, record.bytes
-                    )),
+                    Some(&bytes) if bytes != u64::from(record.bytes) && !self.heals(&record) => report.errors.push(
+                        format!("packs/{}: has {bytes} bytes where index/{id} names {}", record.id, record.bytes),
+                    ),
                     Some(_) => {}
                 }
                 let pack = record.id;
@@ -58,7 +61,7 @@ impl Repository {
         }
         let is_whole = |id: &ObjectId| {
             let record = packs.get(id).and_then(Option::as_ref);
-            record.is_some_and(|record| stored.get(id) == Some(&u64::from(record.bytes)))
+            record.is_some_and(|record| stored.get(id) == Some(&u64::from(record.bytes)) || self.heals(record))
         };
         remove_unfounded(self.store.as_ref(), &self.codec, catalog, &indexes, &is_whole)?;
         let unlisted = stored.keys().filter(|id| !packs.contains_key(id)).count();
@@ -68,6 +71,11 @@ impl Repository {
         report.packs = stored.len() as u64;
         report.chunks = catalog.chunks()?;
         Ok(stored.into_iter().map(|(id, bytes)| (id, (bytes, packs.remove(&id).flatten()))).collect())
+    }
+
+    /// Returns whether a pack that has another length than its record says has that length once it is healed.
+    fn heals(&self, record: &PackRecord) -> bool {
+        self.healer.heal(record.id).is_some_and(|pack| pack.len() == record.bytes as usize)
     }
 
     /// Returns the deltas that cannot be rebuilt, each with its pack; and those among them of which a base is not listed, or

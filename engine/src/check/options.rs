@@ -77,6 +77,9 @@ pub struct RestoreTested {
 pub struct CheckOptions {
     /// The packs of which every chunk is read, opened and hashed.
     pub read_data: ReadData,
+    /// Give packs that are damaged, and that their parity heals, the bytes again that they had; of what this check reads. The
+    /// repository has to be open for writing.
+    pub repair: bool,
     /// Restore files into nothing: SQLite checks the databases among them, and pictures and videos are looked at. A record
     /// of it stays in the repository if that is open for writing; see [`Repository::proofs`](crate::Repository::proofs).
     pub restore_test: Option<RestoreTest>,
@@ -131,6 +134,10 @@ pub struct CheckReport {
     pub packs_read: u64,
     /// Sealed bytes read and verified.
     pub bytes_read: u64,
+    /// Packs that are damaged and that their parity heals. Nothing in them is lost. Each is among the errors.
+    pub packs_healable: u64,
+    /// Packs that were damaged and, by [`CheckOptions::repair`], are as they were again. Each is among the notes.
+    pub packs_healed: u64,
     /// What samples were drawn by, if any were.
     pub seed: Option<u64>,
     /// The newest snapshot that this client had seen, if it is gone without having been forgotten here.
@@ -157,6 +164,8 @@ pub struct Stats {
     pub snapshots: u64,
     /// Packs.
     pub packs: u64,
+    /// How much parity packs get, in percent of what it protects.
+    pub parity_percent: u8,
     /// Index objects.
     pub index_objects: u64,
     /// Distinct chunks.

@@ -78,9 +78,17 @@ impl Check<'_> {
             self.send(bytes.len() as u64);
             verify_pack(&self.repo.codec, &name, &bytes, record)
         });
+        let outcome = outcome.or_else(|error| {
+            let healed = self.repo.healer.heal(id).ok_or(error)?;
+            verify_pack(&self.repo.codec, &name, &healed, record)
+        });
         let outcome = outcome.and_then(|()| self.deltas(&name, record, hurt));
         if let Err(error) = outcome {
-            self.report(|| error.to_string());
+            let advice = match self.repo.healer.has_parity() {
+                true => "; its parity cannot heal it: `daykeep repair` saves what can be read",
+                false => "",
+            };
+            self.report(|| format!("{error}{advice}"));
             let chunks = record.iter().flat_map(|record| &record.table.chunks);
             for chunk in chunks.filter(|chunk| !chunk.is_void()) {
                 // Read as a restore reads it: a chunk may be whole in a hurt pack, or lie in another pack too.

@@ -47,16 +47,15 @@ impl Repository {
     pub fn check(&self, options: &CheckOptions) -> Result<CheckReport> {
         let begun = Instant::now();
         options.check()?;
+        if options.repair {
+            self.check_writable("repair")?;
+        }
+        self.healer.forget();
         let mut report = CheckReport::default();
         self.check_keys(&mut report)?;
         let catalog = Catalog::open(None, &self.id(), self.memory_bytes / 8)?;
         let listed = self.check_index(&catalog, &mut report)?;
-        let reader = ChunkReader::new(
-            Arc::clone(&self.codec),
-            Arc::new(catalog),
-            Arc::clone(&self.store),
-            self.memory_bytes / 8,
-        );
+        let reader = self.reader_with(Arc::new(catalog), self.memory_bytes / 8);
         let (hurt, unfounded) = self.unfounded(&reader, &listed, &mut report)?;
         let mut check = Check {
             repo: self,
@@ -104,8 +103,29 @@ impl Repository {
             self.restore_tests(test, options, &snapshots, &mut report)?;
             tell_restore_tests(&mut report);
         }
+        self.heal_packs(options.repair, &mut report)?;
         report.duration = begun.elapsed();
         Ok(report)
+    }
+
+    /// Writes back what was healed while everything was read, or says that this can be done.
+    fn heal_packs(&self, is_wanted: bool, report: &mut CheckReport) -> Result<()> {
+        let count = |blocks: usize| match blocks {
+            1 => "1 block of 4 KiB is".to_owned(),
+            _ => format!("{blocks} blocks of 4 KiB are"),
+        };
+        let healed = if is_wanted { self.healer.write_back()? } else { Vec::new() };
+        report.packs_healed = healed.len() as u64;
+        for (id, blocks) in healed {
+            report.notes.push(format!("packs/{id}: {} healed; it is as it was written again", count(blocks)));
+        }
+        let healable = self.healer.healed();
+        report.packs_healable = healable.len() as u64;
+        report.errors.extend(healable.into_iter().map(|(id, blocks)| {
+            let advice = "its parity heals it: run `daykeep check --repair`";
+            format!("packs/{id}: {} damaged; {advice}", count(blocks))
+        }));
+        Ok(())
     }
 
     fn check_proofs(&self, report: &mut CheckReport) -> Result<()> {

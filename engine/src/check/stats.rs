@@ -11,7 +11,7 @@ impl Repository {
     /// # Errors
     /// If a list or an index object cannot be read.
     pub fn stats(&self) -> Result<Stats> {
-        let mut stats = Stats::default();
+        let mut stats = Stats { parity_percent: self.parity_percent(), ..Stats::default() };
         for kind in ObjectKind::ALL {
             let objects = self.store.list(kind)?;
             stats.bytes_stored += objects.iter().map(|(_, bytes)| bytes).sum::<u64>();

@@ -6,7 +6,9 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use crate::base::limits::{INDEX_FLUSH_BYTES, INDEX_FLUSH_CHUNKS, INDEX_FLUSH_SECONDS};
+use crate::base::limits::{
+    INDEX_BYTES_MAX, INDEX_FLUSH_BYTES, INDEX_FLUSH_CHUNKS, INDEX_FLUSH_SECONDS, INDEX_PLAIN_BYTES_MAX,
+};
 use crate::base::{ChunkId, ObjectId, ObjectKind, ObjectName, ShortId, lock};
 use crate::catalog::{Catalog, CatalogEntry};
 use crate::chunks::claims::Claims;
@@ -330,6 +332,17 @@ pub fn shorten(table: &FrameTable<ChunkId>) -> FrameTable<ShortId> {
         delta: chunk.delta.clone(),
     };
     FrameTable { frames: table.frames.clone(), chunks: table.chunks.iter().map(short).collect() }
+}
+
+/// Reads an index object.
+///
+/// # Errors
+/// `Damaged`, or the store's own.
+pub fn load_index(store: &dyn Store, codec: &Codec, id: ObjectId) -> Result<Index> {
+    let name = ObjectName::new(ObjectKind::Index, id);
+    let object = store.get(&name, INDEX_BYTES_MAX)?;
+    let payload = codec.open_object(&name, &object, INDEX_PLAIN_BYTES_MAX)?;
+    Index::decode(&payload).map_err(|error| Error::damaged(name, &error))
 }
 
 /// Proves every byte of a pack, and that an index object says of it what its footer does, if `record` is what it says.

@@ -8,13 +8,15 @@ mod deltas;
 mod foresight;
 mod frames;
 mod graph;
+mod healer;
 mod reader;
 mod scatter;
 mod writer;
 
-pub use commit::{CommitCounts, Committer, entries_of, shorten, verify_pack};
+pub use commit::{CommitCounts, Committer, entries_of, load_index, shorten, verify_pack};
 pub use deltas::Taken;
 pub use frames::FrameBuffer;
+pub use healer::Healer;
 pub use reader::ChunkReader;
 pub use scatter::Wanted;
 pub use writer::{ChunkWriter, Scratch, Sort, WriterOptions};

@@ -10,6 +10,7 @@ use crate::catalog::Catalog;
 use crate::chunks::cache::FrameCache;
 use crate::chunks::foresight::Foresight;
 use crate::chunks::graph::{Graph, Rebuilt};
+use crate::chunks::healer::Healer;
 use crate::codec::{Codec, FrameDecoder};
 use crate::error::{Error, Result};
 use crate::format::index::{BasePrefix, ChunkKind, ChunkLocation, FrameLocation};
@@ -33,6 +34,7 @@ pub struct ChunkReader {
     codec: Arc<Codec>,
     pub(super) catalog: Arc<Catalog>,
     store: Arc<dyn Store>,
+    healer: Arc<Healer>,
     cache: FrameCache,
     /// What the cache holds.
     pub(super) cache_bytes: usize,
@@ -43,10 +45,16 @@ pub struct ChunkReader {
 
 impl ChunkReader {
     /// Makes a reader that keeps at most `cache_bytes` of decoded frames.
-    pub fn new(codec: Arc<Codec>, catalog: Arc<Catalog>, store: Arc<dyn Store>, cache_bytes: usize) -> Self {
+    pub fn new(
+        codec: Arc<Codec>,
+        catalog: Arc<Catalog>,
+        store: Arc<dyn Store>,
+        healer: Arc<Healer>,
+        cache_bytes: usize,
+    ) -> Self {
         let cache = FrameCache::new(cache_bytes);
         let graph_bytes = cache_bytes * if store.caches() { GRAPH_CACHES } else { 2 * GRAPH_CACHES };
-        Self { codec, catalog, store, cache, cache_bytes, graph_bytes, workers: Mutex::default() }
+        Self { codec, catalog, store, healer, cache, cache_bytes, graph_bytes, workers: Mutex::default() }
     }
 
     /// Returns where a chunk lies.
@@ -263,9 +271,18 @@ impl ChunkReader {
 
     fn decode_with(&self, worker: &mut Worker, frame: &FrameLocation, plain: &mut [u8]) -> Result<()> {
         let name = ObjectName::new(ObjectKind::Pack, frame.pack);
-        self.store.get_range(&name, u64::from(frame.offset), frame.sealed_bytes as usize, &mut worker.sealed)?;
         let (header, key) = (self.codec.header(&name), self.codec.keys.object(&name));
-        let outcome = worker.decoder.decode(&key, &header, frame, &worker.sealed, plain);
-        outcome.map_err(|error| Error::damaged(name, &error))
+        let (offset, len) = (frame.offset as usize, frame.sealed_bytes as usize);
+        let read = self.store.get_range(&name, offset as u64, len, &mut worker.sealed);
+        let outcome = read.map_err(Error::from).and_then(|()| {
+            let decoded = worker.decoder.decode(&key, &header, frame, &worker.sealed, plain);
+            decoded.map_err(|error| Error::damaged(name, &error))
+        });
+        outcome.or_else(|error| {
+            let Some(pack) = self.healer.heal(frame.pack) else { return Err(error) };
+            let Some(sealed) = pack.get(offset..offset.saturating_add(len)) else { return Err(error) };
+            let decoded = worker.decoder.decode(&key, &header, frame, sealed, plain);
+            decoded.map_err(|error| Error::damaged(name, &error))
+        })
     }
 }

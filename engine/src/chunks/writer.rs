@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
-use crate::base::limits::{FRAME_BYTES_TARGET, MIB, PACK_BYTES_MIN, PAGE_FRAME_BYTES_TARGET};
+use crate::base::limits::{FRAME_BYTES_TARGET, MIB, PAGE_FRAME_BYTES_TARGET};
 use crate::base::{ChunkId, ObjectId, ShortId, lock};
 use crate::catalog::Catalog;
 use crate::chunks::commit::{CommitCounts, Committer};
@@ -16,7 +16,8 @@ use crate::error::{Error, Result, StoreError, StoreErrorKind};
 use crate::format::index::{ChunkKind, ChunkRecord, DeltaRecord, Encoding};
 use crate::format::tree::Class;
 use crate::hash;
-use crate::pack::{Frame, PackBuilder};
+use crate::pack::{self, Frame, PackBuilder};
+use crate::parity;
 use crate::store::Store;
 
 /// Chunks from this length on are frames of their own: compressing neighbours with them would gain little.
@@ -115,8 +116,13 @@ impl ChunkWriter {
         options: WriterOptions,
     ) -> Result<Self> {
         let slots = options.threads.clamp(1, DATA_SLOTS_MAX);
-        let packs = slots + 1 + QUEUED_PACKS;
-        let pack_bytes = (options.memory_bytes / packs).clamp(PACK_BYTES_MIN, store.pack_bytes().max(PACK_BYTES_MIN));
+        // Whoever closes a pack takes up to a quarter of its length more for parity.
+        let (parity_packs, parity_bytes) = match codec.parity_percent {
+            0 => (0, 0),
+            _ => (slots.div_ceil(4), parity::TABLE_BYTES),
+        };
+        let most = options.memory_bytes.saturating_sub(parity_bytes) / (slots + 1 + QUEUED_PACKS + parity_packs);
+        let pack_bytes = pack::pack_bytes(most, store.pack_bytes(), codec.parity_percent);
         let committer = Committer::start(&codec, &catalog, store, QUEUED_PACKS - 1, options.dry_run)?;
         Ok(Self {
             codec,

@@ -70,6 +70,8 @@ impl Repository {
             missing.iter().try_for_each(|snapshot| copy.snapshot(snapshot, &mut there, &mut report))
         })?;
         to.gone_snapshot(&there)?;
+        self.healer.tell(options.observer.as_ref());
+        to.healer.tell(options.observer.as_ref());
         report.duration = begun.elapsed();
         Ok(report)
     }

@@ -3,6 +3,7 @@
 use crate::base::limits::CHUNK_BYTES_MAX;
 use crate::error::FormatError;
 use crate::format::codec::{Reader, Writer};
+use crate::format::parity::PARITY_PERCENT_MAX;
 use crate::format::tree::Timestamp;
 
 /// The sizes of content-defined chunks in bytes: all even, in ascending order, the greatest at most 1 MiB.
@@ -65,6 +66,8 @@ pub struct Config {
     pub chunker: ChunkerParams,
     /// The key of the gear table, if it is not the repository's own but shared with another.
     pub shared_gear: Option<GearKey>,
+    /// How much parity packs get, in percent of what it protects; 0: none.
+    pub parity_percent: u8,
 }
 
 impl CdcSizes {
@@ -102,6 +105,7 @@ impl Config {
         self.chunker.general.write(&mut out);
         self.chunker.media.write(&mut out);
         out.varint(u64::from(self.chunker.sqlite_block_min));
+        out.u8(self.parity_percent);
         out.finish()
     }
 
@@ -127,7 +131,12 @@ impl Config {
         if !sqlite_block_min.is_power_of_two() || sqlite_block_min < 512 {
             return Err(start.error("an SQLite block of 512 to 65,536 bytes, a power of two", sqlite_block_min));
         }
+        let start = input.clone();
+        let parity_percent = input.u8()?;
+        if parity_percent > PARITY_PERCENT_MAX {
+            return Err(start.error("parity of at most 100 percent", parity_percent));
+        }
         input.finish()?;
-        Ok(Self { created, chunker: ChunkerParams { general, media, sqlite_block_min }, shared_gear })
+        Ok(Self { created, chunker: ChunkerParams { general, media, sqlite_block_min }, shared_gear, parity_percent })
     }
 }

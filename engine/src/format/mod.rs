@@ -7,6 +7,7 @@ pub mod header;
 pub mod index;
 pub mod key_slot;
 pub mod pack;
+pub mod parity;
 pub mod proof;
 pub mod snapshot;
 pub mod tree;

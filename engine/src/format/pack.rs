@@ -4,7 +4,9 @@ use crate::base::ChunkId;
 use crate::base::limits::{FOOTER_BYTES_MAX, PACK_BYTES_MAX};
 use crate::error::FormatError;
 use crate::format::codec::{Reader, Writer};
+use crate::format::header::HEADER_BYTES;
 use crate::format::index::FrameTable;
+use crate::format::parity::Geometry;
 
 /// The bytes of a trailer, the very last of a pack.
 pub const TRAILER_BYTES: usize = 16;
@@ -51,7 +53,7 @@ impl Footer {
 pub struct Trailer {
     /// The sealed footer's bytes, tag included; it ends where the parity begins.
     pub footer_bytes: u32,
-    /// Bytes of parity blocks between footer and trailer. Reserved: 0 in this version.
+    /// Bytes of the parity section between footer and trailer.
     pub parity_bytes: u32,
 }
 
@@ -78,11 +80,19 @@ impl Trailer {
             return Err(start.error("the magic that ends a pack", "other bytes"));
         }
         input.finish()?;
-        if footer_bytes as usize > FOOTER_BYTES_MAX || parity_bytes != 0 {
+        if footer_bytes as usize > FOOTER_BYTES_MAX || parity_bytes as usize > PACK_BYTES_MAX {
             let found = format!("{footer_bytes} and {parity_bytes}");
-            return Err(start.error("a footer of at most 16 MiB and no parity", found));
+            return Err(start.error("a footer of at most 16 MiB and parity within a pack", found));
         }
         Ok(Self { footer_bytes, parity_bytes })
+    }
+
+    /// Returns how a pack of `bytes` bytes with this trailer is divided, and where its footer begins; `None` if no pack of
+    /// that length has such a trailer.
+    pub fn place(&self, bytes: u64) -> Option<(Geometry, u64)> {
+        let geometry = Geometry::of_trailer(bytes, self.parity_bytes)?;
+        let footer_at = geometry.protected.checked_sub(TRAILER_BYTES + self.footer_bytes as usize)?;
+        (footer_at >= HEADER_BYTES).then_some((geometry, footer_at as u64))
     }
 }
 

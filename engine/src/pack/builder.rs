@@ -1,6 +1,6 @@
 //! Assembles a pack: frames are sealed straight into its buffer.
 
-use crate::base::limits::PACK_BYTES_MAX;
+use crate::base::limits::{FRAME_BYTES_MAX, PACK_BYTES_MAX, PACK_BYTES_MIN};
 use crate::base::{ChunkId, ObjectId, ObjectKind, ObjectName};
 use crate::codec::Codec;
 use crate::crypt::{BadSeal, ObjectKey};
@@ -8,6 +8,8 @@ use crate::error::{Error, Result};
 use crate::format::header::{HEADER_BYTES, TAG_BYTES};
 use crate::format::index::{BasePrefix, ChunkRecord, Encoding, FrameRecord, FrameTable};
 use crate::format::pack::{Footer, TRAILER_BYTES, Trailer, padme};
+use crate::format::parity::Geometry;
+use crate::parity;
 
 /// A frame before sealing.
 pub struct Frame<'a> {
@@ -31,6 +33,13 @@ fn frame_overhead(chunks: &[ChunkRecord<ChunkId>]) -> usize {
     TAG_BYTES + 1 + 3 + 4 + chunks.len() * (ChunkId::LEN + 1 + 3) + deltas
 }
 
+/// Returns how long packs are to be: as long as a store likes best, but at most `most` bytes; and long enough in any case
+/// for the longest frame, beside the parity that there is so much of.
+pub fn pack_bytes(most: usize, liked: usize, parity_percent: u8) -> usize {
+    let least = Geometry::of_protected(FRAME_BYTES_MAX / 2 * 3, parity_percent).bytes().max(PACK_BYTES_MIN);
+    most.clamp(least, liked.max(least))
+}
+
 /// A pack that is being filled.
 pub struct PackBuilder {
     name: ObjectName,
@@ -41,7 +50,9 @@ pub struct PackBuilder {
     used: usize,
     table: FrameTable<ChunkId>,
     overhead: usize,
-    bytes_max: usize,
+    /// The most bytes that may come before the parity, the trailer among them.
+    protected_max: usize,
+    parity_percent: u8,
 }
 
 /// A pack that is ready to be stored.
@@ -74,13 +85,15 @@ impl PackBuilder {
         let bytes_max = bytes_max.min(PACK_BYTES_MAX);
         buffer.resize(bytes_max, 0);
         buffer[..HEADER_BYTES].copy_from_slice(&header);
-        let (key, used) = (codec.keys.object(&name), HEADER_BYTES);
-        Self { name, header, key, buffer, used, table: FrameTable::default(), overhead: FOOTER_OVERHEAD, bytes_max }
+        let (key, used, table) = (codec.keys.object(&name), HEADER_BYTES, FrameTable::default());
+        let parity_percent = codec.parity_percent;
+        let protected_max = Geometry::within(bytes_max, parity_percent).protected;
+        Self { name, header, key, buffer, used, table, overhead: FOOTER_OVERHEAD, protected_max, parity_percent }
     }
 
     /// Returns whether `frame` fits.
     pub fn fits(&self, frame: &Frame<'_>) -> bool {
-        self.used + self.overhead + frame.body.len() + frame_overhead(frame.chunks) <= self.bytes_max
+        self.used + self.overhead + frame.body.len() + frame_overhead(frame.chunks) <= self.protected_max
     }
 
     /// Seals a frame into the pack.
@@ -115,25 +128,30 @@ impl PackBuilder {
             .map_err(|BadSeal| Error::damaged_object(&self.name, "could not be sealed"))
     }
 
-    /// Closes the pack: padding, footer, trailer.
+    /// Closes the pack: padding, footer, parity, trailer.
     ///
     /// # Errors
-    /// If sealing fails, which it does only for want of memory.
+    /// If sealing or coding fails, which it does only for want of memory.
     pub fn finish(mut self) -> Result<SealedPack> {
         let footer = Footer { table: std::mem::take(&mut self.table), padding_bytes: 0 };
         let footer_bytes = footer.encode().len();
         let bare = self.used + footer_bytes + TAG_BYTES + TRAILER_BYTES;
-        let padding_bytes = padding_for(bare, self.bytes_max);
+        let padding_bytes = padding_for(bare, self.protected_max);
         if padding_bytes > 0 {
             self.seal(&vec![0; padding_bytes], &[])?;
         }
         let footer = Footer { padding_bytes: padding_bytes as u32, ..footer };
         let encoded = footer.encode();
-        let trailer = Trailer { footer_bytes: (encoded.len() + TAG_BYTES) as u32, parity_bytes: 0 }.encode();
+        let footer_bytes = encoded.len() + TAG_BYTES;
+        let geometry = Geometry::of_protected(self.used + footer_bytes + TRAILER_BYTES, self.parity_percent);
+        let parity_bytes = geometry.section_bytes();
+        let trailer = Trailer { footer_bytes: footer_bytes as u32, parity_bytes: parity_bytes as u32 }.encode();
         self.seal(&encoded, &trailer)?;
-        let end = self.used + TRAILER_BYTES;
-        debug_assert!(end <= self.bytes_max, "the overhead was counted in full");
-        self.buffer[self.used..end].copy_from_slice(&trailer);
+        let (trailer_at, end) = (self.used + parity_bytes, geometry.bytes());
+        debug_assert!(geometry.protected <= self.protected_max, "the overhead was counted in full");
+        self.buffer[trailer_at..end].copy_from_slice(&trailer);
+        parity::write(&mut self.buffer[..end], &geometry)
+            .map_err(|error| Error::damaged_object(&self.name, format!("got no parity: {error}")))?;
         Ok(SealedPack { id: self.name.id, table: footer.table, buffer: self.buffer, used: end })
     }
 }

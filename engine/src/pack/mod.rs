@@ -3,5 +3,5 @@
 mod builder;
 mod reader;
 
-pub use builder::{Frame, PackBuilder, SealedPack};
-pub use reader::{open_footer, read_footer, verify};
+pub use builder::{Frame, PackBuilder, SealedPack, pack_bytes};
+pub use reader::{open_footer, place_footer, read_footer, verify};

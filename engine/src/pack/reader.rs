@@ -7,37 +7,61 @@ use crate::crypt::BadSeal;
 use crate::error::{Error, Result};
 use crate::format::header::{HEADER_BYTES, TAG_BYTES};
 use crate::format::pack::{Footer, TRAILER_BYTES, Trailer};
-use crate::hash;
+use crate::format::parity::Geometry;
+use crate::{hash, parity};
 
 /// Returns the footer of the pack `name`, of which `pack` is all the bytes.
 ///
 /// # Errors
 /// `Damaged` or `NewerFormat`.
 pub fn read_footer(codec: &Codec, name: &ObjectName, pack: &[u8]) -> Result<Footer> {
-    codec.check_header(name, pack)?;
-    let too_short = || Error::damaged_object(name, format!("only {} bytes long", pack.len()));
-    let trailer_at = pack.len().checked_sub(TRAILER_BYTES).ok_or_else(too_short)?;
-    let trailer = Trailer::decode(&pack[trailer_at..]).map_err(|error| Error::damaged(name, &error))?;
-    let footer_bytes = trailer.footer_bytes as usize;
-    let footer_at = trailer_at.checked_sub(footer_bytes).filter(|&at| at >= HEADER_BYTES).ok_or_else(too_short)?;
-    open_footer(codec, name, pack, &pack[footer_at..], footer_at as u64)
+    read_parts(codec, name, pack).map(|(footer, _)| footer)
 }
 
-/// Returns the footer of the pack `name` from its parts alone: `start`, at least the header, and `end`, which is footer and
-/// trailer and begins at byte `footer_at` of the pack.
+/// Returns the footer of a whole pack, and how the pack is divided.
+fn read_parts(codec: &Codec, name: &ObjectName, pack: &[u8]) -> Result<(Footer, Geometry)> {
+    codec.check_header(name, pack)?;
+    let (_, trailer) = pack.split_at(pack.len().saturating_sub(TRAILER_BYTES));
+    let (geometry, footer_at) = place_footer(name, trailer, pack.len() as u64)?;
+    let sealed = &pack[footer_at as usize..geometry.protected - TRAILER_BYTES];
+    let footer = open_footer(codec, name, pack, sealed, trailer, footer_at)?;
+    Ok((footer, geometry))
+}
+
+/// Returns how the pack `name` of `bytes` bytes is divided and where its footer begins, as its trailer says.
+///
+/// # Errors
+/// `Damaged`.
+pub fn place_footer(name: &ObjectName, trailer: &[u8], bytes: u64) -> Result<(Geometry, u64)> {
+    let trailer = Trailer::decode(trailer).map_err(|error| Error::damaged(name, &error))?;
+    let Trailer { footer_bytes, parity_bytes } = trailer;
+    trailer.place(bytes).ok_or_else(|| {
+        let reason = format!("has {bytes} bytes and names {footer_bytes} of a footer and {parity_bytes} of parity");
+        Error::damaged_object(name, reason)
+    })
+}
+
+/// Returns the footer of the pack `name` from parts of it alone: `start`, at least the header; `sealed`, which begins at byte
+/// `footer_at` of the pack; and the trailer.
 ///
 /// # Errors
 /// `Damaged` or `NewerFormat`.
-pub fn open_footer(codec: &Codec, name: &ObjectName, start: &[u8], end: &[u8], footer_at: u64) -> Result<Footer> {
+pub fn open_footer(
+    codec: &Codec,
+    name: &ObjectName,
+    start: &[u8],
+    sealed: &[u8],
+    trailer: &[u8],
+    footer_at: u64,
+) -> Result<Footer> {
     let header = codec.check_header(name, start)?;
-    let footer_bytes = end.len().saturating_sub(TRAILER_BYTES);
-    if !(TAG_BYTES..=FOOTER_BYTES_MAX).contains(&footer_bytes) {
+    let footer_bytes = sealed.len();
+    if !(TAG_BYTES..=FOOTER_BYTES_MAX).contains(&footer_bytes) || trailer.len() != TRAILER_BYTES {
         return Err(Error::damaged_object(name, format!("names a footer of {footer_bytes} bytes")));
     }
-    let (sealed, trailer_bytes) = end.split_at(footer_bytes);
     let mut associated = [0; HEADER_BYTES + TRAILER_BYTES];
     associated[..HEADER_BYTES].copy_from_slice(&header);
-    associated[HEADER_BYTES..].copy_from_slice(trailer_bytes);
+    associated[HEADER_BYTES..].copy_from_slice(trailer);
     let mut plain = vec![0; footer_bytes - TAG_BYTES];
     codec
         .keys
@@ -59,7 +83,7 @@ pub fn open_footer(codec: &Codec, name: &ObjectName, start: &[u8], end: &[u8], f
 /// `Damaged` for the first thing that is not as it was written.
 pub fn verify(codec: &Codec, name: &ObjectName, pack: &[u8]) -> Result<Footer> {
     debug_assert!(name.kind == ObjectKind::Pack, "only packs have footers");
-    let footer = read_footer(codec, name, pack)?;
+    let (footer, geometry) = read_parts(codec, name, pack)?;
     let header = codec.header(name);
     let key = codec.keys.object(name);
     let failed = |error: std::io::Error| Error::damaged_object(name, format!("could not be read: {error}"));
@@ -96,6 +120,9 @@ pub fn verify(codec: &Codec, name: &ObjectName, pack: &[u8]) -> Result<Footer> {
         if opened.is_err() || zeros.iter().any(|&byte| byte != 0) {
             return Err(Error::damaged_object(name, "its padding is not as it was sealed"));
         }
+    }
+    if !parity::is_intact(pack, &geometry) {
+        return Err(Error::damaged_object(name, "its parity is not as it was written"));
     }
     Ok(footer)
 }

@@ -1,5 +1,6 @@
 //! Carries out a plan: first what replaces is written, then what is replaced is deleted.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::base::limits::{INDEX_FLUSH_CHUNKS, PACK_BYTES_MAX};
@@ -41,6 +42,7 @@ impl Repository {
                 self.check_fresh(&plan, false)?;
             }
             self.delete_all(&condemned, &mut report)?;
+            self.healer.tell(options.observer.as_ref());
         }
         if options.compact {
             self.store.compact()?;
@@ -160,8 +162,12 @@ impl Repository {
         has_duplicates: bool,
     ) -> Result<()> {
         let name = ObjectName::new(ObjectKind::Pack, record.id);
-        let bytes = self.store.get(&name, PACK_BYTES_MAX)?;
-        let footer = pack::read_footer(&self.codec, &name, &bytes)?;
+        let read = self.store.get(&name, PACK_BYTES_MAX).map_err(Error::from);
+        let read = read.and_then(|bytes| Ok((pack::read_footer(&self.codec, &name, &bytes)?, Arc::new(bytes))));
+        let (footer, bytes) = read.or_else(|error| {
+            let Some(bytes) = self.healer.heal(record.id) else { return Err(error) };
+            Ok((pack::read_footer(&self.codec, &name, &bytes)?, bytes))
+        })?;
         if !record.table.agrees_with(&shorten(&footer.table)) {
             return Err(Error::damaged_object(&name, "its footer and the index list other chunks"));
         }
@@ -175,7 +181,7 @@ impl Repository {
             Ok(if needs.is_void(&self.catalog, chunk)? { Use::Void } else { Use::Unneeded })
         };
         let uses: Vec<Use> = record.table.chunks.iter().map(use_of).collect::<Result<_>>()?;
-        repacker.copy(record.id, &bytes, &footer, &uses)
+        repacker.copy(record.id, bytes, &footer, &uses)
     }
 
     /// Stores an index object, empties `index` and returns the object's name. The packs in it are safe already.

@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use crate::base::limits::{FRAME_BYTES_TARGET, PACK_BYTES_MIN};
+use crate::base::limits::FRAME_BYTES_TARGET;
 use crate::base::{CancelToken, ChunkId, ObjectId, ObjectKind, ObjectName};
 use crate::catalog::Catalog;
-use crate::chunks::{CommitCounts, Committer, FrameBuffer};
+use crate::chunks::{CommitCounts, Committer, FrameBuffer, Healer};
 use crate::codec::{Codec, FrameDecoder};
 use crate::compress::Compressor;
 use crate::crypt::BadSeal;
@@ -14,7 +14,7 @@ use crate::format::header::TAG_BYTES;
 use crate::format::index::{ChunkKind, ChunkRecord, Encoding, FrameLocation, RecordId};
 use crate::format::pack::Footer;
 use crate::hash;
-use crate::pack::{Frame, PackBuilder};
+use crate::pack::{self, Frame, PackBuilder};
 use crate::prune::plan::is_copied_whole;
 use crate::repo::{Repository, new_object_id};
 
@@ -39,6 +39,7 @@ pub enum Use {
 /// Writes packs of copied frames.
 pub struct Repacker {
     codec: Arc<Codec>,
+    healer: Arc<Healer>,
     committer: Committer,
     pack_bytes: usize,
     packs: [Option<PackBuilder>; OPEN_PACKS],
@@ -62,9 +63,10 @@ impl Repacker {
         };
         let store = Arc::clone(&repo.store);
         let most = repo.memory_bytes / 4 / (OPEN_PACKS + QUEUED_PACKS);
-        let pack_bytes = most.clamp(PACK_BYTES_MIN, store.pack_bytes().max(PACK_BYTES_MIN));
+        let pack_bytes = pack::pack_bytes(most, store.pack_bytes(), repo.codec.parity_percent);
         Ok(Self {
             codec: Arc::clone(&repo.codec),
+            healer: Arc::clone(&repo.healer),
             committer: Committer::start(&repo.codec, catalog, store, QUEUED_PACKS - 1, false)?,
             pack_bytes,
             packs: Default::default(),
@@ -80,10 +82,11 @@ impl Repacker {
     ///
     /// # Errors
     /// `Damaged`, or the store's own.
-    pub fn copy(&mut self, id: ObjectId, pack: &[u8], footer: &Footer, uses: &[Use]) -> Result<()> {
+    pub fn copy(&mut self, id: ObjectId, mut pack: Arc<Vec<u8>>, footer: &Footer, uses: &[Use]) -> Result<()> {
         let name = ObjectName::new(ObjectKind::Pack, id);
         let mut places = Vec::with_capacity(uses.len());
         footer.table.locate(id, |_, location| places.push(location));
+        let healer = Arc::clone(&self.healer);
         let mut first = 0;
         for frame in &footer.table.frames {
             let range = first..first + frame.chunks as usize;
@@ -92,12 +95,20 @@ impl Repacker {
             let is_needed = |(use_, _): &(&Use, &ChunkRecord<ChunkId>)| **use_ == Use::Needed;
             let needed = uses.iter().zip(chunks).filter(is_needed).map(|(_, chunk)| u64::from(chunk.bytes)).sum();
             let location = places[range.start].frame;
-            let sealed = &pack[location.offset as usize..][..location.sealed_bytes as usize];
-            if is_copied_whole(needed, u64::from(frame.plain_bytes)) {
-                self.copy_frame(&name, &location, sealed, chunks, uses)?;
-            } else if needed > 0 {
-                self.take_apart(&name, &location, sealed, chunks, uses)?;
+            let sealed = location.offset as usize..(location.offset + location.sealed_bytes) as usize;
+            let is_whole = is_copied_whole(needed, u64::from(frame.plain_bytes));
+            let mut take = |pack: &[u8]| match is_whole {
+                true => self.copy_frame(&name, &location, &pack[sealed.clone()], chunks, uses),
+                false => self.take_apart(&name, &location, &pack[sealed.clone()], chunks, uses),
+            };
+            if needed == 0 {
+                continue;
             }
+            let Err(error) = take(&pack) else { continue };
+            let healed = healer.heal(id).filter(|healed| healed.get(sealed.clone()) != pack.get(sealed.clone()));
+            // Its seal did not open, so nothing of it was taken.
+            pack = healed.ok_or(error)?;
+            take(&pack)?;
         }
         Ok(())
     }

@@ -43,6 +43,7 @@ impl Repository {
         if !plan.is_empty() {
             crate::pool::new(options.threads)?.install(|| self.carry_out(&plan, options, &mut report))?;
         }
+        self.healer.tell(options.observer.as_ref());
         report.duration = begun.elapsed();
         Ok(report)
     }
@@ -123,7 +124,7 @@ impl Repository {
         let is_needed: Vec<bool> = uses.iter().map(|use_| *use_ == Use::Needed).collect();
         let image = packs::image(self, &record, &is_needed)?;
         let table = FrameTable { frames: record.table.frames.clone(), chunks };
-        repacker.copy(record.id, &image, &Footer { table, padding_bytes: 0 }, &uses)
+        repacker.copy(record.id, Arc::new(image), &Footer { table, padding_bytes: 0 }, &uses)
     }
 
     /// Writes the index objects that take the place of others, or list packs that none lists.

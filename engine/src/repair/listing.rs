@@ -229,7 +229,7 @@ impl Listing {
                 } else {
                     None
                 };
-                if error.is_none() && !suspects.contains(&record.id) {
+                if error.is_none() && !suspects.contains(&record.id) || packs::heals(repo, record) {
                     return Ok(None);
                 }
                 let lost = packs::lost_chunks(repo, record.id, &record.table)?;

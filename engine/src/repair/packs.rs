@@ -1,13 +1,13 @@
 //! What can be read of one pack.
 
-use crate::base::limits::{FOOTER_BYTES_MAX, FRAME_BYTES_MAX, PACK_BYTES_MAX};
+use crate::base::limits::{FRAME_BYTES_MAX, PACK_BYTES_MAX};
 use crate::base::{ObjectId, ObjectKind, ObjectName, ShortId};
 use crate::chunks::{shorten, verify_pack};
 use crate::codec::FrameDecoder;
 use crate::error::{Error, Result, StoreErrorKind};
 use crate::format::header::HEADER_BYTES;
 use crate::format::index::{FrameLocation, FrameTable, PackRecord};
-use crate::format::pack::{TRAILER_BYTES, Trailer};
+use crate::format::pack::{Footer, TRAILER_BYTES};
 use crate::hash;
 use crate::pack;
 use crate::repo::Repository;
@@ -26,23 +26,27 @@ pub fn damage(error: Error) -> Result<Error> {
     }
 }
 
-/// Returns the record of a pack of `bytes` bytes, from its footer. Reads its beginning and end alone.
+/// Returns the record of a pack of `bytes` bytes, from its footer. Reads its beginning and end alone, unless it has to be
+/// healed.
 pub fn record_of(repo: &Repository, id: ObjectId, bytes: u64) -> Result<PackRecord> {
     let name = ObjectName::new(ObjectKind::Pack, id);
-    let wrong_length = || Error::damaged_object(&name, format!("has {bytes} bytes"));
-    if !((HEADER_BYTES + TRAILER_BYTES) as u64..=PACK_BYTES_MAX as u64).contains(&bytes) {
-        return Err(wrong_length());
-    }
-    let (mut header, mut end) = (Vec::new(), Vec::new());
-    repo.store.get_range(&name, 0, HEADER_BYTES, &mut header)?;
-    repo.store.get_range(&name, bytes - TRAILER_BYTES as u64, TRAILER_BYTES, &mut end)?;
-    let trailer = Trailer::decode(&end).map_err(|error| Error::damaged(name, &error))?;
-    let end_bytes = u64::from(trailer.footer_bytes) + TRAILER_BYTES as u64;
-    let at = bytes.checked_sub(end_bytes).filter(|&at| at >= HEADER_BYTES as u64).ok_or_else(wrong_length)?;
-    debug_assert!(trailer.footer_bytes as usize <= FOOTER_BYTES_MAX, "the trailer's reader checks it");
-    repo.store.get_range(&name, at, end_bytes as usize, &mut end)?;
-    let footer = pack::open_footer(&repo.codec, &name, &header, &end, at)?;
+    let (footer, bytes) = read_footer(repo, &name, bytes).map(|footer| (footer, bytes)).or_else(|error| {
+        let Some(pack) = repo.healer.heal(id) else { return Err(error) };
+        Ok((pack::read_footer(&repo.codec, &name, &pack)?, pack.len() as u64))
+    })?;
     Ok(PackRecord { id, bytes: bytes as u32, table: shorten(&footer.table) })
+}
+
+fn read_footer(repo: &Repository, name: &ObjectName, bytes: u64) -> Result<Footer> {
+    if !((HEADER_BYTES + TRAILER_BYTES) as u64..=PACK_BYTES_MAX as u64).contains(&bytes) {
+        return Err(Error::damaged_object(name, format!("has {bytes} bytes")));
+    }
+    let (mut header, mut trailer, mut sealed) = (Vec::new(), Vec::new(), Vec::new());
+    repo.store.get_range(name, 0, HEADER_BYTES, &mut header)?;
+    repo.store.get_range(name, bytes - TRAILER_BYTES as u64, TRAILER_BYTES, &mut trailer)?;
+    let (geometry, at) = pack::place_footer(name, &trailer, bytes)?;
+    repo.store.get_range(name, at, geometry.protected - TRAILER_BYTES - at as usize, &mut sealed)?;
+    pack::open_footer(&repo.codec, name, &header, &sealed, &trailer, at)
 }
 
 /// Reads a whole pack and proves every byte of it.
@@ -50,6 +54,13 @@ pub fn verify(repo: &Repository, record: &PackRecord) -> Result<()> {
     let name = ObjectName::new(ObjectKind::Pack, record.id);
     let bytes = repo.store.get(&name, PACK_BYTES_MAX)?;
     verify_pack(&repo.codec, &name, &bytes, Some(record))
+}
+
+/// Returns whether a pack that is not as its record says is so once it is healed.
+pub fn heals(repo: &Repository, record: &PackRecord) -> bool {
+    let name = ObjectName::new(ObjectKind::Pack, record.id);
+    let healed = repo.healer.heal(record.id).filter(|healed| healed.len() == record.bytes as usize);
+    healed.is_some_and(|healed| verify_pack(&repo.codec, &name, &healed, Some(record)).is_ok())
 }
 
 /// Returns of each chunk of a hurt pack whether it is lost: its frame does not open, or it has not the bytes that its id

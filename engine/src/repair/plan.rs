@@ -50,6 +50,7 @@ impl Repository {
     /// Only what keeps the plan from being made, such as a list or a disk that fails; `Cancelled`. Damage is in the plan.
     pub fn repair_plan(&self, options: &RepairOptions) -> Result<RepairPlan> {
         crate::pool::new(options.threads)?.install(|| {
+            self.healer.forget();
             let mut figures = RepairFigures::default();
             let mut listing = Listing::read(self, options, &mut figures)?;
             let catalog = Catalog::open(None, &self.id(), self.memory_bytes / 8)?;
@@ -74,6 +75,11 @@ impl RepairPlan {
         self.findings.extend(unreadable.iter().map(Error::to_string));
         self.figures.snapshots = snapshots.len() as u64;
         self.figures.snapshots_unreadable = unreadable.len() as u64;
+        self.findings.extend(repo.healer.healed().iter().map(|(id, _)| {
+            format!(
+                "packs/{id}: damaged; its parity heals it: run `daykeep check --repair`, for which nothing need be lost"
+            )
+        }));
         let readable = readable(repo, &self.catalog);
         let trees = Trees::new(repo, &self.catalog, &readable, &options.cancel, true)?;
         for snapshot in &snapshots {

@@ -15,6 +15,8 @@ use crate::format::config::Config;
 use crate::format::header::{HEADER_BYTES, Header};
 use crate::format::index::Index;
 use crate::format::key_slot::KeySlot;
+use crate::format::pack::TRAILER_BYTES;
+use crate::format::parity::Geometry;
 use crate::format::tree::Timestamp;
 use crate::pack;
 use crate::repair::scan::{Damaged, Found};
@@ -86,14 +88,22 @@ impl Repository {
         let slots = slots(&file, &found);
         let location = damaged.display().to_string();
         let (repository, master) = master_of(&slots, secret, &location)?;
-        let codec = Codec { repository, location, keys: Keys::new(&master) };
+        let codec = Codec { repository, location, keys: Keys::new(&master), parity_percent: 0 };
         let store = to.create(options.store_cache_bytes(Access::Write));
         let store = store.map_err(|error| match error.kind {
             // What is missing is the folder in which it was to be made.
             StoreErrorKind::NotFound => error.into(),
             _ => at_location(&to.to_string(), error),
         })?;
-        let mut rescue = Rescue { file, found, codec, cancel, saved: HashSet::new(), report: RescueReport::default() };
+        let mut rescue = Rescue {
+            file,
+            found,
+            codec,
+            cancel,
+            saved: HashSet::new(),
+            longest: None,
+            report: RescueReport::default(),
+        };
         let outcome = rescue.save(store.as_ref(), &slots);
         drop(store);
         if let Err(error) = outcome {
@@ -154,6 +164,8 @@ struct Rescue<'a> {
     codec: Codec,
     cancel: &'a CancelToken,
     saved: HashSet<ObjectName>,
+    /// How the longest pack with a footer is divided.
+    longest: Option<Geometry>,
     report: RescueReport,
 }
 
@@ -239,7 +251,12 @@ impl Rescue<'_> {
     }
 
     /// Returns the pack that begins at `at`, and whether its footer is whole.
-    fn pack(&self, at: u64, name: &ObjectName, lengths: &HashMap<ObjectId, u32>) -> Result<Option<(Vec<u8>, bool)>> {
+    fn pack(
+        &mut self,
+        at: u64,
+        name: &ObjectName,
+        lengths: &HashMap<ObjectId, u32>,
+    ) -> Result<Option<(Vec<u8>, bool)>> {
         if self.cancel.is_cancelled() {
             return Err(Error::Cancelled);
         }
@@ -249,6 +266,10 @@ impl Rescue<'_> {
         for bytes in self.found.pack_lengths(at) {
             let object = self.file.get(at, bytes);
             if pack::read_footer(&self.codec, name, &object).is_ok() {
+                let (geometry, _) = pack::place_footer(name, &object[bytes - TRAILER_BYTES..], bytes as u64)?;
+                if self.longest.is_none_or(|longest| longest.protected < geometry.protected) {
+                    self.longest = Some(geometry);
+                }
                 return Ok(Some((object, true)));
             }
         }
@@ -256,12 +277,14 @@ impl Rescue<'_> {
         Ok(listed.map(|bytes| (self.file.get(at, *bytes as usize), false)))
     }
 
-    /// Makes a config in place of one that is lost. It is dated as the oldest key, which was made with the repository.
+    /// Makes a config in place of one that is lost. It is dated as the oldest key, which was made with the repository; packs
+    /// get as much parity as the longest has.
     fn new_config(&mut self, slots: &[Slot]) -> Result<Vec<u8>> {
         self.report.is_config_new = true;
         let ours = slots.iter().filter(|slot| slot.is_of(&self.codec.keys));
         let created = ours.map(|slot| slot.slot.created).min().unwrap_or(Timestamp::default());
-        let config = Config { created, chunker: DEFAULT_PARAMS, shared_gear: None };
+        let parity_percent = self.longest.map_or(0, |geometry| geometry.percent());
+        let config = Config { created, chunker: DEFAULT_PARAMS, shared_gear: None, parity_percent };
         self.codec.seal_object(&ObjectName::CONFIG, &config.encode())
     }
 }

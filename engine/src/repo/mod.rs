@@ -11,17 +11,17 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::base::limits::{INDEX_BYTES_MAX, INDEX_PLAIN_BYTES_MAX, SMALL_OBJECT_BYTES_MAX};
+use crate::base::limits::SMALL_OBJECT_BYTES_MAX;
 use crate::base::{ObjectId, ObjectKind, ObjectName, RepositoryId};
 use crate::catalog::{Catalog, CatalogEntry};
 use crate::chunk::{Chunker, DEFAULT_PARAMS};
-use crate::chunks::{self, ChunkReader};
+pub(crate) use crate::chunks::load_index;
+use crate::chunks::{self, ChunkReader, Healer};
 use crate::codec::Codec;
 use crate::crypt::{Keys, MasterKey, RecoveryKey, random};
 use crate::error::{Error, Result, StoreError, StoreErrorKind};
 use crate::format::config::{ChunkerParams, Config};
 use crate::format::header::{FORMAT_VERSION, Header};
-use crate::format::index::Index;
 use crate::format::snapshot::SnapshotRecord;
 use crate::format::tree::Timestamp;
 use crate::snapshot::{self, Snapshot};
@@ -39,6 +39,7 @@ pub use seen::GoneSnapshot;
 pub struct Repository {
     pub(crate) store: Arc<dyn Store>,
     pub(crate) codec: Arc<Codec>,
+    pub(crate) healer: Arc<Healer>,
     pub(crate) catalog: Arc<Catalog>,
     pub(crate) chunker: Arc<Chunker>,
     pub(crate) master: MasterKey,
@@ -123,10 +124,10 @@ impl Repository {
         }
         let repository = RepositoryId::from_bytes(random().map_err(no_random)?);
         let master = MasterKey::from_bytes(random().map_err(no_random)?);
-        let codec = Codec { repository, location, keys: Keys::new(&master) };
+        let codec = Codec { repository, location, keys: Keys::new(&master), parity_percent: 0 };
         let created = options.clock.now();
         let shared_gear = options.chunking.map(|chunking| chunking.gear);
-        let config = Config { created, chunker, shared_gear };
+        let config = Config { created, chunker, shared_gear, parity_percent: options.parity_percent };
         keys::put_slot(store.as_ref(), &codec, &master, &keys::NewSlot::Recovery(recovery), "recovery key", created)?;
         if let Some(password) = password {
             let slot = keys::NewSlot::Password(password, options.argon2);
@@ -194,7 +195,8 @@ impl Repository {
             return Err(Error::NewerFormat { repository: location, found, supported });
         }
         let master = keys::find_master(store.as_ref(), header.repository, &location, secret)?;
-        let codec = Codec { repository: header.repository, location, keys: Keys::new(&master) };
+        let (repository, keys) = (header.repository, Keys::new(&master));
+        let codec = Codec { repository, location, keys, parity_percent: 0 };
         let payload = codec.open_object(&ObjectName::CONFIG, &object, SMALL_OBJECT_BYTES_MAX)?;
         let config = Config::decode(&payload).map_err(|error| Error::damaged(ObjectName::CONFIG, &error))?;
         Self::assemble(store, codec, master, config, access, options)
@@ -202,7 +204,7 @@ impl Repository {
 
     fn assemble(
         store: Arc<dyn Store>,
-        codec: Codec,
+        mut codec: Codec,
         master: MasterKey,
         config: Config,
         access: Access,
@@ -213,11 +215,14 @@ impl Repository {
         load_catalog(store.as_ref(), &codec, &catalog)?;
         let gear = config.shared_gear.unwrap_or_else(|| codec.keys.gear_key());
         let chunker = Arc::new(Chunker::new(config.chunker, Keys::gear_of(&gear)));
+        codec.parity_percent = config.parity_percent;
         let (codec, catalog) = (Arc::new(codec), Arc::new(catalog));
+        let healer = Arc::new(Healer::new(Arc::clone(&codec), Arc::clone(&store)));
         let (memory_bytes, clock, own_files) = (options.memory_bytes, options.clock.clone(), Vec::new());
         Ok(Self {
             store,
             codec,
+            healer,
             catalog,
             chunker,
             master,
@@ -248,6 +253,11 @@ impl Repository {
     /// Returns when the repository was made.
     pub fn created(&self) -> Timestamp {
         self.config.created
+    }
+
+    /// Returns how much parity packs get, in percent of what it protects; 0: none.
+    pub fn parity_percent(&self) -> u8 {
+        self.config.parity_percent
     }
 
     /// Returns how the repository cuts files, for one that is to cut them alike.
@@ -344,8 +354,13 @@ impl Repository {
 
     /// As [`reader`](Self::reader), by another catalog.
     pub(crate) fn reader_by(&self, catalog: &Arc<Catalog>) -> ChunkReader {
-        let (codec, store) = (Arc::clone(&self.codec), Arc::clone(&self.store));
-        ChunkReader::new(codec, Arc::clone(catalog), store, self.memory_bytes / 16)
+        self.reader_with(Arc::clone(catalog), self.memory_bytes / 16)
+    }
+
+    /// As [`reader_by`](Self::reader_by), with so many bytes of decoded frames.
+    pub(crate) fn reader_with(&self, catalog: Arc<Catalog>, cache_bytes: usize) -> ChunkReader {
+        let (codec, store, healer) = (Arc::clone(&self.codec), Arc::clone(&self.store), Arc::clone(&self.healer));
+        ChunkReader::new(codec, catalog, store, healer, cache_bytes)
     }
 }
 
@@ -420,12 +435,4 @@ fn has_bases(catalog: &Catalog, entry: &CatalogEntry) -> Result<bool> {
         }
     }
     Ok(true)
-}
-
-/// Reads an index object.
-pub(crate) fn load_index(store: &dyn Store, codec: &Codec, id: ObjectId) -> Result<Index> {
-    let name = ObjectName::new(ObjectKind::Index, id);
-    let object = store.get(&name, INDEX_BYTES_MAX)?;
-    let payload = codec.open_object(&name, &object, INDEX_PLAIN_BYTES_MAX)?;
-    Index::decode(&payload).map_err(|error| Error::damaged(name, &error))
 }

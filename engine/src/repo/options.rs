@@ -11,6 +11,7 @@ use crate::crypt::{DEFAULT_ARGON2, RecoveryKey};
 use crate::error::{Error, Result};
 use crate::format::config::{ChunkerParams, GearKey};
 use crate::format::key_slot::Argon2Params;
+use crate::format::parity::PARITY_PERCENT_MAX;
 #[cfg(feature = "internals")]
 use crate::format::tree::Timestamp;
 use crate::repo::clock::Clock;
@@ -57,6 +58,9 @@ pub struct OpenOptions {
     /// Only when a repository is made: cut files as the one that this is [of](crate::Repository::chunking), so that what is
     /// copied from there is found by later backups.
     pub chunking: Option<Chunking>,
+    /// Only when a repository is made: so much parity is added to every pack, in percent of what it protects, 0 to 100. By it
+    /// packs heal of which a disk has lost some sectors or bytes; see [`CheckOptions::repair`](crate::CheckOptions::repair).
+    pub parity_percent: u8,
     pub(crate) clock: Clock,
     /// How new passwords are stretched; tests use less.
     pub(crate) argon2: Argon2Params,
@@ -70,6 +74,7 @@ impl Default for OpenOptions {
             wait: Duration::ZERO,
             cancel: CancelToken::new(),
             chunking: None,
+            parity_percent: 0,
             clock: Clock::default(),
             argon2: DEFAULT_ARGON2,
         }
@@ -89,6 +94,12 @@ impl OpenOptions {
         self
     }
 
+    /// Sets [`parity_percent`](Self::parity_percent).
+    pub fn parity_percent(mut self, percent: u8) -> Self {
+        self.parity_percent = percent;
+        self
+    }
+
     /// Sets [`wait`](Self::wait).
     pub fn wait(mut self, duration: Duration) -> Self {
         self.wait = duration;
@@ -104,6 +115,10 @@ impl OpenOptions {
     }
 
     pub(crate) fn check(&self) -> Result<()> {
+        if self.parity_percent > PARITY_PERCENT_MAX {
+            let reason = format!("{} percent is more than all; give 0 to 100", self.parity_percent);
+            return Err(Error::InvalidOption { option: "parity", reason });
+        }
         if self.memory_bytes >= MEMORY_BYTES_MIN {
             return Ok(());
         }

@@ -59,6 +59,9 @@ pub struct RestoreReport {
     pub files_kept: u64,
     /// Files read back and found equal.
     pub files_verified: u64,
+    /// Packs that are damaged and that their parity healed, as far as they were read; they are as damaged as before. Each is
+    /// also told by an [`Event::Warning`](crate::Event::Warning). An open repository tells of each once, until it is checked.
+    pub packs_healed: u64,
     /// How long it took.
     pub duration: Duration,
     /// What could not be restored in full, or differs when read back: path and reason.

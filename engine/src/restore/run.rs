@@ -202,6 +202,7 @@ impl Repository {
             bytes: count(&restore.bytes),
             files_kept: count(&restore.files_kept),
             files_verified: count(&restore.files_verified),
+            packs_healed: self.healer.tell(options.observer.as_ref()),
             duration: begun.elapsed(),
             warnings,
         })

@@ -31,7 +31,7 @@ impl MemoryStore {
         Self { objects: RwLock::default(), pack_bytes: pack_bytes.max(PACK_BYTES_MIN) }
     }
 
-    // A lock that is poisoned guards a map that is whole all the same: each change to it is one insert or remove.
+    // A lock that is poisoned guards a map that is whole all the same: each change to it is one insert, remove or assignment.
     fn read(&self) -> RwLockReadGuard<'_, Objects> {
         self.objects.read().unwrap_or_else(PoisonError::into_inner)
     }
@@ -62,6 +62,12 @@ impl Store for MemoryStore {
             return Err(errors::already_exists(name));
         }
         objects.insert(*name, bytes.to_vec());
+        Ok(())
+    }
+
+    fn replace(&self, name: &ObjectName, bytes: &[u8]) -> Result<(), StoreError> {
+        let mut objects = self.write();
+        *objects.get_mut(name).ok_or_else(|| errors::not_found(name))? = bytes.to_vec();
         Ok(())
     }
 

@@ -25,7 +25,7 @@ pub enum Access {
     Write,
 }
 
-/// A place for objects, each written once, whole, under a name that is never used again.
+/// A place for objects, each written once, whole, under a name that is never used again. What damaged one may be undone.
 ///
 /// All calls may come from many threads at once. What [`put`](Self::put) took is visible to the other calls and safe
 /// from a crash once [`sync`](Self::sync) has returned, and may be neither before. But what a store shows when it is opened
@@ -54,6 +54,14 @@ pub trait Store: Send + Sync {
         fill(&mut bytes);
         self.put(name, &bytes)
     }
+
+    /// Gives an object that is hurt the bytes again that it had: after a crash it is as it was before or as it is to be,
+    /// and until the next [`sync`](Self::sync) either may be read.
+    ///
+    /// # Errors
+    /// `NotFound` if there is none of this name; `NoSpace`, `ReadOnly` or `Io` if the store cannot take it, in which case
+    /// the object is as before.
+    fn replace(&self, name: &ObjectName, bytes: &[u8]) -> Result<(), StoreError>;
 
     /// Returns the object.
     ///

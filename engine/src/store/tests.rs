@@ -126,6 +126,53 @@ fn what_is_deleted_is_gone_and_the_rest_stays() {
 }
 
 #[test]
+fn what_is_replaced_has_the_new_bytes_and_its_old_place() {
+    let dir = tempfile::tempdir().unwrap();
+    let (here, absent) = (name(ObjectKind::Pack, 1), name(ObjectKind::Pack, 2));
+    each_store(|store| {
+        assert_eq!(kind_of(store.replace(&here, b"new")), StoreErrorKind::NotFound);
+        store.put(&here, b"old").unwrap();
+        store.put(&name(ObjectKind::Pack, 3), b"another").unwrap();
+        store.sync().unwrap();
+        for body in [bytes(1, 3), bytes(2, 10_000), bytes(3, 1)] {
+            store.replace(&here, &body).unwrap();
+            store.sync().unwrap();
+            assert_eq!(store.get(&here, 10_000).unwrap(), body);
+            let mut range = Vec::new();
+            store.get_range(&here, body.len() as u64 - 1, 1, &mut range).unwrap();
+            assert_eq!(range, body[body.len() - 1..]);
+            let mut listed = store.list(ObjectKind::Pack).unwrap();
+            listed.sort_unstable();
+            assert_eq!(listed, [(here.id, body.len() as u64), (ObjectId::from_bytes([3; 32]), 7)]);
+        }
+        assert_eq!(kind_of(store.replace(&absent, b"new")), StoreErrorKind::NotFound);
+        assert_eq!(store.list(ObjectKind::Pack).unwrap().len(), 2);
+    });
+    // Whoever only reads replaces nothing.
+    for kind in ["directory", "redb"] {
+        let path = dir.path().join(kind);
+        let open = |access| -> Box<dyn Store> {
+            match (kind, path.exists()) {
+                ("redb", false) => Box::new(RedbStore::create(&path, CACHE_BYTES).unwrap()),
+                ("redb", true) => Box::new(RedbStore::open(&path, access, CACHE_BYTES).unwrap()),
+                (_, false) => Box::new(DirectoryStore::create(&path).unwrap()),
+                (_, true) => Box::new(DirectoryStore::open(&path, access).unwrap()),
+            }
+        };
+        let store = open(Access::Write);
+        store.put(&here, b"old").unwrap();
+        store.sync().unwrap();
+        drop(store);
+        assert_eq!(kind_of(open(Access::Read).replace(&here, b"new")), StoreErrorKind::ReadOnly);
+        let store = open(Access::Write);
+        store.replace(&here, b"new").unwrap();
+        store.sync().unwrap();
+        drop(store);
+        assert_eq!(open(Access::Read).get(&here, 3).unwrap(), b"new", "{kind}");
+    }
+}
+
+#[test]
 fn many_threads_may_put_and_read() {
     each_store(|store| {
         std::thread::scope(|scope| {

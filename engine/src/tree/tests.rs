@@ -7,7 +7,7 @@ use super::*;
 use crate::base::{RepositoryId, ShortId};
 use crate::catalog::Catalog;
 use crate::chunk::DEFAULT_PARAMS;
-use crate::chunks::WriterOptions;
+use crate::chunks::{Healer, WriterOptions};
 use crate::codec::Codec;
 use crate::crypt::{Keys, MasterKey};
 use crate::format::tree::{Metadata, Xattr};
@@ -24,11 +24,17 @@ impl Bare {
     fn new(dry_run: bool) -> Self {
         let keys = Keys::new(&MasterKey::from_bytes([7; 32]));
         let chunker = Chunker::new(DEFAULT_PARAMS, keys.gear());
-        let codec = Arc::new(Codec { repository: RepositoryId::from_bytes([3; 16]), location: "bare".into(), keys });
+        let codec = Arc::new(Codec {
+            repository: RepositoryId::from_bytes([3; 16]),
+            location: "bare".into(),
+            keys,
+            parity_percent: 0,
+        });
         let catalog = Arc::new(Catalog::open(None, &codec.repository, 4 << 20).unwrap());
         let store = Arc::new(MemoryStore::new());
         let options = WriterOptions { memory_bytes: 32 << 20, threads: 1, level: 1, dry_run };
-        let reader = Arc::new(ChunkReader::new(codec.clone(), catalog.clone(), store.clone(), 8 << 20));
+        let healer = Arc::new(Healer::new(codec.clone(), store.clone()));
+        let reader = Arc::new(ChunkReader::new(codec.clone(), catalog.clone(), store.clone(), healer, 8 << 20));
         let writer = ChunkWriter::new(codec, catalog, store, reader.clone(), options).unwrap();
         Self { writer, reader, chunker }
     }

@@ -66,12 +66,17 @@ impl Names {
 
     /// Takes one name away and adds another, which must be new.
     fn change(&mut self, removed: Option<&Path>, added: Option<(&Path, Option<File>)>) -> io::Result<()> {
+        if added.as_ref().is_some_and(|(path, _)| self.live.contains_key(*path)) {
+            return Err(Errno::EXIST.into());
+        }
+        self.change_over(removed, added)
+    }
+
+    /// Takes one name away and adds another, in place of what has it.
+    fn change_over(&mut self, removed: Option<&Path>, added: Option<(&Path, Option<File>)>) -> io::Result<()> {
         let folder = removed.or(added.as_ref().map(|(path, _)| *path)).and_then(Path::parent).unwrap().to_owned();
         if self.node(&folder)?.is_some() {
             return Err(Errno::NOTDIR.into());
-        }
-        if added.as_ref().is_some_and(|(path, _)| self.live.contains_key(*path)) {
-            return Err(Errno::EXIST.into());
         }
         let (removed, added) = (removed.map(Path::to_owned), added.map(|(path, node)| (path.to_owned(), node)));
         let change = Change { folder, removed, added };
@@ -207,6 +212,12 @@ impl FileLayer for VolatileFiles {
         }
         let file = names.file(from)?;
         names.change(Some(from), Some((to, Some(file))))
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        let mut names = self.names(Call::Name)?;
+        let file = names.file(from)?;
+        names.change_over(Some(from), Some((to, Some(file))))
     }
 
     fn link(&self, from: &Path, to: &Path) -> io::Result<()> {

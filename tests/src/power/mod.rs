@@ -100,8 +100,20 @@ impl VolatileStore {
         work(&aside)
     }
 
+    /// Returns whether there is an object of this name, seen or not.
+    fn is_there(&self, name: &ObjectName) -> bool {
+        let unsynced = self.unsynced();
+        let last = unsynced.iter().rev().find(|(changed, _)| changed == name);
+        last.map_or_else(|| self.is_durable(name), |(_, bytes)| bytes.is_some())
+    }
+
+    fn is_durable(&self, name: &ObjectName) -> bool {
+        self.durable.get_range(name, 0, 0, &mut Vec::new()).is_ok()
+    }
+
     fn apply(&self, (name, bytes): Change) {
         match bytes {
+            Some(bytes) if self.is_durable(&name) => self.durable.replace(&name, &bytes).unwrap(),
             Some(bytes) => self.durable.put(&name, &bytes).unwrap(),
             None => self.durable.delete(&name).unwrap(),
         }
@@ -121,7 +133,9 @@ impl VolatileStore {
             if rng.below(100) >= percent {
                 continue;
             }
-            if let Some(bytes) = change.1.as_mut().filter(|_| self.habits.tears && rng.below(3) == 0) {
+            // What is replaced is never torn: it is as it was, or as it is to be.
+            let tears = self.habits.tears && !self.is_durable(&change.0);
+            if let Some(bytes) = change.1.as_mut().filter(|_| tears && rng.below(3) == 0) {
                 tear(bytes, self.older(rng), rng);
             }
             // A name that was put and deleted may be lost in either order.
@@ -165,14 +179,19 @@ impl Store for VolatileStore {
 
     fn put(&self, name: &ObjectName, bytes: &[u8]) -> Result<(), StoreError> {
         self.call(name, Call::Write)?;
-        let mut unsynced = self.unsynced();
-        let last = unsynced.iter().rev().find(|(changed, _)| changed == name);
-        let is_there = last
-            .map_or_else(|| self.durable.get_range(name, 0, 0, &mut Vec::new()).is_ok(), |(_, bytes)| bytes.is_some());
-        if is_there {
+        if self.is_there(name) {
             return Err(StoreError::new(StoreErrorKind::AlreadyExists, name, "already there"));
         }
-        unsynced.push((*name, Some(bytes.to_vec())));
+        self.unsynced().push((*name, Some(bytes.to_vec())));
+        Ok(())
+    }
+
+    fn replace(&self, name: &ObjectName, bytes: &[u8]) -> Result<(), StoreError> {
+        self.call(name, Call::Write)?;
+        if !self.is_there(name) {
+            return Err(StoreError::new(StoreErrorKind::NotFound, name, "not there"));
+        }
+        self.unsynced().push((*name, Some(bytes.to_vec())));
         Ok(())
     }
 

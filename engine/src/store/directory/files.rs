@@ -44,11 +44,19 @@ impl Pending {
     ///
     /// A failed fsync is final: the kernel may have dropped the bytes and a second one would succeed without them. So
     /// the file is removed, as after any other failure.
-    pub(super) fn publish(mut self) -> Result<(), StoreError> {
+    pub(super) fn publish(self) -> Result<(), StoreError> {
+        self.rename_by(rename_without_replacing)
+    }
+
+    /// As [`publish`](Self::publish), in place of the file that has the name.
+    pub(super) fn replace(self) -> Result<(), StoreError> {
+        self.rename_by(|files, from, to| retried(|| files.rename(from, to)))
+    }
+
+    fn rename_by(mut self, rename: impl Fn(&Files, &Path, &Path) -> io::Result<()>) -> Result<(), StoreError> {
         // Sync before the rename: a crash between them would leave an object that is short or empty.
         retried(|| self.file.sync()).map_err(io_error(&self.path, "syncing"))?;
-        rename_without_replacing(&self.files, &self.temporary, &self.path)
-            .map_err(io_error(&self.path, "renaming into place"))?;
+        rename(&self.files, &self.temporary, &self.path).map_err(io_error(&self.path, "renaming into place"))?;
         self.is_published = true;
         Ok(())
     }

@@ -52,6 +52,9 @@ pub trait FileLayer: Debug + Send + Sync {
     /// Gives a file another name, or fails with `AlreadyExists` if there is such a name. Not every file system can.
     fn rename_new(&self, from: &Path, to: &Path) -> io::Result<()>;
 
+    /// Gives a file another name, in place of the file that has it.
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
+
     /// Gives a file one more name, or fails with `AlreadyExists` if there is such a name.
     fn link(&self, from: &Path, to: &Path) -> io::Result<()>;
 
@@ -118,6 +121,10 @@ impl FileLayer for SystemFiles {
 
     fn rename_new(&self, from: &Path, to: &Path) -> io::Result<()> {
         Ok(rustix::fs::renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE)?)
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        fs::rename(from, to)
     }
 
     fn link(&self, from: &Path, to: &Path) -> io::Result<()> {

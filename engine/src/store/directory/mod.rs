@@ -303,6 +303,15 @@ impl Store for DirectoryStore {
         oldest.map_or(Ok(()), |(_, oldest)| self.publish(oldest))
     }
 
+    fn replace(&self, name: &ObjectName, bytes: &[u8]) -> Result<(), StoreError> {
+        let _passing = self.gate.read().unwrap_or_else(PoisonError::into_inner);
+        self.mark(&mut *self.writable_queue()?)?;
+        self.open_object(name)?;
+        self.write_pending(name, bytes)?.replace()?;
+        self.writable_queue()?.folders.insert(self.folder(name));
+        Ok(())
+    }
+
     fn get(&self, name: &ObjectName, bytes_max: usize) -> Result<Vec<u8>, StoreError> {
         let (file, bytes) = self.open_object(name)?;
         let len = usize::try_from(bytes).ok().filter(|len| *len <= bytes_max);

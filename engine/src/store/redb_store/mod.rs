@@ -22,13 +22,15 @@ use super::{Access, Store, errors};
 use crate::base::guard::{Trouble, drop_guarded, guarded};
 use crate::base::limits::{KIB, MIB};
 use crate::base::{ObjectId, ObjectKind, ObjectName};
-use crate::error::{StoreError, StoreErrorKind};
+use crate::error::StoreError;
 
 mod tables;
 #[cfg(test)]
 mod tests;
+mod trouble;
 
 use tables::{Handle, Memory, NAMES, OBJECTS, PACKS, Tables, bodies};
+use trouble::{foreign, store_error};
 
 /// redb rounds a leaf up to a power of two pages, and a leaf has a few dozen bytes besides its value: 4 KiB less than
 /// 4 MiB fill one; 4 MiB to the byte would take 8.
@@ -42,7 +44,7 @@ const MAGIC: &[u8; 9] = b"redb\x1A\x0A\xA9\x0D\x0A";
 /// Keeps objects in one redb file.
 ///
 /// Opened for writing, the file is locked against every other process; opened for reading, it is shared with readers.
-/// Damage that makes redb panic is reported as [`StoreErrorKind::Damaged`]; the process's panic hook runs nevertheless.
+/// Damage that makes redb panic is reported as [`StoreErrorKind::Damaged`](crate::error::StoreErrorKind::Damaged); the process's panic hook runs nevertheless.
 pub struct RedbStore {
     path: PathBuf,
     /// Renewed after each commit. Readers hold a clone while they read, so that a commit never waits for them.
@@ -317,6 +319,18 @@ impl Store for RedbStore {
         })
     }
 
+    fn replace(&self, name: &ObjectName, bytes: &[u8]) -> Result<(), StoreError> {
+        let key = (name.kind.code(), name.id.as_bytes());
+        let was_there = self.write(name, "replacing the object", bytes.len(), |transaction| {
+            let listed = transaction.open_table(NAMES)?.get(key)?.map(|listed| listed.value());
+            let Some((_, number)) = listed else { return Ok(false) };
+            transaction.open_table(bodies(name.kind))?.insert(number, bytes)?;
+            transaction.open_table(NAMES)?.insert(key, (bytes.len() as u64, number))?;
+            Ok(true)
+        })?;
+        if was_there { Ok(()) } else { Err(errors::not_found(name)) }
+    }
+
     fn get(&self, name: &ObjectName, bytes_max: usize) -> Result<Vec<u8>, StoreError> {
         let found = self.read(name, "reading the object", |tables| {
             let Some((bytes, _)) = tables.listed(name)? else { return Ok(Err(None)) };
@@ -467,36 +481,4 @@ fn check_magic(path: &Path) -> Result<(), StoreError> {
         file.read_exact(&mut start).map_err(failed("reading its first bytes"))?;
     }
     if &start == MAGIC { Ok(()) } else { Err(foreign(path.display())) }
-}
-
-fn foreign(path: impl Display) -> StoreError {
-    StoreError::new(
-        StoreErrorKind::Damaged,
-        path,
-        "not a daykeep repository, or its first bytes are damaged; check the path",
-    )
-}
-
-/// Words `trouble` with the file at `path`.
-fn store_error(path: impl Display, doing: &str, trouble: Trouble) -> StoreError {
-    let damaged = |text| {
-        let message = format!("{doing}: the file is damaged: {text}; run `check`, or restore the file from a copy");
-        StoreError::new(StoreErrorKind::Damaged, &path, message)
-    };
-    match trouble {
-        Trouble::InUse => {
-            StoreError::new(StoreErrorKind::InUse, path, "in use by another process; wait until it is done")
-        }
-        Trouble::NeedsRepair => {
-            let message = format!("{doing}: it was not closed cleanly; open it once for writing, which repairs it");
-            StoreError::new(StoreErrorKind::ReadOnly, path, message)
-        }
-        Trouble::Foreign(_) => foreign(path),
-        Trouble::Damaged(text) => damaged(text),
-        Trouble::Panicked(text) => damaged(format!("redb stopped with `{text}`")),
-        Trouble::System(source) => StoreError::from_io(path, doing, source),
-        Trouble::Other(text) => {
-            StoreError::new(StoreErrorKind::Io, path, format!("{doing}: {text}; open it anew to go on"))
-        }
-    }
 }
