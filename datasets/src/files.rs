@@ -1,6 +1,7 @@
 //! Many small files of text.
 
 use std::fs;
+use std::ops::RangeInclusive;
 use std::path::Path;
 
 use rayon::prelude::*;
@@ -16,23 +17,21 @@ pub struct Options {
     pub seed: u64,
     /// How many files.
     pub count: u64,
+    /// How many bytes they have, from the shortest to the longest.
+    pub bytes: RangeInclusive<u64>,
 }
 
 impl Default for Options {
     /// 200,000 files, which have 280 MB together.
     fn default() -> Self {
-        Options { seed: 1, count: 200_000 }
+        Options { seed: 1, count: 200_000, bytes: 200..=2600 }
     }
 }
 
 /// Files to a folder.
 const FOLDER_FILES: u64 = 1000;
-/// Bytes of the shortest file.
-const BYTES_MIN: u64 = 200;
-/// Bytes of the longest file.
-const BYTES_MAX: u64 = 2600;
 
-/// Writes text files of 200 to 2,600 bytes, 1,000 to a folder, into `folder`, which must be empty. Returns their bytes.
+/// Writes text files, 1,000 to a folder, into `folder`, which must be empty. Returns their bytes.
 ///
 /// # Errors
 /// `NotEmpty` if something is in the folder, or what writing runs into.
@@ -46,7 +45,8 @@ pub fn generate(folder: &Path, options: &Options) -> Result<u64, Error> {
         let mut text = Vec::new();
         let mut bytes = 0;
         for index in 0..FOLDER_FILES.min(options.count - number * FOLDER_FILES) {
-            let len = BYTES_MIN + random.below(BYTES_MAX - BYTES_MIN + 1);
+            let (least, most) = (*options.bytes.start(), *options.bytes.end());
+            let len = least + random.below(most.saturating_sub(least) + 1);
             text.clear();
             words.write(&mut text, len as usize, &mut random);
             let path = path.join(format!("f{index:04}.txt"));

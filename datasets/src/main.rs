@@ -52,13 +52,19 @@ enum Command {
         #[arg(long, default_value_t = 1)]
         seed: u64,
     },
-    /// Writes many text files of 0.2 to 2.6 KB, 1,000 to a folder
+    /// Writes many text files, 1,000 to a folder
     Files {
         /// An empty or new folder
         folder: PathBuf,
         /// How many
         #[arg(long, default_value_t = 200_000, value_parser = value_parser!(u64).range(..=100_000_000))]
         count: u64,
+        /// Bytes of the shortest
+        #[arg(long, default_value_t = 200, value_parser = value_parser!(u64).range(..=1_000_000))]
+        shortest: u64,
+        /// Bytes of the longest
+        #[arg(long, default_value_t = 2600, value_parser = value_parser!(u64).range(..=1_000_000))]
+        longest: u64,
         /// What everything follows from
         #[arg(long, default_value_t = 1)]
         seed: u64,
@@ -181,8 +187,9 @@ fn main() -> ExitCode {
         Command::Video { file, bytes, seed } => {
             media::video(&file, bytes, seed).map(|()| ExitCode::SUCCESS).map_err(Into::into)
         }
-        Command::Files { folder, count, seed } => {
-            written(files::generate(&folder, &files::Options { seed, count }), &folder)
+        Command::Files { folder, count, shortest, longest, seed } => {
+            let options = files::Options { seed, count, bytes: shortest..=longest };
+            written(files::generate(&folder, &options), &folder)
         }
         Command::Versions { folder, releases, files, seed } => {
             written(versions::generate(&folder, &versions::Options { seed, releases, files }), &folder)

@@ -122,8 +122,8 @@ fn fill(folder: &Path, preset: Preset, interrupt: &Interrupt) -> Result<(), Erro
     let video = folder.join("video");
     fs::create_dir(&video).map_err(Error::file("create", &video))?;
     media::video(&video.join("video.mp4"), amounts.video_bytes, SEED).map_err(failed)?;
-    files::generate(&folder.join("small"), &files::Options { seed: SEED, count: amounts.small_files })
-        .map_err(failed)?;
+    let options = files::Options { seed: SEED, count: amounts.small_files, ..files::Options::default() };
+    files::generate(&folder.join("small"), &options).map_err(failed)?;
     interrupt.check()?;
     let options = chats::Options { seed: SEED, messages: amounts.messages, messages_per_day: amounts.messages_per_day };
     chats::write_days(&folder.join("chats"), &options, DAYS, false).map_err(failed)?;

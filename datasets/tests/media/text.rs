@@ -15,7 +15,8 @@ fn contents(folder: &Path) -> BTreeMap<String, blake3::Hash> {
 fn small_files_are_as_many_and_as_long_as_they_should_be() {
     let make = |seed| {
         let folder = tempfile::tempdir().unwrap();
-        let bytes = files::generate(folder.path(), &files::Options { seed, count: 2345 }).unwrap();
+        let bytes =
+            files::generate(folder.path(), &files::Options { seed, count: 2345, ..files::Options::default() }).unwrap();
         (folder, bytes)
     };
     let ((one, bytes), (same, _), (other, _)) = (make(1), make(1), make(2));
