@@ -254,6 +254,15 @@ impl CatalogFile {
         })
     }
 
+    /// Forgets of snapshots that all their chunks are in, unless `keeps` says so.
+    pub(super) fn retain_sound(&self, keeps: &dyn Fn(&ObjectId) -> bool) -> Result<(), Trouble> {
+        self.change(|transaction| {
+            let mut sound = transaction.open_table(SOUND)?;
+            sound.retain(|_, snapshot| keeps(&ObjectId::from_bytes(*snapshot)))?;
+            Ok(())
+        })
+    }
+
     /// Returns whether it was noted of a snapshot that all its chunks are in.
     pub(super) fn is_sound(&self, snapshot: &ObjectId) -> Result<bool, Trouble> {
         self.call(|database| {

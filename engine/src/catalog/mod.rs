@@ -111,6 +111,15 @@ impl Catalog {
         file.add_sound(snapshot).map_err(|trouble| file.error("adding a snapshot", trouble))
     }
 
+    /// Forgets of snapshots that all their chunks are in, unless `keeps` says so.
+    ///
+    /// # Errors
+    /// As [`add`](Self::add).
+    pub fn retain_sound(&self, keeps: &dyn Fn(&ObjectId) -> bool) -> Result<(), StoreError> {
+        let file = self.file();
+        file.retain_sound(keeps).map_err(|trouble| file.error("taking out snapshots", trouble))
+    }
+
     /// Returns whether it was noted of a snapshot that all its chunks are in.
     ///
     /// # Errors

@@ -179,6 +179,8 @@ fn of_the_last_snapshots_it_is_known_that_they_are_sound_until_it_is_begun_anew(
     drop(catalog);
     let catalog = open(dir.path());
     assert!(catalog.is_sound(&snapshot(299)).unwrap());
+    catalog.retain_sound(&|id| *id != snapshot(298)).unwrap();
+    assert!(catalog.is_sound(&snapshot(299)).unwrap() && !catalog.is_sound(&snapshot(298)).unwrap());
     catalog.clear().unwrap();
     assert!(!catalog.is_sound(&snapshot(299)).unwrap());
 }

@@ -11,6 +11,7 @@ use rayon::prelude::*;
 use crate::base::limits::TREE_DEPTH_MAX;
 use crate::base::{Event, ShortId, lock};
 use crate::catalog::{MARK_BYTES, Marks};
+use crate::check::proven::Proven;
 use crate::check::run::Check;
 use crate::error::{Error, Result};
 use crate::format::content::Content;
@@ -55,6 +56,7 @@ pub(super) struct Walk<'c, 'a> {
     check: &'c Check<'a>,
     notes: Mutex<Marks>,
     pieces: PieceWalk,
+    proven: Proven,
     trees: AtomicU64,
     is_hurt: AtomicBool,
     is_too_deep: AtomicBool,
@@ -72,7 +74,7 @@ pub(super) struct Hurt {
 }
 
 impl<'c, 'a> Walk<'c, 'a> {
-    /// Walks the trees of all snapshots. An eighth of the memory budget is for notes.
+    /// Walks the trees of all snapshots. An eighth of the memory budget each is for notes, and for chunks that were found.
     ///
     /// # Errors
     /// `Cancelled`, or if notes cannot be made. Damage is in what is returned.
@@ -80,7 +82,8 @@ impl<'c, 'a> Walk<'c, 'a> {
         let notes = Mutex::new(Marks::new(check.repo.cache_dir.as_deref(), check.repo.memory_bytes / 8));
         let (pieces, trees) = (PieceWalk::default(), AtomicU64::new(0));
         let (is_hurt, is_too_deep) = (AtomicBool::new(false), AtomicBool::new(false));
-        let walk = Self { check, notes, pieces, trees, is_hurt, is_too_deep };
+        let proven = Proven::new(check.repo.memory_bytes / 8);
+        let walk = Self { check, notes, pieces, proven, trees, is_hurt, is_too_deep };
         snapshots.iter().try_for_each(|snapshot| walk.prove(&snapshot.record.root, 0))?;
         let mut hurt = Hurt::default();
         if walk.is_hurt.load(Ordering::Relaxed) {
@@ -144,8 +147,12 @@ impl<'c, 'a> Walk<'c, 'a> {
                 let reason = format!("lies in packs/{pack}, which could not be read there");
                 return Err(Error::Damaged { object: format!("chunk {id}"), reason });
             }
-            let location = reader.locate(id, ChunkKind::Data)?;
-            tree::check_length(id, u64::from(location.bytes), bytes)
+            if !self.proven.has(id, bytes) {
+                let location = reader.locate(id, ChunkKind::Data)?;
+                tree::check_length(id, u64::from(location.bytes), bytes)?;
+                self.proven.add(id, bytes);
+            }
+            Ok(())
         };
         match self.pieces.data_bytes(reader, content, &visit) {
             Ok(_) => Ok(None),

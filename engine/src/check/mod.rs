@@ -5,6 +5,7 @@ mod index;
 mod media;
 mod options;
 mod packs;
+mod proven;
 mod restored;
 mod run;
 mod stats;

@@ -84,7 +84,8 @@ impl Check<'_> {
         });
         let outcome = outcome.and_then(|()| self.deltas(&name, record, hurt));
         if let Err(error) = outcome {
-            let advice = match self.repo.healer.has_parity() {
+            let is_lost = self.repo.healer.has_parity() && self.repo.healer.heal(id).is_none();
+            let advice = match is_lost {
                 true => "; its parity cannot heal it: `daykeep repair` saves what can be read",
                 false => "",
             };

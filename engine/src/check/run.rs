@@ -103,18 +103,19 @@ impl Repository {
             self.restore_tests(test, options, &snapshots, &mut report)?;
             tell_restore_tests(&mut report);
         }
-        self.heal_packs(options.repair, &mut report)?;
+        self.heal_packs(options.repair, &mut report);
         report.duration = begun.elapsed();
         Ok(report)
     }
 
     /// Writes back what was healed while everything was read, or says that this can be done.
-    fn heal_packs(&self, is_wanted: bool, report: &mut CheckReport) -> Result<()> {
+    fn heal_packs(&self, is_wanted: bool, report: &mut CheckReport) {
         let count = |blocks: usize| match blocks {
             1 => "1 block of 4 KiB is".to_owned(),
             _ => format!("{blocks} blocks of 4 KiB are"),
         };
-        let healed = if is_wanted { self.healer.write_back()? } else { Vec::new() };
+        let (healed, error) = if is_wanted { self.healer.write_back() } else { (Vec::new(), None) };
+        report.errors.extend(error.map(|error| error.to_string()));
         report.packs_healed = healed.len() as u64;
         for (id, blocks) in healed {
             report.notes.push(format!("packs/{id}: {} healed; it is as it was written again", count(blocks)));
@@ -125,7 +126,6 @@ impl Repository {
             let advice = "its parity heals it: run `daykeep check --repair`";
             format!("packs/{id}: {} damaged; {advice}", count(blocks))
         }));
-        Ok(())
     }
 
     fn check_proofs(&self, report: &mut CheckReport) -> Result<()> {

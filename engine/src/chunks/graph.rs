@@ -190,12 +190,16 @@ impl ChunkReader {
         }
         let location = self.locate_by(foresight, id, kind)?;
         let first = graph.nodes.len();
-        let place = self.explore_at(graph, foresight, (id, &location), (first, 0))?;
-        if needs_within(graph, place) {
-            return Ok(place);
+        let outcome = self.explore_at(graph, foresight, (id, &location), (first, 0)).and_then(|place| {
+            if needs_within(graph, place) { Ok(place) } else { Err(self.needs_too_much(id, &location)) }
+        });
+        if outcome.is_err() {
+            for node in graph.nodes.drain(first..) {
+                graph.places.remove(&node.id);
+                graph.bytes -= node.location.stored_bytes as usize;
+            }
         }
-        graph.places.remove(id);
-        Err(self.needs_too_much(id, &location))
+        outcome
     }
 
     fn needs_too_much(&self, id: &ShortId, location: &ChunkLocation) -> Error {
@@ -220,7 +224,7 @@ impl ChunkReader {
             }
             for (base_id, base) in self.bases_of(foresight, id, location)? {
                 let place = self.explore_at(graph, foresight, (&base_id, &base), (first, above + 1))?;
-                depth = depth.max(graph.depth(place) + 1);
+                depth = depth.max(graph.depth(place).saturating_add(1));
                 bases.push(place);
             }
         }

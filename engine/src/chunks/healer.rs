@@ -7,7 +7,7 @@ use crate::base::limits::PACK_BYTES_MAX;
 use crate::base::{Event, ObjectId, ObjectKind, ObjectName, Observer, lock};
 use crate::chunks::load_index;
 use crate::codec::Codec;
-use crate::error::{Result, StoreErrorKind};
+use crate::error::{StoreError, StoreErrorKind};
 use crate::format::pack::{TRAILER_BYTES, Trailer};
 use crate::format::parity::{Geometry, SHARD_BYTES};
 use crate::store::Store;
@@ -114,14 +114,16 @@ impl Healer {
     /// Returns the bytes of a pack of which the disk does not give out all, with zeros in place of what it does not: their
     /// checks will not fit.
     fn read_around(&self, name: &ObjectName, bytes: usize) -> Option<Vec<u8>> {
-        let (mut found, mut piece, mut has_any) = (vec![0; bytes], Vec::new(), false);
+        // A failing disk may take seconds for each: what parity could not heal need not be known.
+        let mut failures_left = Geometry::of_pack(bytes, self.codec.parity_percent)?.section_bytes() / SHARD_BYTES + 2;
+        let (mut found, mut piece) = (vec![0; bytes], Vec::new());
         for (number, out) in found.chunks_mut(SHARD_BYTES).enumerate() {
-            if self.store.get_range(name, (number * SHARD_BYTES) as u64, out.len(), &mut piece).is_ok() {
-                out.copy_from_slice(&piece);
-                has_any = true;
+            match self.store.get_range(name, (number * SHARD_BYTES) as u64, out.len(), &mut piece) {
+                Ok(()) => out.copy_from_slice(&piece),
+                Err(_) => failures_left = failures_left.checked_sub(1)?,
             }
         }
-        has_any.then_some(found)
+        Some(found)
     }
 
     /// Returns the lengths of all packs that index objects list, as far as these can be read.
@@ -134,23 +136,24 @@ impl Healer {
         records.map(|record| (record.id, record.bytes as usize)).collect()
     }
 
-    /// Gives the packs that were healed so far their bytes back in the store, and returns them with the number of blocks
-    /// that were damaged.
-    ///
-    /// # Errors
-    /// The store's own.
-    pub fn write_back(&self) -> Result<Vec<(ObjectId, usize)>> {
+    /// Gives the packs that were healed so far their bytes back in the store, and returns those that have them safely,
+    /// with the number of blocks that were damaged, and the first error. The others stay among the healed.
+    pub fn write_back(&self) -> (Vec<(ObjectId, usize)>, Option<StoreError>) {
+        let mut failure = None;
+        let mut replace = |id: ObjectId| {
+            let pack = self.heal(id)?;
+            let outcome = self.store.replace(&ObjectName::new(ObjectKind::Pack, id), &pack);
+            outcome.map_err(|error| failure.get_or_insert(error)).ok()
+        };
         let mut written = self.healed();
-        for at in (0..written.len()).rev() {
-            match self.heal(written[at].0) {
-                Some(pack) => self.store.replace(&ObjectName::new(ObjectKind::Pack, written[at].0), &pack)?,
-                None => drop(written.remove(at)),
-            }
+        written.retain(|(id, _)| replace(*id).is_some());
+        if let Err(error) = self.store.sync() {
+            written.clear();
+            failure.get_or_insert(error);
         }
-        self.store.sync()?;
         let mut known = lock(&self.known);
         known.outcomes.retain(|id, _| written.binary_search_by_key(id, |(id, _)| *id).is_err());
-        Ok(written)
+        (written, failure)
     }
 
     /// Returns the packs that were healed so far, and how many blocks of each are damaged.

@@ -17,8 +17,8 @@ use crate::format::index::{BasePrefix, ChunkKind, ChunkLocation, FrameLocation};
 use crate::hash;
 use crate::store::Store;
 
-/// What the frames of chunks and their bases may take together while they are rebuilt, in caches of decoded frames; twice that
-/// where the store keeps nothing in memory. The less it is, the more often frames are opened again.
+/// What the frames of chunks and their bases may take together while they are rebuilt, in caches of decoded frames. The
+/// less it is, the more often frames are opened again.
 const GRAPH_CACHES: usize = 4;
 /// So many chunks are rebuilt at a time, so that what was made for them stays in the processor's cache.
 pub(super) const CHUNKS_PER_REBUILD: usize = 64;
@@ -40,6 +40,9 @@ pub struct ChunkReader {
     pub(super) cache_bytes: usize,
     /// What deltas and all that they stand on may take together while they are rebuilt.
     pub(super) graph_bytes: usize,
+    /// What one of those who read large contents may take beside that, while it holds this: memory that a store would use
+    /// which keeps what it reads.
+    pub(super) spare: Mutex<usize>,
     workers: Mutex<Vec<Worker>>,
 }
 
@@ -53,8 +56,9 @@ impl ChunkReader {
         cache_bytes: usize,
     ) -> Self {
         let cache = FrameCache::new(cache_bytes);
-        let graph_bytes = cache_bytes * if store.caches() { GRAPH_CACHES } else { 2 * GRAPH_CACHES };
-        Self { codec, catalog, store, healer, cache, cache_bytes, graph_bytes, workers: Mutex::default() }
+        let graph_bytes = GRAPH_CACHES * cache_bytes;
+        let spare = Mutex::new(if store.caches() { 0 } else { graph_bytes });
+        Self { codec, catalog, store, healer, cache, cache_bytes, graph_bytes, spare, workers: Mutex::default() }
     }
 
     /// Returns where a chunk lies.

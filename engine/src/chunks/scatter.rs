@@ -3,6 +3,7 @@
 use rayon::prelude::*;
 
 use crate::base::ShortId;
+use crate::chunks::foresight::Foresight;
 use crate::chunks::graph::{Graph, Opened, Rebuilt};
 use crate::chunks::reader::{CHUNKS_PER_REBUILD, ChunkReader};
 use crate::error::Result;
@@ -10,6 +11,8 @@ use crate::format::index::{ChunkKind, ChunkLocation};
 
 /// So many chunks are looked up at a time.
 const CHUNKS_PER_GROUP: usize = 64 * 1024;
+/// So many chunks that others stand on are explored before the first are handed out.
+const GRAPH_CHUNKS_MAX: usize = 96 * 1024;
 /// So few frames are opened one after the other.
 const SERIAL_FRAMES: usize = 8;
 /// A chunk of a content.
@@ -54,33 +57,50 @@ impl ChunkReader {
     /// As [`read`](Self::read), and whatever `sink` returns.
     pub fn scatter(&self, chunks: &[Wanted], kind: ChunkKind, sink: &Sink<'_>) -> Result<()> {
         for group in chunks.chunks(CHUNKS_PER_GROUP) {
-            self.scatter_group(group, kind, sink)?;
+            let foresight = self.foresee(group.iter().map(|wanted| wanted.id));
+            let mut done = 0;
+            while done < group.len() {
+                done += self.scatter_some(&group[done..], &foresight, kind, sink)?;
+            }
         }
         Ok(())
     }
 
     /// Hands out chunks in the order of the frames in which they, or the whole chunks at their bottom, lie: as much at a time
-    /// as deltas and what they stand on fit into memory, so that most frames are opened once.
-    fn scatter_group(&self, chunks: &[Wanted], kind: ChunkKind, sink: &Sink<'_>) -> Result<()> {
-        let foresight = self.foresee(chunks.iter().map(|wanted| wanted.id));
+    /// as deltas and what they stand on fit into memory, so that most frames are opened once. Returns how many there were:
+    /// all, unless they stand on very many others.
+    fn scatter_some(
+        &self,
+        chunks: &[Wanted],
+        foresight: &Foresight,
+        kind: ChunkKind,
+        sink: &Sink<'_>,
+    ) -> Result<usize> {
+        // Whoever is in the middle of it and takes up another content here must not wait for itself.
+        let spare = self.spare.try_lock().ok();
+        let graph_bytes = self.graph_bytes + spare.as_deref().copied().unwrap_or_default();
         let mut graph = Graph::default();
         let (mut whole, mut deltas) = (Vec::new(), Vec::new());
+        let mut count = 0;
         for wanted in chunks {
-            let location = self.locate_exactly(&foresight, (&wanted.id, wanted.bytes), kind)?;
+            if graph.len() > GRAPH_CHUNKS_MAX {
+                break;
+            }
+            count += 1;
+            let location = self.locate_exactly(foresight, (&wanted.id, wanted.bytes), kind)?;
             if location.reach.depth == 0 {
                 whole.push(Piece { location, use_: Use::Hand(*wanted) });
             } else {
-                deltas.push((self.explore(&mut graph, &foresight, &wanted.id, kind)?, wanted.at));
+                deltas.push((self.explore(&mut graph, foresight, &wanted.id, kind)?, wanted.at));
             }
         }
-        drop(foresight);
         whole.sort_unstable_by_key(|piece| order(&piece.location));
         let bottom = |place| order(graph.location(graph.bottom(place)));
         deltas.sort_by_cached_key(|&(place, _)| bottom(place));
         let (mut whole, mut deltas) = (whole.as_slice(), deltas.as_slice());
         let mut needs = graph.needs();
         while !whole.is_empty() || !deltas.is_empty() {
-            let fit = deltas.iter().take_while(|(place, _)| needs.add(*place) <= self.graph_bytes).count();
+            let fit = deltas.iter().take_while(|(place, _)| needs.add(*place) <= graph_bytes).count();
             let now;
             (now, deltas) = deltas.split_at(fit.clamp(deltas.len().min(1), deltas.len()));
             let until = deltas.first().map(|&(place, _)| bottom(place));
@@ -100,7 +120,7 @@ impl ChunkReader {
                 deltas.iter().try_for_each(|&(place, at)| sink(at, rebuilt.get(&graph, &opened, place)))
             })?;
         }
-        Ok(())
+        Ok(count)
     }
 
     /// Reads the chunks at `wanted` and what they stand on, each frame once.

@@ -7,7 +7,7 @@ use super::plan;
 use crate::base::{CancelToken, ObjectId, ObjectKind, ObjectName};
 use crate::error::{Error, Result};
 use crate::repo::Repository;
-use crate::snapshot;
+use crate::snapshot::{self, Snapshot};
 
 impl Repository {
     /// Says which snapshots would stay, and why, and which would go; changes nothing.
@@ -50,6 +50,9 @@ impl Repository {
         gone.sort_unstable();
         let mut outcome = Ok(());
         let mut removed = BTreeSet::new();
+        // If one of them ever comes back, it may be after a prune.
+        let first: BTreeSet<_> = plan.forgotten().map(Snapshot::first_id).collect();
+        self.catalog.retain_sound(&|id| !first.contains(id))?;
         for id in plan.hurt.iter().copied().chain(gone.into_iter().map(|(_, id)| id)) {
             if cancel.is_cancelled() {
                 outcome = Err(Error::Cancelled);

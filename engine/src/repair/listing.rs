@@ -225,7 +225,9 @@ impl Listing {
                     let reason = format!("has {bytes} bytes where an index object names {}", record.bytes);
                     Some(Error::damaged_object(&ObjectName::new(ObjectKind::Pack, record.id), reason))
                 } else if options.read_data {
-                    packs::verify(repo, record).err().map(damage).transpose()?
+                    // What the disk does not give out may heal, too.
+                    let error = packs::verify(repo, record).err().filter(|_| !packs::heals(repo, record));
+                    error.map(damage).transpose()?
                 } else {
                     None
                 };

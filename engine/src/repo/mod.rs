@@ -405,6 +405,10 @@ pub(crate) fn remove_unfounded(
     is_there: &dyn Fn(&ObjectId) -> bool,
 ) -> Result<()> {
     let mut is_done = catalog.remove_unfounded()? == 0;
+    if !is_done {
+        // Of what is taken out not all may be found again.
+        catalog.retain_sound(&|_| false)?;
+    }
     while !is_done {
         is_done = true;
         for id in listed {

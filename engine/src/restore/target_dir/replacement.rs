@@ -2,7 +2,7 @@
 
 use std::fs::File;
 
-use rustix::fs::{AtFlags, FlockOperation, renameat, unlinkat};
+use rustix::fs::{AtFlags, FlockOperation, fstat, renameat, statat, unlinkat};
 use rustix::io::Errno;
 
 use super::TargetDir;
@@ -38,7 +38,11 @@ impl TargetDir {
             if let Some(file) = made {
                 // Where there are no such locks, what is left stays.
                 let _ = rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive);
-                return Ok(Replacement { dir: self, name: name.to_vec(), temporary, file, committed: false });
+                let new = Replacement { dir: self, name: name.to_vec(), temporary, file, committed: false };
+                // Another restore may have taken it for what is left, before it was locked.
+                if new.has_its_name() {
+                    return Ok(new);
+                }
             }
         }
         Err(self.error(name, "finding a temporary name beside it", Errno::EXIST))
@@ -57,12 +61,23 @@ impl Replacement<'_> {
         &self.file
     }
 
+    /// Returns whether the temporary name is still this file's.
+    fn has_its_name(&self) -> bool {
+        let named = statat(self.dir.fd(), self.temporary.as_slice(), AtFlags::SYMLINK_NOFOLLOW);
+        let own = fstat(&self.file);
+        named.is_ok_and(|named| own.is_ok_and(|own| (named.st_dev, named.st_ino) == (own.st_dev, own.st_ino)))
+    }
+
     /// Puts the new file in the place of the old one, in one step. What stood there goes, be it a symbolic link; what
     /// that points to stays.
     ///
     /// # Errors
-    /// [`Error::UnsafeTarget`] if a directory is in the way; the new file is removed then.
+    /// [`Error::UnsafeTarget`] if a directory is in the way, or the new file is no longer there; it is removed then.
     pub fn commit(mut self) -> Result<(), Error> {
+        if !self.has_its_name() {
+            let reason = "another restore works on the same file: run one after the other";
+            return Err(self.dir.unsafe_target(&self.name, reason));
+        }
         match renameat(self.dir.fd(), self.temporary.as_slice(), self.dir.fd(), self.name.as_slice()) {
             Ok(()) => {
                 self.committed = true;
@@ -79,7 +94,7 @@ impl Replacement<'_> {
 
 impl Drop for Replacement<'_> {
     fn drop(&mut self) {
-        if !self.committed {
+        if !self.committed && self.has_its_name() {
             // Nobody is left to tell if this fails; the name says whose file it was.
             let _ = unlinkat(self.dir.fd(), self.temporary.as_slice(), AtFlags::empty());
         }

@@ -360,10 +360,15 @@ impl Store for DirectoryStore {
     fn delete(&self, name: &ObjectName) -> Result<(), StoreError> {
         let _passing = self.gate.read().unwrap_or_else(PoisonError::into_inner);
         let mut queue = self.writable_queue()?;
-        self.mark(&mut queue)?;
+        // A disk may have no space even for an empty file, and to delete is how space is made.
+        let is_marked = match self.mark(&mut queue) {
+            Err(error) if error.kind != StoreErrorKind::NoSpace => return Err(error),
+            outcome => outcome.is_ok(),
+        };
         // One that is not yet visible is given up; its temporary file goes with it.
         queue.files.retain(|(queued, _)| queued != name);
         match retried(|| self.files.remove(&self.path(name))) {
+            Ok(()) if !is_marked => files::sync_folder(&self.files, &self.folder(name)),
             Ok(()) => {
                 queue.folders.insert(self.folder(name));
                 Ok(())
