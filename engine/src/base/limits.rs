@@ -11,6 +11,8 @@ pub const CHUNK_BYTES_MAX: usize = MIB;
 pub const FRAME_BYTES_MAX: usize = CHUNK_BYTES_MAX;
 /// Small compressible chunks are gathered until their frame has this many bytes, then compressed together.
 pub const FRAME_BYTES_TARGET: usize = 256 * KIB;
+/// The same for trees and chunk lists: a version of a tree stands on many others, each in the frame of another day.
+pub const TREE_FRAME_BYTES_TARGET: usize = 64 * KIB;
 /// The same for pages of databases, whose rows repeat far away: larger frames save more than they cost to open.
 pub const PAGE_FRAME_BYTES_TARGET: usize = MIB;
 /// The most chunks in one frame.

@@ -16,11 +16,13 @@ mod entry;
 mod file;
 mod files;
 mod marks;
+mod proven;
 mod sketches;
 #[cfg(test)]
 mod tests;
 
 pub use marks::{MARK_BYTES, Marks};
+pub use proven::Proven;
 pub use sketches::SketchStore;
 
 use file::CatalogFile;

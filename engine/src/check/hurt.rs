@@ -10,8 +10,7 @@ use rayon::prelude::*;
 
 use crate::base::limits::TREE_DEPTH_MAX;
 use crate::base::{Event, ShortId, lock};
-use crate::catalog::{MARK_BYTES, Marks};
-use crate::check::proven::Proven;
+use crate::catalog::{MARK_BYTES, Marks, Proven};
 use crate::check::run::Check;
 use crate::error::{Error, Result};
 use crate::format::content::Content;

@@ -5,7 +5,6 @@ mod index;
 mod media;
 mod options;
 mod packs;
-mod proven;
 mod restored;
 mod run;
 mod stats;

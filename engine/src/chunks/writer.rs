@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
-use crate::base::limits::{FRAME_BYTES_TARGET, MIB, PAGE_FRAME_BYTES_TARGET};
+use crate::base::limits::{FRAME_BYTES_TARGET, MIB, PAGE_FRAME_BYTES_TARGET, TREE_FRAME_BYTES_TARGET};
 use crate::base::{ChunkId, ObjectId, ShortId, lock};
 use crate::catalog::Catalog;
 use crate::chunks::commit::{CommitCounts, Committer};
@@ -241,7 +241,7 @@ impl ChunkWriter {
                 scratch.deltas.push(chunk, delta);
             }
             Sort::Tree | Sort::List => {
-                if scratch.meta.is_full_for(delta.len(), FRAME_BYTES_TARGET) {
+                if scratch.meta.is_full_for(delta.len(), frame_target(sort)) {
                     self.flush(scratch, sort)?;
                 }
                 scratch.meta.push(chunk, delta);
@@ -389,7 +389,8 @@ fn is_kept_raw(sort: Sort, bytes: &[u8]) -> bool {
 const fn frame_target(sort: Sort) -> usize {
     match sort {
         Sort::Data(Class::Sqlite) => PAGE_FRAME_BYTES_TARGET,
-        _ => FRAME_BYTES_TARGET,
+        Sort::Tree | Sort::List => TREE_FRAME_BYTES_TARGET,
+        Sort::Data(_) => FRAME_BYTES_TARGET,
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::base::limits::FRAME_BYTES_TARGET;
+use crate::base::limits::{FRAME_BYTES_TARGET, TREE_FRAME_BYTES_TARGET};
 use crate::base::{CancelToken, ChunkId, ObjectId, ObjectKind, ObjectName};
 use crate::catalog::Catalog;
 use crate::chunks::{CommitCounts, Committer, FrameBuffer, Healer};
@@ -171,7 +171,8 @@ impl Repacker {
                 (ChunkKind::Data, Some(_)) => 1,
                 (ChunkKind::Tree | ChunkKind::List, _) => 2,
             };
-            if self.gathered[sort].is_full_for(bytes.len(), FRAME_BYTES_TARGET) {
+            let target = if sort == 2 { TREE_FRAME_BYTES_TARGET } else { FRAME_BYTES_TARGET };
+            if self.gathered[sort].is_full_for(bytes.len(), target) {
                 self.flush(sort)?;
             }
             self.gathered[sort].push(chunk.clone(), bytes);

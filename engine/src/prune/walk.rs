@@ -6,6 +6,7 @@ use rayon::prelude::*;
 
 use crate::base::limits::TREE_DEPTH_MAX;
 use crate::base::{ShortId, lock};
+use crate::catalog::Proven;
 use crate::chunks::ChunkReader;
 use crate::error::{Error, Result};
 use crate::format::codec::Writer;
@@ -24,6 +25,8 @@ type Path<'p> = dyn Fn() -> String + Sync + 'p;
 pub struct Walk<'a> {
     pub reader: ChunkReader,
     pub needs: Mutex<Needs>,
+    /// Chunks that are in there already.
+    pub noted: Proven,
     pub options: &'a PruneOptions,
 }
 
@@ -53,7 +56,7 @@ impl Walk<'_> {
                 ids.extend(chunks(parts));
             }
         }
-        lock(&self.needs).add(ids)?;
+        self.note(ids)?;
         tree.entries.par_iter().try_for_each(|entry: &Entry| {
             let path = || format!("{}/{}", path(), String::from_utf8_lossy(&entry.name));
             match &entry.node {
@@ -66,10 +69,18 @@ impl Walk<'_> {
         })
     }
 
+    /// Notes chunks: most of them are those of another snapshot.
+    fn note(&self, mut ids: Vec<ShortId>) -> Result<()> {
+        ids.retain(|id| !self.noted.has(id, 0));
+        lock(&self.needs).add(ids.iter().copied())?;
+        ids.iter().for_each(|id| self.noted.add(id, 0));
+        Ok(())
+    }
+
     /// Notes the chunks of parts, and what the pieces among them list.
     fn parts(&self, level: u8, parts: &[Part]) -> Result<()> {
         self.options.check_cancel()?;
-        lock(&self.needs).add(chunks(parts))?;
+        self.note(chunks(parts).collect())?;
         if level == 0 {
             return Ok(());
         }

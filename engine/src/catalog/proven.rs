@@ -1,5 +1,5 @@
-//! Remembers chunks that were found listed, so that the next snapshot that has them need not ask the catalog, which for
-//! millions of chunks is mostly on disk.
+//! Remembers chunks that were looked at, so that the next snapshot that has them need not do it again: the catalog of millions
+//! of chunks, and marks on as many, are mostly on disk.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -9,7 +9,7 @@ use crate::base::ShortId;
 const WAYS: usize = 4;
 
 /// Chunks with their lengths, the last few that fall into each place. Used by many threads at once.
-pub(super) struct Proven {
+pub struct Proven {
     places: Vec<[AtomicU64; WAYS]>,
 }
 
@@ -29,7 +29,7 @@ impl Proven {
         (&self.places[place], ((number >> 64) as u64 ^ bytes.wrapping_mul(0x9e37_79b9_7f4a_7c15)) | 1)
     }
 
-    /// Returns whether a chunk of this length was found.
+    /// Returns whether a chunk of this length was looked at, as far as that is still known.
     pub fn has(&self, id: &ShortId, bytes: u64) -> bool {
         let (place, wanted) = self.find(id, bytes);
         place.iter().any(|found| found.load(Ordering::Relaxed) == wanted)
