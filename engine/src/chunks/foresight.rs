@@ -14,7 +14,7 @@ use crate::format::index::{BasePrefix, ChunkLocation};
 /// So many are looked up by one task.
 const KEYS_PER_TASK: usize = 1024;
 /// So many are kept at most; others are looked up one by one, when they are met.
-const ENTRIES_MAX: usize = 192 * 1024;
+const ENTRIES_MAX: usize = 112 * 1024;
 
 /// What the catalog has of some chunks, by the beginnings of their ids.
 #[derive(Default)]

@@ -40,8 +40,7 @@ pub struct ChunkReader {
     pub(super) cache_bytes: usize,
     /// What deltas and all that they stand on may take together while they are rebuilt.
     pub(super) graph_bytes: usize,
-    /// What one of those who read large contents may take beside that, while it holds this: memory that a store would use
-    /// which keeps what it reads.
+    /// What one of those who read large contents may take beside that, while it holds this.
     pub(super) spare: Mutex<usize>,
     workers: Mutex<Vec<Worker>>,
 }
@@ -57,7 +56,7 @@ impl ChunkReader {
     ) -> Self {
         let cache = FrameCache::new(cache_bytes);
         let graph_bytes = GRAPH_CACHES * cache_bytes;
-        let spare = Mutex::new(if store.caches() { 0 } else { graph_bytes });
+        let spare = Mutex::new(graph_bytes);
         Self { codec, catalog, store, healer, cache, cache_bytes, graph_bytes, spare, workers: Mutex::default() }
     }
 

@@ -10,9 +10,9 @@ use crate::error::Result;
 use crate::format::index::{ChunkKind, ChunkLocation};
 
 /// So many chunks are looked up at a time.
-const CHUNKS_PER_GROUP: usize = 64 * 1024;
+const CHUNKS_PER_GROUP: usize = 32 * 1024;
 /// So many chunks that others stand on are explored before the first are handed out.
-const GRAPH_CHUNKS_MAX: usize = 96 * 1024;
+const GRAPH_CHUNKS_MAX: usize = 64 * 1024;
 /// So few frames are opened one after the other.
 const SERIAL_FRAMES: usize = 8;
 /// A chunk of a content.

@@ -131,7 +131,7 @@ impl OpenOptions {
     // Whoever only reads has no packs to fill and gives that half to the store.
     pub(crate) const fn store_cache_bytes(&self, access: Access) -> usize {
         match access {
-            Access::Read => self.memory_bytes / 2,
+            Access::Read => self.memory_bytes / 16 * 5,
             Access::Write => self.memory_bytes / 16 * 3,
         }
     }

@@ -100,11 +100,6 @@ pub trait Store: Send + Sync {
         false
     }
 
-    /// Returns whether the store keeps in memory what it reads. If not, what is above it may keep more.
-    fn caches(&self) -> bool {
-        false
-    }
-
     /// Gives the space of deleted objects back to the system, where that does not happen by itself. Takes long, and
     /// nothing else may be at work with the store meanwhile.
     ///

@@ -430,10 +430,6 @@ impl Store for RedbStore {
     }
 
     /// Storing a pack takes redb longer than a worker takes to fill one, and it does one at a time.
-    fn caches(&self) -> bool {
-        true
-    }
-
     fn wants_thread(&self) -> bool {
         true
     }
