@@ -5,11 +5,12 @@ use rayon::prelude::*;
 
 use crate::base::limits::DELTA_CLOSURE_MAX;
 use crate::base::{ChunkId, ShortId};
+use crate::chunks::foresight::prefix;
 use crate::chunks::graph::{Graph, Opened, Rebuilt};
 use crate::chunks::reader::{CHUNKS_PER_REBUILD, ChunkReader};
 use crate::chunks::writer::{ChunkWriter, Scratch, Sort};
 use crate::error::Result;
-use crate::format::index::{BasePrefix, ChunkLocation, DeltaRecord, Reach};
+use crate::format::index::{ChunkLocation, DeltaRecord, Reach};
 
 /// So many chunks are looked up at a time: a group of large ones has fewer.
 const CHUNKS_FORESEEN: usize = 4096;
@@ -124,11 +125,7 @@ impl ChunkWriter {
         }
         match form {
             Form::Delta(reach) => {
-                let prefix = |&base: &u32| {
-                    let mut prefix = BasePrefix::default();
-                    prefix.copy_from_slice(&group.ids[base as usize].as_bytes()[..size_of::<BasePrefix>()]);
-                    prefix
-                };
+                let prefix = |&base: &u32| prefix(&group.ids[base as usize].short());
                 let bases = graph.bases(place).iter().map(prefix).collect();
                 let record = DeltaRecord { bytes: location.bytes, reach, bases };
                 self.put_delta(scratch, sort, id, record, opened.get(graph, place))?;

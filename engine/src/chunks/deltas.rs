@@ -4,12 +4,12 @@ use rayon::prelude::*;
 
 use crate::base::limits::{BASES_MAX, DELTA_CLOSURE_MAX};
 use crate::base::{ChunkId, ShortId};
-use crate::chunks::foresight::Foresight;
+use crate::chunks::foresight::{Foresight, prefix};
 use crate::chunks::graph::{Graph, Opened, Rebuilt};
 use crate::chunks::writer::{ChunkWriter, Scratch, Sort, Stored, no_memory};
 use crate::delta::{DeltaDecoder, DeltaEncoder};
 use crate::error::{Error, Result};
-use crate::format::index::{BasePrefix, DeltaRecord, Reach};
+use crate::format::index::{DeltaRecord, Reach};
 
 /// What a delta costs beyond its bytes: more in its records, and more to read it.
 const DELTA_OVERHEAD_BYTES: usize = 64;
@@ -67,11 +67,7 @@ impl Bases {
 
     fn record(&self, graph: &Graph, bytes: usize) -> DeltaRecord {
         let depth = self.places.iter().map(|&place| graph.depth(place) + 1).max().unwrap_or(0);
-        let prefix = |&place: &u32| {
-            let mut prefix = BasePrefix::default();
-            prefix.copy_from_slice(&graph.id(place).as_bytes()[..size_of::<BasePrefix>()]);
-            prefix
-        };
+        let prefix = |&place: &u32| prefix(&graph.id(place));
         let reach = Reach { depth, closure: self.needs.len() as u8 };
         DeltaRecord { bytes: bytes as u32, reach, bases: self.places.iter().map(prefix).collect() }
     }

@@ -37,7 +37,8 @@ impl Foresight {
     }
 }
 
-fn prefix(id: &ShortId) -> BasePrefix {
+/// Returns how a base is named.
+pub(super) fn prefix(id: &ShortId) -> BasePrefix {
     let mut prefix = BasePrefix::default();
     prefix.copy_from_slice(&id.as_bytes()[..size_of::<BasePrefix>()]);
     prefix

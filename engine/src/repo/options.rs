@@ -128,7 +128,7 @@ impl OpenOptions {
 
     // The budget in sixteenths: eight for packs (see the chunk writer), three for the batches of large files, three for
     // the store's pages, one for the catalog's and one for decoded frames.
-    // Whoever only reads has no packs to fill and gives that half to the store.
+    // Whoever only reads has no packs to fill: more of it goes to the store, and to what restores rebuild.
     pub(crate) const fn store_cache_bytes(&self, access: Access) -> usize {
         match access {
             Access::Read => self.memory_bytes / 16 * 5,
