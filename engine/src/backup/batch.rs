@@ -1,6 +1,8 @@
-//! A large stream on all cores: while one batch is hashed, compressed and sealed, the next is read and cut.
+//! A large stream on all cores: while one batch is hashed, compressed and sealed, the next is read and cut, and the one before
+//! goes into the content.
 
 use std::io;
+use std::sync::Arc;
 
 use rayon::prelude::*;
 
@@ -76,37 +78,40 @@ impl Engine<'_> {
             cut_all(&self.repo.chunker, &cutter, batch, is_end, 2 * rayon::current_num_threads())
         };
         let mut ends = cut(&current[..filled]);
+        let outline = Arc::clone(stream.builder.last());
+        // What the batch before consists of: it goes into the content while this one is looked at.
+        let mut parts: Vec<Part> = Vec::new();
         loop {
             self.check_cancel()?;
             let is_end = filled < bytes;
             let taken = ends.last().copied().unwrap_or(0);
             let carried = filled - taken;
             next[..carried].copy_from_slice(&current[taken..filled]);
-            let sort = Sort::Data(stream.class);
-            let at = stream.bytes;
-            let compared = stream.resemblance.as_deref().map(|resemblance| (resemblance, stream.builder.last()));
-            let (looked, read) = rayon::join(
-                || self.put_all(&current[..filled], &ends, sort, at, compared),
-                || -> io::Result<_> {
-                    if is_end {
-                        return Ok((0, Vec::new()));
-                    }
-                    let filled = carried + source.fill_parallel(&mut next[carried..])?;
-                    Ok((filled, cut(&next[..filled])))
-                },
-            );
+            let (sort, at) = (Sort::Data(stream.class), stream.bytes);
+            let Stream { builder, resemblance, .. } = &mut *stream;
+            let compared = resemblance.as_deref().map(|resemblance| (resemblance, &*outline));
+            let put = || self.put_all(&current[..filled], &ends, sort, at, compared);
+            let read = || -> io::Result<_> {
+                if is_end {
+                    return Ok((0, Vec::new()));
+                }
+                let filled = carried + source.fill_parallel(&mut next[carried..])?;
+                Ok((filled, cut(&next[..filled])))
+            };
+            let mut push = || parts.drain(..).try_for_each(|part| builder.push(&self.writer, scratch, part));
+            let (pushed, (looked, read)) = rayon::join(&mut push, || rayon::join(put, read));
+            pushed?;
             let mut start = 0;
             for (looked, end) in looked?.into_iter().flatten().zip(&ends) {
-                if let (Looked::Compared(seen), Some(resemblance)) = (&looked, &mut stream.resemblance) {
-                    let at = at + start as u64;
-                    self.note((resemblance, stream.builder.last()), sort, at, seen, &current[start..*end])?;
+                if let (Looked::Compared(seen), Some(resemblance)) = (&looked, resemblance.as_deref_mut()) {
+                    self.note((resemblance, &outline), sort, at + start as u64, seen, &current[start..*end])?;
                 }
                 start = *end;
-                stream.builder.push(&self.writer, scratch, looked.part())?;
+                parts.push(looked.part());
             }
             stream.bytes += taken as u64;
             if is_end {
-                return Ok(());
+                return Ok(parts.into_iter().try_for_each(|part| stream.builder.push(&self.writer, scratch, part))?);
             }
             (filled, ends) = read.map_err(StreamError::Source)?;
             std::mem::swap(&mut current, &mut next);

@@ -3,15 +3,14 @@
 use rayon::prelude::*;
 
 use crate::base::ShortId;
-use crate::chunks::foresight::Foresight;
 use crate::chunks::graph::{Graph, Opened, Rebuilt};
 use crate::chunks::reader::{CHUNKS_PER_REBUILD, ChunkReader};
 use crate::error::Result;
 use crate::format::index::{ChunkKind, ChunkLocation};
 
-/// So many chunks are looked up at a time.
-const CHUNKS_PER_GROUP: usize = 32 * 1024;
-/// So many chunks that others stand on are explored before the first are handed out.
+/// A batch has at most so many chunks …
+const CHUNKS_PER_BATCH: usize = 24 * 1024;
+/// … and is not added to once it has so many with what they stand on.
 const GRAPH_CHUNKS_MAX: usize = 64 * 1024;
 /// So few frames are opened one after the other.
 const SERIAL_FRAMES: usize = 8;
@@ -49,6 +48,16 @@ enum Use {
     Keep(u32),
 }
 
+/// Chunks that were looked up, with what they stand on.
+#[derive(Default)]
+struct Batch {
+    count: usize,
+    whole: Vec<Piece>,
+    /// Places in the graph, and where the chunks lie in the content.
+    deltas: Vec<(u32, u64)>,
+    graph: Graph,
+}
+
 impl ChunkReader {
     /// Reads chunks and calls `sink` with their bytes, from many threads and in any order; what lies one after the other
     /// both in a frame and in the content is handed out together. Every id is recomputed.
@@ -56,44 +65,48 @@ impl ChunkReader {
     /// # Errors
     /// As [`read`](Self::read), and whatever `sink` returns.
     pub fn scatter(&self, chunks: &[Wanted], kind: ChunkKind, sink: &Sink<'_>) -> Result<()> {
-        for group in chunks.chunks(CHUNKS_PER_GROUP) {
-            let foresight = self.foresee(group.iter().map(|wanted| wanted.id));
-            let mut done = 0;
-            while done < group.len() {
-                done += self.scatter_some(&group[done..], &foresight, kind, sink)?;
+        let mut rest = chunks;
+        let mut batch = self.gather(rest, kind)?;
+        loop {
+            rest = &rest[batch.count..];
+            // Looking up is one core's work for the most part.
+            let (handed, next) = rayon::join(|| self.hand_out(batch, sink), || self.gather(rest, kind));
+            handed?;
+            if rest.is_empty() {
+                return Ok(());
             }
+            batch = next?;
         }
-        Ok(())
     }
 
-    /// Hands out chunks in the order of the frames in which they, or the whole chunks at their bottom, lie: as much at a time
-    /// as deltas and what they stand on fit into memory, so that most frames are opened once. Returns how many there were:
-    /// all, unless they stand on very many others.
-    fn scatter_some(
-        &self,
-        chunks: &[Wanted],
-        foresight: &Foresight,
-        kind: ChunkKind,
-        sink: &Sink<'_>,
-    ) -> Result<usize> {
+    /// Looks up the first of `chunks` and what they stand on: as many as a batch may have.
+    fn gather(&self, chunks: &[Wanted], kind: ChunkKind) -> Result<Batch> {
+        let chunks = &chunks[..chunks.len().min(CHUNKS_PER_BATCH)];
+        let foresight = self.foresee(chunks.iter().map(|wanted| wanted.id));
+        let mut batch = Batch::default();
+        for wanted in chunks {
+            if batch.graph.len() > GRAPH_CHUNKS_MAX {
+                break;
+            }
+            batch.count += 1;
+            let location = self.locate_exactly(&foresight, (&wanted.id, wanted.bytes), kind)?;
+            if location.reach.depth == 0 {
+                batch.whole.push(Piece { location, use_: Use::Hand(*wanted) });
+            } else {
+                let place = self.explore(&mut batch.graph, &foresight, &wanted.id, kind)?;
+                batch.deltas.push((place, wanted.at));
+            }
+        }
+        Ok(batch)
+    }
+
+    /// Hands out the chunks of a batch in the order of the frames in which they, or the whole chunks at their bottom, lie: as
+    /// much at a time as deltas and what they stand on fit into memory, so that most frames are opened once.
+    fn hand_out(&self, batch: Batch, sink: &Sink<'_>) -> Result<()> {
         // Whoever is in the middle of it and takes up another content here must not wait for itself.
         let spare = self.spare.try_lock().ok();
         let graph_bytes = self.graph_bytes + spare.as_deref().copied().unwrap_or_default();
-        let mut graph = Graph::default();
-        let (mut whole, mut deltas) = (Vec::new(), Vec::new());
-        let mut count = 0;
-        for wanted in chunks {
-            if graph.len() > GRAPH_CHUNKS_MAX {
-                break;
-            }
-            count += 1;
-            let location = self.locate_exactly(foresight, (&wanted.id, wanted.bytes), kind)?;
-            if location.reach.depth == 0 {
-                whole.push(Piece { location, use_: Use::Hand(*wanted) });
-            } else {
-                deltas.push((self.explore(&mut graph, foresight, &wanted.id, kind)?, wanted.at));
-            }
-        }
+        let Batch { graph, mut whole, mut deltas, .. } = batch;
         whole.sort_unstable_by_key(|piece| order(&piece.location));
         let bottom = |place| order(graph.location(graph.bottom(place)));
         deltas.sort_by_cached_key(|&(place, _)| bottom(place));
@@ -120,7 +133,7 @@ impl ChunkReader {
                 deltas.iter().try_for_each(|&(place, at)| sink(at, rebuilt.get(&graph, &opened, place)))
             })?;
         }
-        Ok(count)
+        Ok(())
     }
 
     /// Reads the chunks at `wanted` and what they stand on, each frame once.

@@ -131,12 +131,15 @@ impl OpenOptions {
     // Whoever only reads has no packs to fill: more of it goes to the store, and to what restores rebuild.
     pub(crate) const fn store_cache_bytes(&self, access: Access) -> usize {
         match access {
-            Access::Read => self.memory_bytes / 16 * 5,
+            Access::Read => self.memory_bytes / 16 * 4,
             Access::Write => self.memory_bytes / 16 * 3,
         }
     }
 
-    pub(super) const fn catalog_cache_bytes(&self) -> usize {
-        self.memory_bytes / 16
+    pub(super) const fn catalog_cache_bytes(&self, access: Access) -> usize {
+        match access {
+            Access::Read => self.memory_bytes / 16 * 3,
+            Access::Write => self.memory_bytes / 16,
+        }
     }
 }

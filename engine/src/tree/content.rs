@@ -1,7 +1,7 @@
 //! Chunk lists: long content is a list of chunks that is stored in pieces, which are chunks themselves.
 
 use std::collections::HashMap;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 
 use crate::base::limits::{INLINE_REFS_MAX, LIST_ENTRIES_MAX, LIST_LEVELS_MAX};
 use crate::base::{ChunkId, ShortId, lock};
@@ -25,7 +25,7 @@ const _: () = assert!(PIECE_PARTS_MIN > INLINE_REFS_MAX && PIECE_PARTS_MAX <= LI
 #[derive(Default)]
 pub struct ContentBuilder {
     levels: Vec<Level>,
-    last: Outline,
+    last: Arc<Outline>,
 }
 
 #[derive(Default)]
@@ -101,11 +101,11 @@ fn holding(level: &[(u64, ShortId)], at: u64) -> Option<ShortId> {
 impl ContentBuilder {
     /// Makes a builder for the next version of a content: pieces of its list that changed little are stored as deltas.
     pub fn after(last: Outline) -> Self {
-        Self { levels: Vec::new(), last }
+        Self { levels: Vec::new(), last: Arc::new(last) }
     }
 
     /// Returns the last version's outline.
-    pub const fn last(&self) -> &Outline {
+    pub const fn last(&self) -> &Arc<Outline> {
         &self.last
     }
 
