@@ -49,7 +49,8 @@ pub struct OpenOptions {
     /// Where catalogs are kept from run to run; each repository has a folder of its own in it. `None`: nowhere, and
     /// every opening reads all index objects anew.
     pub cache_dir: Option<PathBuf>,
-    /// What the engine's buffers and caches may take together, in bytes; at least 64 MiB, 128 MiB if not set.
+    /// What the engine's buffers and caches may take together, in bytes; at least 64 MiB, 128 MiB if not set. What is kept
+    /// of a large catalog may take up to a fifth more.
     pub memory_bytes: usize,
     /// How long to wait for another process to be done with the repository.
     pub wait: Duration,
@@ -127,7 +128,8 @@ impl OpenOptions {
     }
 
     // The budget in sixteenths: eight for packs (see the chunk writer), three for the batches of large files, three for
-    // the store's pages, one for the catalog's and one for decoded frames.
+    // the store's pages and one for decoded frames. Three for the catalog's pages come on top: what a database's deltas stand
+    // on is looked up all over it.
     // Whoever only reads has no packs to fill: more of it goes to the store, and to what restores rebuild.
     pub(crate) const fn store_cache_bytes(&self, access: Access) -> usize {
         match access {
@@ -136,10 +138,7 @@ impl OpenOptions {
         }
     }
 
-    pub(super) const fn catalog_cache_bytes(&self, access: Access) -> usize {
-        match access {
-            Access::Read => self.memory_bytes / 16 * 3,
-            Access::Write => self.memory_bytes / 16,
-        }
+    pub(super) const fn catalog_cache_bytes(&self) -> usize {
+        self.memory_bytes / 16 * 3
     }
 }
