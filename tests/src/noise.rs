@@ -31,7 +31,16 @@ pub struct Seed(pub u64);
 impl Seed {
     /// Returns the one that `DAYKEEP_SEED` asks for.
     pub fn wanted() -> Option<u64> {
-        std::env::var("DAYKEEP_SEED").ok().map(|seed| seed.parse().unwrap())
+        Self::named("DAYKEEP_SEED")
+    }
+
+    /// Returns the one to begin with: 1, or what `DAYKEEP_FIRST_SEED` says, so that a long run can go on where one ended.
+    pub fn first() -> u64 {
+        Self::named("DAYKEEP_FIRST_SEED").unwrap_or(1)
+    }
+
+    fn named(variable: &str) -> Option<u64> {
+        std::env::var(variable).ok().map(|seed| seed.parse().unwrap())
     }
 }
 
