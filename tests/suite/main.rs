@@ -4,6 +4,7 @@
 
 mod bad_repositories;
 mod cancelling;
+mod catalogs;
 mod chats;
 mod check;
 mod chunking;

@@ -1,16 +1,29 @@
 //! The catalog's records as bytes. Integers are little-endian; nothing here is sealed, and nothing here outlives a
-//! change of [`FORMAT`](super::file::FORMAT).
+//! change of [`FORMAT`](super::file::FORMAT). A CRC-32 over id and entry tells a record that a disk has changed: by a wrong
+//! place in it, a chunk that is well would seem damaged.
 
-use crate::base::{ObjectId, RepositoryId};
+use crate::base::{ObjectId, RepositoryId, ShortId};
 use crate::format::index::{BasePrefix, ChunkKind, ChunkLocation, Encoding, FrameLocation, Reach};
 
 /// The length of an entry of a chunk that is no delta.
-const ENTRY_BYTES: usize = 32;
+const ENTRY_BYTES: usize = 36;
+/// Where its checksum is, behind what is always there; it counts as zeros.
+const SUM: std::ops::Range<usize> = 32..36;
 /// The length of the record that says whose catalog this is.
 pub(super) const META_BYTES: usize = 4 + RepositoryId::LEN;
 
-/// Appends a place and the bases. `pack` is the number of its pack in this catalog: four bytes where the id would be 32.
-pub(super) fn encode(pack: u32, location: &ChunkLocation, bases: &[BasePrefix], out: &mut Vec<u8>) {
+/// Returns the checksum of a chunk's entry.
+fn sum(id: &ShortId, entry: &[u8; ENTRY_BYTES], bases: &[BasePrefix]) -> [u8; 4] {
+    let mut hasher = crc32fast::Hasher::new();
+    hasher.update(id.as_bytes());
+    hasher.update(&entry[..SUM.start]);
+    hasher.update(bases.as_flattened());
+    hasher.finalize().to_le_bytes()
+}
+
+/// Appends the place and the bases of a chunk. `pack` is the number of its pack in this catalog: four bytes where the id would
+/// be 32.
+pub(super) fn encode(id: &ShortId, pack: u32, location: &ChunkLocation, bases: &[BasePrefix], out: &mut Vec<u8>) {
     let frame = &location.frame;
     let mut entry = [0; ENTRY_BYTES];
     entry[0..4].copy_from_slice(&pack.to_le_bytes());
@@ -24,14 +37,24 @@ pub(super) fn encode(pack: u32, location: &ChunkLocation, bases: &[BasePrefix], 
     entry[29] = location.kind.code();
     entry[30] = location.reach.depth;
     entry[31] = location.reach.closure;
+    let sum = sum(id, &entry, bases);
+    entry[SUM].copy_from_slice(&sum);
     out.extend_from_slice(&entry);
     out.extend_from_slice(bases.as_flattened());
 }
 
-/// Returns the place that `entry` tells, or `None` if it tells none: its pack is not among `packs`, a code is unknown, or
-/// it is too short.
-pub(super) fn decode(entry: &[u8], packs: &[ObjectId]) -> Option<ChunkLocation> {
-    let entry = entry.first_chunk::<ENTRY_BYTES>()?;
+/// Returns the place and the bases of a chunk that `record` tells, or `None` if it tells none: it was changed or cut short, or
+/// its pack is not among `packs`.
+pub(super) fn decode<'r>(
+    id: &ShortId,
+    record: &'r [u8],
+    packs: &[ObjectId],
+) -> Option<(ChunkLocation, &'r [BasePrefix])> {
+    let (entry, bases) = record.split_first_chunk::<ENTRY_BYTES>()?;
+    let (bases, []) = bases.as_chunks() else { return None };
+    if entry[SUM] != sum(id, entry, bases) {
+        return None;
+    }
     let number = |at: usize| {
         let mut bytes = [0; 4];
         bytes.copy_from_slice(&entry[at..at + 4]);
@@ -44,19 +67,15 @@ pub(super) fn decode(entry: &[u8], packs: &[ObjectId]) -> Option<ChunkLocation> 
         plain_bytes: number(12),
         encoding: Encoding::from_code(entry[28])?,
     };
-    Some(ChunkLocation {
+    let location = ChunkLocation {
         frame,
         offset: number(16),
         stored_bytes: number(24),
         bytes: number(20),
         kind: ChunkKind::from_code(entry[29])?,
         reach: Reach { depth: entry[30], closure: entry[31] },
-    })
-}
-
-/// Returns the bases in `entry`.
-pub(super) fn bases(entry: &[u8]) -> &[BasePrefix] {
-    entry.get(ENTRY_BYTES..).map_or(&[], |bases| bases.as_chunks().0)
+    };
+    Some((location, bases))
 }
 
 /// Encodes whose catalog it is and how its records are laid out.
@@ -81,15 +100,18 @@ mod tests {
         let reach = Reach { depth: 6, closure: 7 };
         let kind = ChunkKind::List;
         let location = ChunkLocation { frame, offset: u32::MAX, stored_bytes: 4, bytes: 5, kind, reach };
-        let (mut entry, prefixes) = (Vec::new(), [[1; 8], [2; 8]]);
-        encode(1, &location, &prefixes, &mut entry);
-        assert_eq!((decode(&entry, &packs).unwrap(), bases(&entry)), (location, &prefixes[..]));
-        assert_eq!(decode(&entry[..31], &packs), None, "it is too short");
-        assert_eq!(decode(&entry, &packs[..1]), None, "the pack is unknown");
-        for at in [28, 29] {
-            let mut unknown = entry.clone();
-            unknown[at] = 200;
-            assert_eq!(decode(&unknown, &packs), None, "the code at {at} is unknown");
+        let (mut entry, prefixes, id) = (Vec::new(), [[1; 8], [2; 8]], ShortId::from_bytes([3; 16]));
+        encode(&id, 1, &location, &prefixes, &mut entry);
+        assert_eq!(decode(&id, &entry, &packs).unwrap(), (location, &prefixes[..]));
+        assert_eq!(decode(&id, &entry, &packs[..1]), None, "the pack is unknown");
+        assert_eq!(decode(&ShortId::from_bytes([4; 16]), &entry, &packs), None, "it is another chunk's");
+        for len in 0..entry.len() {
+            assert_eq!(decode(&id, &entry[..len], &packs), None, "cut to {len}");
+        }
+        for bit in 0..8 * entry.len() {
+            let mut changed = entry.clone();
+            changed[bit / 8] ^= 1 << (bit % 8);
+            assert_eq!(decode(&id, &changed, &packs), None, "bit {bit} is another");
         }
     }
 }

@@ -23,7 +23,7 @@ use crate::error::{StoreError, StoreErrorKind};
 use crate::format::index::{BasePrefix, ChunkLocation};
 
 /// Raised whenever a record changes; catalogs of other numbers are begun anew.
-pub(super) const FORMAT: u32 = 3;
+pub(super) const FORMAT: u32 = 4;
 
 const META: TableDefinition<&str, &[u8; META_BYTES]> = TableDefinition::new("meta");
 const META_KEY: &str = "catalog";
@@ -48,6 +48,8 @@ pub(super) struct CatalogFile {
     adding: Mutex<()>,
     /// Taken out only when this is dropped.
     database: Option<Database>,
+    /// Whether anything in it was found to be wrong.
+    is_damaged: AtomicBool,
     /// Whether redb ever panicked; then nothing of its is dropped, since a panic in one drop followed by another ends the
     /// process.
     panicked: AtomicBool,
@@ -118,6 +120,7 @@ impl CatalogFile {
             view: RwLock::default(),
             adding: Mutex::default(),
             database: Some(database),
+            is_damaged: AtomicBool::new(false),
             panicked: AtomicBool::new(false),
         }
     }
@@ -225,7 +228,7 @@ impl CatalogFile {
                     let too_many = |_| redb::Error::Corrupted("it has more packs than there can be".to_owned());
                     let number = u32::try_from(number).map_err(too_many)?;
                     record.clear();
-                    entry::encode(number, location, bases, &mut record);
+                    entry::encode(id, number, location, bases, &mut record);
                     chunks.insert(id.as_bytes(), record.as_slice())?;
                 }
             }
@@ -293,8 +296,9 @@ impl CatalogFile {
         self.change(|transaction| {
             let mut chunks = transaction.open_table(CHUNKS)?;
             for id in ids {
-                let found = chunks.get(id.as_bytes())?.map(|record| entry::decode(record.value(), &packs));
-                if found.is_some_and(|place| place.is_none_or(|place| is_gone(&place.frame.pack))) {
+                let pack = |record: &[u8]| entry::decode(id, record, &packs).map(|(place, _)| place.frame.pack);
+                let found = chunks.get(id.as_bytes())?.map(|record| pack(record.value()));
+                if found.is_some_and(|pack| pack.is_none_or(|pack| is_gone(&pack))) {
                     chunks.remove(id.as_bytes())?;
                 }
             }
@@ -325,13 +329,14 @@ impl CatalogFile {
     }
 
     fn unfounded(&self) -> Result<Vec<[u8; ShortId::LEN]>, Trouble> {
+        let view = self.view.read().unwrap_or_else(PoisonError::into_inner);
         self.call(|database| {
             let transaction = database.begin_read()?;
             let chunks = transaction.open_table(CHUNKS)?;
             let mut unfounded = Vec::new();
             for found in chunks.iter()? {
                 let (id, record) = found?;
-                for prefix in entry::bases(record.value()) {
+                for prefix in told(&ShortId::from_bytes(*id.value()), record.value(), &view.packs)?.1 {
                     if with_first(&chunks, prefix, |_, _| Ok(()))?.is_none() {
                         unfounded.push(*id.value());
                         break;
@@ -356,7 +361,7 @@ impl CatalogFile {
         let Some(chunks) = &view.chunks else { return Ok(None) };
         self.call(|_| {
             let Some(found) = chunks.get(id.as_bytes())? else { return Ok(None) };
-            located(found.value(), &view.packs).map(Some)
+            Ok(Some(told(id, found.value(), &view.packs)?.0))
         })
     }
 
@@ -364,7 +369,7 @@ impl CatalogFile {
     pub(super) fn find_base(&self, prefix: &BasePrefix) -> Result<Option<Base>, Trouble> {
         let view = self.view.read().unwrap_or_else(PoisonError::into_inner);
         let Some(chunks) = &view.chunks else { return Ok(None) };
-        self.call(|_| with_first(chunks, prefix, |id, record| Ok((*id, located(record, &view.packs)?))))
+        self.call(|_| with_first(chunks, prefix, |id, record| Ok((*id, told(id, record, &view.packs)?.0))))
     }
 
     /// Returns the bases of a delta chunk; none for any other.
@@ -372,8 +377,8 @@ impl CatalogFile {
         let view = self.view.read().unwrap_or_else(PoisonError::into_inner);
         let Some(chunks) = &view.chunks else { return Ok(Vec::new()) };
         self.call(|_| {
-            let found = chunks.get(id.as_bytes())?;
-            Ok(found.map_or_else(Vec::new, |found| entry::bases(found.value()).to_vec()))
+            let Some(found) = chunks.get(id.as_bytes())? else { return Ok(Vec::new()) };
+            Ok(told(id, found.value(), &view.packs)?.1.to_vec())
         })
     }
 
@@ -384,17 +389,24 @@ impl CatalogFile {
         self.call(|_| {
             let entry = |prefix| {
                 with_first(chunks, prefix, |id, record| {
-                    let (location, bases) = (located(record, &view.packs)?, entry::bases(record).into());
-                    Ok(CatalogEntry { id: *id, location, bases })
+                    let (location, bases) = told(id, record, &view.packs)?;
+                    Ok(CatalogEntry { id: *id, location, bases: bases.into() })
                 })
             };
             prefixes.iter().map(entry).collect()
         })
     }
 
+    /// Returns whether anything in it was found to be wrong.
+    pub(super) fn is_damaged(&self) -> bool {
+        self.is_damaged.load(Ordering::Acquire)
+    }
+
     /// Words `trouble` with this catalog.
     pub(super) fn error(&self, doing: &str, trouble: Trouble) -> StoreError {
-        error(&self.label, doing, trouble)
+        let error = error(&self.label, doing, trouble);
+        self.is_damaged.fetch_or(error.kind == StoreErrorKind::Damaged, Ordering::AcqRel);
+        error
     }
 }
 
@@ -403,9 +415,14 @@ type Chunks = ReadOnlyTable<&'static [u8; ShortId::LEN], &'static [u8]>;
 /// A chunk and where it lies.
 pub(super) type Base = (ShortId, ChunkLocation);
 
-fn located(record: &[u8], packs: &[ObjectId]) -> Result<ChunkLocation, redb::Error> {
-    let unknown = || redb::Error::Corrupted("an entry names no pack of the catalog".to_owned());
-    entry::decode(record, packs).ok_or_else(unknown)
+/// Returns what a record tells of a chunk.
+fn told<'r>(
+    id: &ShortId,
+    record: &'r [u8],
+    packs: &[ObjectId],
+) -> Result<(ChunkLocation, &'r [BasePrefix]), redb::Error> {
+    let changed = || redb::Error::Corrupted("an entry is not as it was written".to_owned());
+    entry::decode(id, record, packs).ok_or_else(changed)
 }
 
 /// Calls `take` with the first entry whose id begins with `prefix`.
@@ -451,6 +468,6 @@ pub(super) fn error(label: &str, doing: &str, trouble: Trouble) -> StoreError {
         Trouble::Foreign(text) | Trouble::Damaged(text) => text,
         Trouble::Panicked(text) => format!("redb stopped with `{text}`"),
     };
-    let message = format!("{doing}: damaged: {text}; it can be deleted, and is then rebuilt from the repository");
+    let message = format!("{doing}: damaged: {text}; run the command again, which begins it anew");
     StoreError::new(StoreErrorKind::Damaged, object, message)
 }

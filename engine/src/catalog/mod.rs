@@ -2,7 +2,8 @@
 //!
 //! A redb file in the cache directory, so that memory stays bounded however many chunks there are. It is a cache and
 //! never the only truth: packs describe themselves, index objects list them, and whatever is wrong with the catalog is
-//! mended by beginning it anew and adding the index objects again.
+//! mended by beginning it anew and adding the index objects again. One that turns out to be damaged while it is used is
+//! removed in the end, so that the next run does so.
 
 use std::path::{Path, PathBuf};
 use std::sync::{PoisonError, RwLock, RwLockReadGuard};
@@ -212,6 +213,16 @@ impl Catalog {
 
     fn file(&self) -> RwLockReadGuard<'_, CatalogFile> {
         self.file.read().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Catalog {
+    fn drop(&mut self) {
+        let file = self.file.get_mut().unwrap_or_else(PoisonError::into_inner);
+        if let (Some(dir), false, true) = (&self.dir, file.is_private(), file.is_damaged()) {
+            // If it stays, the next run is told the same again.
+            let _ = std::fs::remove_file(files::path_in(dir));
+        }
     }
 }
 
