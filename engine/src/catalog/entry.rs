@@ -59,6 +59,12 @@ pub(super) fn bases(entry: &[u8]) -> &[BasePrefix] {
     entry.get(ENTRY_BYTES..).map_or(&[], |bases| bases.as_chunks().0)
 }
 
+/// Returns whether one entry's chunk may be a base of another's: it is of the same kind, and less deep.
+pub(super) fn can_be_base(base: &[u8], of: &[u8]) -> bool {
+    let head = |entry: &[u8]| entry.first_chunk::<ENTRY_BYTES>().map(|entry| (entry[29], entry[30]));
+    matches!((head(base), head(of)), (Some((kind, depth)), Some((of_kind, of_depth))) if kind == of_kind && depth < of_depth)
+}
+
 /// Encodes whose catalog it is and how its records are laid out.
 pub(super) fn encode_meta(format: u32, repository: &RepositoryId) -> [u8; META_BYTES] {
     let mut meta = [0; META_BYTES];

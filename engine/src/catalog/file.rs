@@ -303,13 +303,14 @@ impl CatalogFile {
         self.renew_view(Vec::new())
     }
 
-    /// Takes out deltas of which a base is not in, and those that stand on them.
-    pub(super) fn remove_unfounded(&self) -> Result<u64, Trouble> {
+    /// Takes out deltas of which a base is not in, and those that stand on them. Returns how many there were, and whether
+    /// all that are left are deeper than their bases and of the same kind.
+    pub(super) fn remove_unfounded(&self) -> Result<(u64, bool), Trouble> {
         let mut removed = 0;
         loop {
-            let unfounded = self.unfounded()?;
+            let (unfounded, are_possible) = self.unfounded()?;
             if unfounded.is_empty() {
-                return Ok(removed);
+                return Ok((removed, are_possible));
             }
             removed += unfounded.len() as u64;
             let _adding = self.adding.lock().unwrap_or_else(PoisonError::into_inner);
@@ -324,21 +325,23 @@ impl CatalogFile {
         }
     }
 
-    fn unfounded(&self) -> Result<Vec<[u8; ShortId::LEN]>, Trouble> {
+    fn unfounded(&self) -> Result<(Vec<[u8; ShortId::LEN]>, bool), Trouble> {
         self.call(|database| {
             let transaction = database.begin_read()?;
             let chunks = transaction.open_table(CHUNKS)?;
-            let mut unfounded = Vec::new();
+            let (mut unfounded, mut are_possible) = (Vec::new(), true);
             for found in chunks.iter()? {
                 let (id, record) = found?;
                 for prefix in entry::bases(record.value()) {
-                    if with_first(&chunks, prefix, |_, _| Ok(()))?.is_none() {
+                    let can_be = |_: &ShortId, base: &[u8]| Ok(entry::can_be_base(base, record.value()));
+                    let Some(can_be) = with_first(&chunks, prefix, can_be)? else {
                         unfounded.push(*id.value());
                         break;
-                    }
+                    };
+                    are_possible &= can_be;
                 }
             }
-            Ok(unfounded)
+            Ok((unfounded, are_possible))
         })
     }
 
