@@ -6,6 +6,7 @@ mod bad_repositories;
 mod cancelling;
 mod chats;
 mod check;
+mod check_index;
 mod chunking;
 mod chunking_oracle;
 mod copying;
