@@ -38,7 +38,8 @@ fn cache_of(place: &Place) -> Cache {
 
 /// Does something that a damaged catalog may keep from being done, once: then it is begun anew.
 fn again<T>(place: &Place, mut work: impl FnMut(&mut Repository) -> daykeep_engine::Result<T>) -> T {
-    match work(&mut place.open()) {
+    let outcome = work(&mut place.open());
+    match outcome {
         Err(Error::Store(error)) if error.kind == StoreErrorKind::Damaged && error.object.starts_with("catalog") => {
             assert!(error.to_string().contains("run the command again"), "{error}");
             work(&mut place.open()).unwrap()

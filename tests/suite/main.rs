@@ -7,6 +7,7 @@ mod cancelling;
 mod catalogs;
 mod chats;
 mod check;
+mod check_index;
 mod chunking;
 mod chunking_oracle;
 mod copying;

@@ -307,13 +307,14 @@ impl CatalogFile {
         self.renew_view(Vec::new())
     }
 
-    /// Takes out deltas of which a base is not in, and those that stand on them.
-    pub(super) fn remove_unfounded(&self) -> Result<u64, Trouble> {
+    /// Takes out deltas of which a base is not in, and those that stand on them. Returns how many there were, and whether
+    /// all that are left are deeper than their bases and of the same kind.
+    pub(super) fn remove_unfounded(&self) -> Result<(u64, bool), Trouble> {
         let mut removed = 0;
         loop {
-            let unfounded = self.unfounded()?;
+            let (unfounded, are_possible) = self.unfounded()?;
             if unfounded.is_empty() {
-                return Ok(removed);
+                return Ok((removed, are_possible));
             }
             removed += unfounded.len() as u64;
             let _adding = self.adding.lock().unwrap_or_else(PoisonError::into_inner);
@@ -328,22 +329,28 @@ impl CatalogFile {
         }
     }
 
-    fn unfounded(&self) -> Result<Vec<[u8; ShortId::LEN]>, Trouble> {
+    fn unfounded(&self) -> Result<(Vec<[u8; ShortId::LEN]>, bool), Trouble> {
         let view = self.view.read().unwrap_or_else(PoisonError::into_inner);
         self.call(|database| {
             let transaction = database.begin_read()?;
             let chunks = transaction.open_table(CHUNKS)?;
-            let mut unfounded = Vec::new();
+            let (mut unfounded, mut are_possible) = (Vec::new(), true);
             for found in chunks.iter()? {
                 let (id, record) = found?;
-                for prefix in told(&ShortId::from_bytes(*id.value()), record.value(), &view.packs)?.1 {
-                    if with_first(&chunks, prefix, |_, _| Ok(()))?.is_none() {
+                let (place, bases) = told(&ShortId::from_bytes(*id.value()), record.value(), &view.packs)?;
+                for prefix in bases {
+                    let can_be = |id: &ShortId, base: &[u8]| {
+                        let base = told(id, base, &view.packs)?.0;
+                        Ok(base.reach.depth < place.reach.depth && base.kind == place.kind)
+                    };
+                    let Some(can_be) = with_first(&chunks, prefix, can_be)? else {
                         unfounded.push(*id.value());
                         break;
-                    }
+                    };
+                    are_possible &= can_be;
                 }
             }
-            Ok(unfounded)
+            Ok((unfounded, are_possible))
         })
     }
 

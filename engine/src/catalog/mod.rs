@@ -194,11 +194,12 @@ impl Catalog {
     }
 
     /// Takes out the deltas of which a base is not in, and all that stand on them: they count as missing, so that a backup
-    /// stores them again. Returns how many there were.
+    /// stores them again. Returns how many there were, and whether all that are left are deeper than their bases and of the
+    /// same kind.
     ///
     /// # Errors
     /// As [`add`](Self::add).
-    pub fn remove_unfounded(&self) -> Result<u64, StoreError> {
+    pub fn remove_unfounded(&self) -> Result<(u64, bool), StoreError> {
         let file = self.file();
         file.remove_unfounded().map_err(|trouble| file.error("taking out deltas without a base", trouble))
     }

@@ -2,6 +2,7 @@
 
 mod hurt;
 mod index;
+mod listed;
 mod media;
 mod options;
 mod packs;

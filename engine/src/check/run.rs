@@ -5,12 +5,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
+use rayon::ThreadPool;
 use rayon::prelude::*;
 
 use crate::base::{ObjectId, ShortId, lock};
 use crate::catalog::Catalog;
-use crate::check::hurt::{Hurt, Walk};
-use crate::check::index::Listed;
+use crate::check::hurt::Walk;
+use crate::check::listed::Listed;
 use crate::check::options::{CheckOptions, CheckReport, ReadData};
 use crate::check::packs;
 use crate::chunks::ChunkReader;
@@ -29,7 +30,7 @@ pub(super) struct Check<'a> {
     /// Chunks that are listed and could not be read, and the pack of each.
     pub hurt: HashMap<ShortId, ObjectId>,
     /// Deltas of which a base is not listed.
-    unfounded: HashSet<ShortId>,
+    pub unfounded: HashSet<ShortId>,
     pub bytes_read: AtomicU64,
     errors: Mutex<Vec<String>>,
     /// How many more errors there were than are kept.
@@ -54,19 +55,20 @@ impl Repository {
         let mut report = CheckReport::default();
         self.check_keys(&mut report)?;
         let catalog = Catalog::open(None, &self.id(), self.memory_bytes / 8)?;
-        let listed = self.check_index(&catalog, &mut report)?;
-        let reader = self.reader_with(Arc::new(catalog), self.memory_bytes / 8);
-        let (hurt, unfounded) = self.unfounded(&reader, &listed, &mut report)?;
+        let (listed, are_founded) = self.check_index(&catalog, &mut report)?;
         let mut check = Check {
             repo: self,
             options,
-            reader,
-            hurt,
-            unfounded,
+            reader: self.reader_with(Arc::new(catalog), self.memory_bytes / 8),
+            hurt: HashMap::new(),
+            unfounded: HashSet::new(),
             bytes_read: AtomicU64::new(0),
             errors: Mutex::default(),
             untold: AtomicU64::new(0),
         };
+        if !are_founded {
+            check.find_unfounded(&listed)?;
+        }
         let (snapshots, unreadable) = self.snapshots()?;
         if let Some(gone) = self.gone_snapshot(&snapshots)? {
             report.errors.insert(0, gone.to_string());
@@ -78,11 +80,9 @@ impl Repository {
             report.seed = Some(options.seed.map_or_else(drawn, Ok)?);
         }
         let pool = crate::pool::new(options.threads)?;
-        let found = pool.install(|| -> Result<Hurt> {
-            // Packs come first, so that the walk can name the files that need what is hurt in them.
-            report.packs_read = check.packs(&listed, report.seed.unwrap_or_default())?;
-            Walk::run(&check, &snapshots)
-        })?;
+        // Packs come first, so that the walk can name the files that need what is hurt in them.
+        report.packs_read = check.packs(&pool, &listed, report.seed.unwrap_or_default())?;
+        let found = pool.install(|| Walk::run(&check, &snapshots))?;
         report.trees = found.trees;
         report.files_hurt = found.files;
         report.bytes_read = check.bytes_read.load(Ordering::Relaxed);
@@ -194,15 +194,17 @@ impl Check<'_> {
     }
 
     /// Reads the packs that are to be read, notes which of their chunks cannot be, and returns how many packs there were.
-    fn packs(&mut self, listed: &Listed, seed: u64) -> Result<u64> {
+    fn packs(&mut self, pool: &ThreadPool, listed: &Listed, seed: u64) -> Result<u64> {
         if self.options.read_data == ReadData::None {
             return Ok(0);
         }
-        let packs = listed.iter().map(|(id, (bytes, _))| (*id, *bytes)).collect();
-        let chosen = packs::choose(packs, self.options.read_data, seed);
+        let packs = listed.packs.iter().map(|(id, place)| (*id, place.stored_bytes.unwrap_or_default())).collect();
+        let mut chosen = packs::choose(packs, self.options.read_data, seed);
         let hurt = Mutex::new(std::mem::take(&mut self.hurt));
-        let record = |id| listed.get(id).and_then(|(_, record)| record.as_ref());
-        let outcome = chosen.par_iter().try_for_each(|id| self.pack(*id, record(id), &hurt));
+        let outcome = listed.parts(&mut chosen).into_iter().try_for_each(|part| {
+            let records = listed.records(self.repo, part, &mut |_, _, _| {})?;
+            pool.install(|| part.par_iter().try_for_each(|id| self.pack(*id, records.get(id), &hurt)))
+        });
         self.hurt = hurt.into_inner().unwrap_or_else(PoisonError::into_inner);
         outcome.map(|()| chosen.len() as u64)
     }

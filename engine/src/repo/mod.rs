@@ -403,14 +403,16 @@ fn load_catalog(store: &dyn Store, codec: &Codec, catalog: &Catalog) -> Result<(
 
 /// Takes out deltas of which a base is not in the catalog, and enters other copies of the same chunks, if the index objects
 /// `listed` have any, in packs that are there, that can be rebuilt. A backup that misses a chunk stores it again, beside the copy of no use.
+/// Returns whether there was nothing to take out, and every delta is deeper than its bases and of the same kind.
 pub(crate) fn remove_unfounded(
     store: &dyn Store,
     codec: &Codec,
     catalog: &Catalog,
     listed: &[ObjectId],
     is_there: &dyn Fn(&ObjectId) -> bool,
-) -> Result<()> {
-    let mut is_done = catalog.remove_unfounded()? == 0;
+) -> Result<bool> {
+    let (removed, are_possible) = catalog.remove_unfounded()?;
+    let mut is_done = removed == 0;
     if !is_done {
         // Of what is taken out not all may be found again.
         catalog.retain_sound(&|_| false)?;
@@ -435,7 +437,7 @@ pub(crate) fn remove_unfounded(
             }
         }
     }
-    Ok(())
+    Ok(removed == 0 && are_possible)
 }
 
 fn has_bases(catalog: &Catalog, entry: &CatalogEntry) -> Result<bool> {
