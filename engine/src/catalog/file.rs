@@ -48,7 +48,7 @@ pub(super) struct CatalogFile {
     adding: Mutex<()>,
     /// Taken out only when this is dropped.
     database: Option<Database>,
-    /// Whether anything in it was found to be wrong.
+    /// Whether anything in it was found to be wrong, or may be.
     is_damaged: AtomicBool,
     /// Whether redb ever panicked; then nothing of its is dropped, since a panic in one drop followed by another ends the
     /// process.
@@ -259,6 +259,17 @@ impl CatalogFile {
 
     /// Forgets of snapshots that all their chunks are in, unless `keeps` says so.
     pub(super) fn retain_sound(&self, keeps: &dyn Fn(&ObjectId) -> bool) -> Result<(), Trouble> {
+        let keeps_all = self.call(|database| {
+            for record in database.begin_read()?.open_table(SOUND)?.iter()? {
+                if !keeps(&ObjectId::from_bytes(*record?.1.value())) {
+                    return Ok(false);
+                }
+            }
+            Ok(true)
+        })?;
+        if keeps_all {
+            return Ok(());
+        }
         self.change(|transaction| {
             let mut sound = transaction.open_table(SOUND)?;
             sound.retain(|_, snapshot| keeps(&ObjectId::from_bytes(*snapshot)))?;
@@ -404,7 +415,12 @@ impl CatalogFile {
         })
     }
 
-    /// Returns whether anything in it was found to be wrong.
+    /// Takes note that something in it may be wrong.
+    pub(super) fn doubt(&self) {
+        self.is_damaged.store(true, Ordering::Release);
+    }
+
+    /// Returns whether anything in it was found to be wrong, or may be.
     pub(super) fn is_damaged(&self) -> bool {
         self.is_damaged.load(Ordering::Acquire)
     }

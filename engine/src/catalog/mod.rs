@@ -2,8 +2,8 @@
 //!
 //! A redb file in the cache directory, so that memory stays bounded however many chunks there are. It is a cache and
 //! never the only truth: packs describe themselves, index objects list them, and whatever is wrong with the catalog is
-//! mended by beginning it anew and adding the index objects again. One that turns out to be damaged while it is used is
-//! removed in the end, so that the next run does so.
+//! mended by beginning it anew and adding the index objects again. One that turns out to be damaged while it is used, or
+//! lacks what should be in, is removed in the end, so that the next run does so.
 
 use std::path::{Path, PathBuf};
 use std::sync::{PoisonError, RwLock, RwLockReadGuard};
@@ -202,6 +202,12 @@ impl Catalog {
     pub fn remove_unfounded(&self) -> Result<(u64, bool), StoreError> {
         let file = self.file();
         file.remove_unfounded().map_err(|trouble| file.error("taking out deltas without a base", trouble))
+    }
+
+    /// Takes note that it lacks a chunk that something needs. It may be the repository that lacks it, but a damaged table does
+    /// not find all that is in it.
+    pub fn doubt(&self) {
+        self.file().doubt();
     }
 
     /// Returns the number of chunks.

@@ -76,7 +76,10 @@ impl ChunkReader {
                 object: format!("chunk {id}"),
                 reason: format!("is a chunk of {:?} where one of {kind:?} is needed", location.kind),
             }),
-            None => Err(Error::Missing { object: format!("chunk {id}") }),
+            None => {
+                self.catalog.doubt();
+                Err(Error::Missing { object: format!("chunk {id}") })
+            }
         }
     }
 
@@ -198,6 +201,7 @@ impl ChunkReader {
         let found = self.catalog.bases(id)?.into_iter().map(|base| {
             let found = self.locate_base(&base)?.filter(|(_, base)| base.kind == location.kind);
             found.ok_or_else(|| {
+                self.catalog.doubt();
                 let digits: String = base.iter().map(|byte| format!("{byte:02x}")).collect();
                 Error::Missing { object: format!("base {digits}… of chunk {id}") }
             })

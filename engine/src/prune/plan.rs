@@ -86,6 +86,8 @@ impl Repository {
             placed = plan.place(self, options, false)?;
         }
         if placed != plan.needs.needed {
+            // Of a chunk that lies in two packs the catalog says which one counts.
+            self.catalog.doubt();
             let object = format!("{} chunks that snapshots need", plan.needs.needed - placed);
             return Err(Error::Unprunable { source: Box::new(Error::Missing { object }) });
         }
