@@ -73,7 +73,7 @@ pub struct Global {
     #[arg(long, global = true, value_name = "DURATION", value_parser = values::duration, default_value = "0s")]
     #[arg(hide_default_value = true)]
     pub wait: Duration,
-    /// Stay within this much memory for buffers and caches, at least 64M [default: 128M].
+    /// Give buffers and caches this much memory, at least 64M [default: 128M].
     #[arg(long, global = true, value_name = "SIZE", value_parser = values::size)]
     pub memory: Option<usize>,
     /// Use this many threads; 0: one for each core.

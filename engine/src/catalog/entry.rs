@@ -1,21 +1,22 @@
 //! The catalog's records as bytes. Integers are little-endian; nothing here is sealed, and nothing here outlives a
-//! change of [`FORMAT`](super::file::FORMAT). A CRC-32 over id and entry tells a record that a disk has changed: by a wrong
-//! place in it, a chunk that is well would seem damaged.
+//! change of [`FORMAT`](super::file::FORMAT). A CRC-32 over an entry and the ids of its chunk and its pack tells what a disk has
+//! changed: by a wrong place, a chunk that is well would seem damaged.
 
 use crate::base::{ObjectId, RepositoryId, ShortId};
 use crate::format::index::{BasePrefix, ChunkKind, ChunkLocation, Encoding, FrameLocation, Reach};
 
 /// The length of an entry of a chunk that is no delta.
 const ENTRY_BYTES: usize = 36;
-/// Where its checksum is, behind what is always there; it counts as zeros.
+/// Where its checksum is, behind what is always there.
 const SUM: std::ops::Range<usize> = 32..36;
 /// The length of the record that says whose catalog this is.
 pub(super) const META_BYTES: usize = 4 + RepositoryId::LEN;
 
 /// Returns the checksum of a chunk's entry.
-fn sum(id: &ShortId, entry: &[u8; ENTRY_BYTES], bases: &[BasePrefix]) -> [u8; 4] {
+fn sum(id: &ShortId, pack: &ObjectId, entry: &[u8; ENTRY_BYTES], bases: &[BasePrefix]) -> [u8; 4] {
     let mut hasher = crc32fast::Hasher::new();
     hasher.update(id.as_bytes());
+    hasher.update(pack.as_bytes());
     hasher.update(&entry[..SUM.start]);
     hasher.update(bases.as_flattened());
     hasher.finalize().to_le_bytes()
@@ -37,7 +38,7 @@ pub(super) fn encode(id: &ShortId, pack: u32, location: &ChunkLocation, bases: &
     entry[29] = location.kind.code();
     entry[30] = location.reach.depth;
     entry[31] = location.reach.closure;
-    let sum = sum(id, &entry, bases);
+    let sum = sum(id, &frame.pack, &entry, bases);
     entry[SUM].copy_from_slice(&sum);
     out.extend_from_slice(&entry);
     out.extend_from_slice(bases.as_flattened());
@@ -52,16 +53,17 @@ pub(super) fn decode<'r>(
 ) -> Option<(ChunkLocation, &'r [BasePrefix])> {
     let (entry, bases) = record.split_first_chunk::<ENTRY_BYTES>()?;
     let (bases, []) = bases.as_chunks() else { return None };
-    if entry[SUM] != sum(id, entry, bases) {
-        return None;
-    }
     let number = |at: usize| {
         let mut bytes = [0; 4];
         bytes.copy_from_slice(&entry[at..at + 4]);
         u32::from_le_bytes(bytes)
     };
+    let pack = *packs.get(usize::try_from(number(0)).ok()?)?;
+    if entry[SUM] != sum(id, &pack, entry, bases) {
+        return None;
+    }
     let frame = FrameLocation {
-        pack: *packs.get(usize::try_from(number(0)).ok()?)?,
+        pack,
         offset: number(4),
         sealed_bytes: number(8),
         plain_bytes: number(12),
@@ -104,6 +106,7 @@ mod tests {
         encode(&id, 1, &location, &prefixes, &mut entry);
         assert_eq!(decode(&id, &entry, &packs).unwrap(), (location, &prefixes[..]));
         assert_eq!(decode(&id, &entry, &packs[..1]), None, "the pack is unknown");
+        assert_eq!(decode(&id, &entry, &[packs[0]; 2]), None, "it is another pack's");
         assert_eq!(decode(&ShortId::from_bytes([4; 16]), &entry, &packs), None, "it is another chunk's");
         for len in 0..entry.len() {
             assert_eq!(decode(&id, &entry[..len], &packs), None, "cut to {len}");

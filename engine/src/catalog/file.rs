@@ -17,13 +17,14 @@ use redb::{
 use super::CatalogEntry;
 use super::entry::{self, META_BYTES};
 use super::files::{Unsynced, create_file, create_unnamed};
+use super::sound::SOUND;
 use crate::base::guard::{Trouble, drop_guarded, guarded};
 use crate::base::{ObjectId, RepositoryId, ShortId};
 use crate::error::{StoreError, StoreErrorKind};
 use crate::format::index::{BasePrefix, ChunkLocation};
 
 /// Raised whenever a record changes; catalogs of other numbers are begun anew.
-pub(super) const FORMAT: u32 = 4;
+pub(super) const FORMAT: u32 = 5;
 
 const META: TableDefinition<&str, &[u8; META_BYTES]> = TableDefinition::new("meta");
 const META_KEY: &str = "catalog";
@@ -33,10 +34,6 @@ const INDEXES: TableDefinition<&[u8; ObjectId::LEN], u64> = TableDefinition::new
 const PACKS: TableDefinition<u32, &[u8; ObjectId::LEN]> = TableDefinition::new("packs");
 /// What stands in them of each chunk, and the bases of deltas.
 const CHUNKS: TableDefinition<&[u8; ShortId::LEN], &[u8]> = TableDefinition::new("chunks");
-/// Snapshots of which all chunks are in, in the order in which they were added.
-const SOUND: TableDefinition<u64, &[u8; ObjectId::LEN]> = TableDefinition::new("sound");
-/// So many of them are kept: a backup asks for the newest of its host and paths.
-const SOUND_MAX: u64 = 256;
 
 /// An open catalog file.
 pub(super) struct CatalogFile {
@@ -48,8 +45,10 @@ pub(super) struct CatalogFile {
     adding: Mutex<()>,
     /// Taken out only when this is dropped.
     database: Option<Database>,
-    /// Whether anything in it was found to be wrong, or may be.
+    /// Whether anything in it was found to be wrong.
     is_damaged: AtomicBool,
+    /// Whether anything may be.
+    is_doubted: AtomicBool,
     /// Whether redb ever panicked; then nothing of its is dropped, since a panic in one drop followed by another ends the
     /// process.
     panicked: AtomicBool,
@@ -121,12 +120,13 @@ impl CatalogFile {
             adding: Mutex::default(),
             database: Some(database),
             is_damaged: AtomicBool::new(false),
+            is_doubted: AtomicBool::new(false),
             panicked: AtomicBool::new(false),
         }
     }
 
     /// Makes calls to redb, and takes note of a panic.
-    fn call<T>(&self, work: impl FnOnce(&Database) -> Result<T, redb::Error>) -> Result<T, Trouble> {
+    pub(super) fn call<T>(&self, work: impl FnOnce(&Database) -> Result<T, redb::Error>) -> Result<T, Trouble> {
         let outcome = guarded(|| self.database.as_ref().ok_or(redb::Error::DatabaseClosed).and_then(work));
         if let Err(Trouble::Panicked(_)) = outcome {
             self.panicked.store(true, Ordering::Release);
@@ -178,7 +178,10 @@ impl CatalogFile {
 
     /// Commits what `work` does, which must not hold two tables open at once: if redb panics while it opens the second,
     /// the drop of the first panics too, and two panics at once end the process.
-    fn change(&self, work: impl FnOnce(&WriteTransaction) -> Result<(), redb::Error>) -> Result<(), Trouble> {
+    pub(super) fn change(
+        &self,
+        work: impl FnOnce(&WriteTransaction) -> Result<(), redb::Error>,
+    ) -> Result<(), Trouble> {
         // Out here so that a panic in `work` does not drop it.
         let mut transaction = None;
         let done = self.call(|database| {
@@ -242,51 +245,6 @@ impl CatalogFile {
             Ok(())
         })?;
         self.renew_view(new_packs)
-    }
-
-    /// Takes note that all chunks of a snapshot are in.
-    pub(super) fn add_sound(&self, snapshot: &ObjectId) -> Result<(), Trouble> {
-        self.change(|transaction| {
-            let mut sound = transaction.open_table(SOUND)?;
-            let next = sound.last()?.map_or(0, |(number, _)| number.value().wrapping_add(1));
-            sound.insert(next, snapshot.as_bytes())?;
-            while sound.len()? > SOUND_MAX {
-                sound.pop_first()?;
-            }
-            Ok(())
-        })
-    }
-
-    /// Forgets of snapshots that all their chunks are in, unless `keeps` says so.
-    pub(super) fn retain_sound(&self, keeps: &dyn Fn(&ObjectId) -> bool) -> Result<(), Trouble> {
-        let keeps_all = self.call(|database| {
-            for record in database.begin_read()?.open_table(SOUND)?.iter()? {
-                if !keeps(&ObjectId::from_bytes(*record?.1.value())) {
-                    return Ok(false);
-                }
-            }
-            Ok(true)
-        })?;
-        if keeps_all {
-            return Ok(());
-        }
-        self.change(|transaction| {
-            let mut sound = transaction.open_table(SOUND)?;
-            sound.retain(|_, snapshot| keeps(&ObjectId::from_bytes(*snapshot)))?;
-            Ok(())
-        })
-    }
-
-    /// Returns whether it was noted of a snapshot that all its chunks are in.
-    pub(super) fn is_sound(&self, snapshot: &ObjectId) -> Result<bool, Trouble> {
-        self.call(|database| {
-            for record in database.begin_read()?.open_table(SOUND)?.iter()?.rev() {
-                if record?.1.value() == snapshot.as_bytes() {
-                    return Ok(true);
-                }
-            }
-            Ok(false)
-        })
     }
 
     /// Takes note that the entries of index objects may not be in, or no longer be right.
@@ -417,12 +375,28 @@ impl CatalogFile {
 
     /// Takes note that something in it may be wrong.
     pub(super) fn doubt(&self) {
-        self.is_damaged.store(true, Ordering::Release);
+        self.is_doubted.store(true, Ordering::Release);
     }
 
-    /// Returns whether anything in it was found to be wrong, or may be.
+    /// Returns whether anything in it was found to be wrong.
     pub(super) fn is_damaged(&self) -> bool {
         self.is_damaged.load(Ordering::Acquire)
+    }
+
+    /// Returns whether it can be used again. Nothing is found in it any more: if it is doubted, redb compares all of it with
+    /// its checksums, for which nobody may read.
+    pub(super) fn is_of_use(&mut self) -> bool {
+        if *self.is_damaged.get_mut() || *self.panicked.get_mut() || !*self.is_doubted.get_mut() {
+            return !*self.is_damaged.get_mut();
+        }
+        let view = mem::take(self.view.get_mut().unwrap_or_else(PoisonError::into_inner));
+        let database = &mut self.database;
+        let checked = drop_guarded(view).and_then(|()| match database {
+            Some(database) => guarded(|| database.check_integrity()),
+            None => Ok(false),
+        });
+        *self.panicked.get_mut() = matches!(checked, Err(Trouble::Panicked(_)));
+        matches!(checked, Ok(true))
     }
 
     /// Words `trouble` with this catalog.
@@ -458,6 +432,9 @@ fn with_first<T>(
     first[..prefix.len()].copy_from_slice(prefix);
     last[..prefix.len()].copy_from_slice(prefix);
     let found = chunks.range::<&[u8; ShortId::LEN]>(&first..=&last)?.next().transpose()?;
+    if found.as_ref().is_some_and(|(id, _)| !id.value().starts_with(prefix)) {
+        return Err(redb::Error::Corrupted("its entries are out of order".to_owned()));
+    }
     found.map(|(id, record)| take(&ShortId::from_bytes(*id.value()), record.value())).transpose()
 }
 

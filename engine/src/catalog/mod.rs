@@ -2,8 +2,8 @@
 //!
 //! A redb file in the cache directory, so that memory stays bounded however many chunks there are. It is a cache and
 //! never the only truth: packs describe themselves, index objects list them, and whatever is wrong with the catalog is
-//! mended by beginning it anew and adding the index objects again. One that turns out to be damaged while it is used, or
-//! lacks what should be in, is removed in the end, so that the next run does so.
+//! mended by beginning it anew and adding the index objects again. One that turns out to be damaged while it is used is removed
+//! in the end, so that the next run does so.
 
 use std::path::{Path, PathBuf};
 use std::sync::{PoisonError, RwLock, RwLockReadGuard};
@@ -19,6 +19,7 @@ mod files;
 mod marks;
 mod proven;
 mod sketches;
+mod sound;
 #[cfg(test)]
 mod tests;
 
@@ -204,8 +205,13 @@ impl Catalog {
         file.remove_unfounded().map_err(|trouble| file.error("taking out deltas without a base", trouble))
     }
 
+    /// Returns whether anything in it was found to be wrong.
+    pub fn is_damaged(&self) -> bool {
+        self.file().is_damaged()
+    }
+
     /// Takes note that it lacks a chunk that something needs. It may be the repository that lacks it, but a damaged table does
-    /// not find all that is in it.
+    /// not find all that is in it: so in the end the whole file is checked.
     pub fn doubt(&self) {
         self.file().doubt();
     }
@@ -226,7 +232,9 @@ impl Catalog {
 impl Drop for Catalog {
     fn drop(&mut self) {
         let file = self.file.get_mut().unwrap_or_else(PoisonError::into_inner);
-        if let (Some(dir), false, true) = (&self.dir, file.is_private(), file.is_damaged()) {
+        if let Some(dir) = self.dir.as_ref().filter(|_| !file.is_private())
+            && !file.is_of_use()
+        {
             // If it stays, the next run is told the same again.
             let _ = std::fs::remove_file(files::path_in(dir));
         }

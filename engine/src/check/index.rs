@@ -48,14 +48,15 @@ impl Repository {
             catalog.add(&id, &mut entries)?;
         }
         for part in listed.parts(&mut listed.again()) {
-            listed.records(self, part, &mut |index, record, known| {
+            let (_, failed) = listed.records(self, part, &mut |index, record, known| {
                 if !is_same(record, known) {
                     let pack = record.id;
                     report
                         .errors
                         .push(format!("index/{index}: lists other chunks in packs/{pack} than another index does"));
                 }
-            })?;
+            });
+            report.errors.extend(failed.iter().map(Error::to_string));
         }
         let is_whole = |id: &ObjectId| {
             let place = listed.packs.get(id);
@@ -93,7 +94,8 @@ impl Check<'_> {
             }
             for part in &parts {
                 self.check_cancel()?;
-                let records = listed.records(self.repo, part, &mut |_, _, _| {})?;
+                let (records, failed) = listed.records(self.repo, part, &mut |_, _, _| {});
+                failed.iter().filter(|_| depth == 1).for_each(|error| self.report(|| error.to_string()));
                 for record in records.values() {
                     let chunks = record.table.chunks.iter().filter(|chunk| !chunk.is_void());
                     for (chunk, delta) in chunks.filter_map(|chunk| Some((chunk, chunk.delta.as_ref()?))) {

@@ -6,7 +6,7 @@ use std::collections::{BTreeSet, HashMap};
 use crate::base::ObjectId;
 use crate::base::limits::INDEX_FLUSH_CHUNKS;
 use crate::chunks::load_index;
-use crate::error::Result;
+use crate::error::Error;
 use crate::format::index::PackRecord;
 use crate::repo::Repository;
 
@@ -89,26 +89,31 @@ impl Listed {
 
     /// Reads what index objects say of `packs`, each object once: of each pack what the first says, but void is what any of
     /// them voids, since after an interrupted prune what only the older one needs may be gone. Calls `compare` with the index
-    /// object, what it says, and what those before it said, for each that lists a pack again.
-    ///
-    /// # Errors
-    /// Those of reading an index object, which could be read before.
+    /// object, what it says, and what those before it said, for each that lists a pack again. Returns the errors of index
+    /// objects that can no longer be read too.
     pub fn records(
         &self,
         repo: &Repository,
         packs: &[ObjectId],
         compare: &mut dyn FnMut(ObjectId, &PackRecord, &PackRecord),
-    ) -> Result<HashMap<ObjectId, PackRecord>> {
+    ) -> (HashMap<ObjectId, PackRecord>, Vec<Error>) {
         let wanted: BTreeSet<&ObjectId> = packs.iter().collect();
         let mut listers = BTreeSet::new();
         for id in packs {
             listers.extend(self.packs.get(id).and_then(|place| place.first.as_ref()).map(|lister| lister.number));
             listers.extend(self.again.get(id).into_iter().flatten());
         }
-        let mut records: HashMap<ObjectId, PackRecord> = HashMap::new();
+        let (mut records, mut errors) = (HashMap::<ObjectId, PackRecord>::new(), Vec::new());
         for number in listers {
             let index = self.indexes[number as usize];
-            for record in load_index(repo.store.as_ref(), &repo.codec, index)?.packs {
+            let packs = match load_index(repo.store.as_ref(), &repo.codec, index) {
+                Ok(index) => index.packs,
+                Err(error) => {
+                    errors.push(error);
+                    continue;
+                }
+            };
+            for record in packs {
                 if let Some(known) = records.get_mut(&record.id) {
                     compare(index, &record, known);
                     void_alike(known, &record);
@@ -117,7 +122,7 @@ impl Listed {
                 }
             }
         }
-        Ok(records)
+        (records, errors)
     }
 }
 

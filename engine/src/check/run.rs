@@ -202,7 +202,8 @@ impl Check<'_> {
         let mut chosen = packs::choose(packs, self.options.read_data, seed);
         let hurt = Mutex::new(std::mem::take(&mut self.hurt));
         let outcome = listed.parts(&mut chosen).into_iter().try_for_each(|part| {
-            let records = listed.records(self.repo, part, &mut |_, _, _| {})?;
+            let (records, failed) = listed.records(self.repo, part, &mut |_, _, _| {});
+            failed.iter().for_each(|error| self.report(|| error.to_string()));
             pool.install(|| part.par_iter().try_for_each(|id| self.pack(*id, records.get(id), &hurt)))
         });
         self.hurt = hurt.into_inner().unwrap_or_else(PoisonError::into_inner);

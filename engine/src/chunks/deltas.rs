@@ -140,6 +140,11 @@ impl ChunkWriter {
     fn choose(&self, graph: &mut Graph, foresight: &Foresight, sort: Sort, chunk: &Taken<'_>) -> Result<Bases> {
         let mut candidates = Vec::with_capacity(chunk.bases.len());
         for id in &chunk.bases {
+            // Sketches outlive their chunks: one that is gone is no reason to doubt the catalog.
+            let is_known = foresight.place(id).is_some() || self.catalog.find(id).is_ok_and(|found| found.is_some());
+            if !is_known {
+                continue;
+            }
             candidates.extend(readable(self.reader.explore(graph, foresight, id, sort.kind()))?);
         }
         Ok(Bases::choose(graph, &candidates))

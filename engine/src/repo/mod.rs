@@ -212,12 +212,12 @@ impl Repository {
     ) -> Result<Self> {
         let folder = options.cache_dir.as_ref().map(|dir| dir.join(codec.repository.to_string()));
         let catalog = Catalog::open(folder.as_deref(), &codec.repository, options.catalog_cache_bytes())?;
-        load_catalog(store.as_ref(), &codec, &catalog).or_else(|error| match error {
-            Error::Store(error) if error.kind == StoreErrorKind::Damaged => {
-                catalog.clear()?;
-                load_catalog(store.as_ref(), &codec, &catalog)
+        load_catalog(store.as_ref(), &codec, &catalog).or_else(|error| {
+            if !catalog.is_damaged() {
+                return Err(error);
             }
-            error => Err(error),
+            catalog.clear()?;
+            load_catalog(store.as_ref(), &codec, &catalog)
         })?;
         let gear = config.shared_gear.unwrap_or_else(|| codec.keys.gear_key());
         let chunker = Arc::new(Chunker::new(config.chunker, Keys::gear_of(&gear)));

@@ -50,7 +50,7 @@ pub struct OpenOptions {
     /// every opening reads all index objects anew.
     pub cache_dir: Option<PathBuf>,
     /// What the engine's buffers and caches may take together, in bytes; at least 64 MiB, 128 MiB if not set. What is kept
-    /// of a large catalog may take up to a fifth more.
+    /// of a large catalog may take up to an eighth more.
     pub memory_bytes: usize,
     /// How long to wait for another process to be done with the repository.
     pub wait: Duration,
