@@ -1,5 +1,5 @@
 //! Any bytes as objects of a repository: it opens or is refused, and whatever opens can be listed, checked and restored
-//! from without a panic.
+//! from without a panic, and without a file outside the target.
 #![no_main]
 
 use std::sync::Arc;
@@ -13,10 +13,10 @@ use daykeep_engine::internals::format::index::{ChunkKind, ChunkRecord, FrameTabl
 use daykeep_engine::internals::format::tree::Tree;
 use daykeep_engine::internals::hash;
 use daykeep_engine::{
-    Access, CheckOptions, MemoryStore, ObjectKind, ObjectName, OpenOptions, ReadData, Repository, Secret,
-    SnapshotRecord, Store, Timestamp,
+    Access, CheckOptions, MemoryStore, ObjectKind, ObjectName, OpenOptions, ReadData, Repository, RestoreOptions,
+    Secret, SnapshotPath, SnapshotRecord, Store, Timestamp,
 };
-use daykeep_fuzz::{Damage, build_pack, codec, master, name, recovery};
+use daykeep_fuzz::{Damage, build_pack, codec, master, name, recovery, scratch};
 use libfuzzer_sys::arbitrary::{self, Arbitrary};
 use libfuzzer_sys::fuzz_target;
 
@@ -108,6 +108,11 @@ fn run(input: &Input) {
     check.read_data = ReadData::All;
     check.threads = 1;
     let report = repository.check(&check);
+    let root = scratch();
+    let latest = SnapshotPath::parse(b"latest").expect("it names the newest");
+    let _ = repository.restore(&latest, &root.join("target"), &RestoreOptions::default());
+    let names = std::fs::read_dir(&root).into_iter().flatten().flatten().map(|entry| entry.file_name());
+    assert!(names.into_iter().all(|name| name == "target"), "something was written outside the target");
     if input.changes.is_empty() {
         let report = report.expect("a whole repository can be checked");
         assert!(report.errors.is_empty(), "{:?}", report.errors);

@@ -39,6 +39,16 @@ pub fn name(kind: ObjectKind) -> ObjectName {
     }
 }
 
+/// Returns a new folder of this process, in memory where the system offers that, in place of the one before.
+pub fn scratch() -> PathBuf {
+    let shared = PathBuf::from("/dev/shm");
+    let parent = if shared.is_dir() { shared } else { std::env::temp_dir() };
+    let path = parent.join(format!("daykeep-fuzz-{}", std::process::id()));
+    let _ = std::fs::remove_dir_all(&path);
+    std::fs::create_dir(&path).expect("there is a folder for temporary files");
+    path
+}
+
 /// What happens to an object's bytes.
 #[derive(Arbitrary, Debug)]
 pub struct Damage {
