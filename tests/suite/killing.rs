@@ -8,7 +8,7 @@ use daykeep_engine::{BackupOptions, CheckOptions};
 use daykeep_tests::inventory::{Inventory, read};
 use daykeep_tests::is_long;
 use daykeep_tests::killed::{open_in_child, run_and_kill};
-use daykeep_tests::noise::{self, Rng};
+use daykeep_tests::noise::{self, Rng, Seed};
 use daykeep_tests::place::{Kind, Place, assert_clean, assert_restores, back_up};
 
 const SOURCE: &str = "DAYKEEP_TEST_KILL_SOURCE";
@@ -45,7 +45,7 @@ fn killed_at_any_moment(kind: Kind, kills: u64) {
     change(&source, 1);
     // The time that a backup takes when nobody kills it; the moments are spread over it.
     let (mut whole, _) = backup_and_kill(&place, &source, None);
-    let mut rng = Rng::new(kills);
+    let mut rng = Rng::new(kills + Seed::first());
     let mut intact: Vec<(String, Inventory)> = vec![(first_id, first)];
     let mut killed = 0;
     for turn in 0..kills {

@@ -9,7 +9,7 @@ use daykeep_engine::{Access, CheckOptions, ObjectId, ObjectKind, ObjectName, Pru
 use daykeep_tests::inventory::{Inventory, read};
 use daykeep_tests::is_long;
 use daykeep_tests::killed::{WAIT, open_in_child, run_and_kill};
-use daykeep_tests::noise::{self, Rng};
+use daykeep_tests::noise::{self, Rng, Seed};
 use daykeep_tests::place::{Kind, Place, assert_clean, assert_restores, back_up, secret};
 
 const COMPACT: &str = "DAYKEEP_TEST_KILL_PRUNE_COMPACT";
@@ -56,7 +56,7 @@ fn prune_and_kill(place: &Place, compact: bool, after: Option<Duration>) -> (Dur
 fn killed_at_any_moment(kind: Kind, kills: u64) {
     let place = Place::new(kind);
     let source = place.folder("source");
-    let mut rng = Rng::new(kills);
+    let mut rng = Rng::new(kills + Seed::first());
     let mut kept: Vec<(ObjectId, Inventory)> = Vec::new();
     let (mut whole, mut killed) = (None, 0);
     for turn in 0..kills {

@@ -6,7 +6,7 @@ use daykeep_engine::{ObjectId, ObjectKind, ObjectName, Store};
 use daykeep_tests::inventory::{Inventory, read};
 use daykeep_tests::is_long;
 use daykeep_tests::killed::{open_in_child, run_and_kill};
-use daykeep_tests::noise::Rng;
+use daykeep_tests::noise::{Rng, Seed};
 use daykeep_tests::place::{Kind, Place, assert_clean, assert_restores, back_up};
 use daykeep_tests::stores::replace;
 
@@ -52,7 +52,7 @@ fn hurt(store: &dyn Store, rng: &mut Rng) -> String {
 fn killed_at_any_moment(kind: Kind, kills: u64) {
     let place = Place::new(kind);
     let source = place.folder("source");
-    let mut rng = Rng::new(kills);
+    let mut rng = Rng::new(kills + Seed::first());
     let mut kept: Vec<(ObjectId, Inventory)> = Vec::new();
     let (mut whole, mut killed) = (None, 0);
     for turn in 0..kills {
