@@ -69,9 +69,11 @@ fn read(backup: &[u8], piece: usize) -> Option<Vec<u8>> {
     thread_local!(static FILE: RefCell<Option<File>> = const { RefCell::new(None) });
     FILE.with_borrow_mut(|file| {
         let file = file.get_or_insert_with(|| {
-            let path = scratch().join("backup");
-            let file = File::options().read(true).write(true).create(true).truncate(true).open(path);
-            file.expect("there is a folder for temporary files")
+            let folder = scratch();
+            let file = File::options().read(true).write(true).create_new(true).open(folder.join("backup"));
+            // It needs no name.
+            let _ = std::fs::remove_dir_all(folder);
+            file.expect("the folder is empty")
         });
         file.set_len(0).and_then(|()| file.write_all_at(backup, 0)).expect("it can be written");
         let key = WhatsAppKey::from_file(&KEY).expect("32 bytes are a key");

@@ -181,6 +181,8 @@ fn run(steps: Vec<Step>) {
     steps.into_iter().for_each(|step| world.step(step));
     world.check();
     (0..world.snapshots.len()).for_each(|at| world.restores(at));
+    world.repository = None;
+    let _ = fs::remove_dir_all(world.root);
 }
 
 /// Long sequences, drawn, to begin with.

@@ -113,6 +113,7 @@ fn run(input: &Input) {
     let _ = repository.restore(&latest, &root.join("target"), &RestoreOptions::default());
     let names = std::fs::read_dir(&root).into_iter().flatten().flatten().map(|entry| entry.file_name());
     assert!(names.into_iter().all(|name| name == "target"), "something was written outside the target");
+    let _ = std::fs::remove_dir_all(root);
     if input.changes.is_empty() {
         let report = report.expect("a whole repository can be checked");
         assert!(report.errors.is_empty(), "{:?}", report.errors);
