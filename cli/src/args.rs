@@ -32,7 +32,7 @@ const EXIT_CODES: &str = "\
 Exit codes:
   0    done
   1    failed, nothing recorded; or `check` found damage
-  2    the command line cannot be understood
+  2    the command line cannot be understood, or an option cannot be used like that
   3    done, but something could not be read or restored; it is named on stderr
   10   no such repository
   11   the repository is in use by another process
@@ -167,7 +167,7 @@ pub struct BackupArgs {
     #[arg(short = 'x', long)]
     pub one_file_system: bool,
     /// A word to find the snapshot by; may be given many times.
-    #[arg(long, value_name = "TAG")]
+    #[arg(long, value_name = "TAG", value_parser = values::tag)]
     pub tag: Vec<String>,
     /// The machine's name, if the snapshot shall have another than the system's.
     #[arg(long, value_name = "HOST")]
@@ -286,7 +286,8 @@ pub struct ChatsArgs {
 
 #[derive(ClapArgs, Debug)]
 pub struct FindArgs {
-    /// A name, a path or a pattern written as in .gitignore; several may be given.
+    /// A name, a path or a pattern written as in .gitignore; several may be given. One with a slash before its end is
+    /// anchored at `/`: write **/folder/*.jpg to find it at any depth.
     #[arg(value_name = "GLOB", required = true)]
     pub patterns: Vec<String>,
     /// Look only into this snapshot, `latest` or the first digits of an id; may be given many times.
@@ -316,10 +317,10 @@ pub struct TagArgs {
     #[arg(value_name = "SNAPSHOT", required = true)]
     pub snapshots: Vec<String>,
     /// First, take away all other tags and set this one; may be given many times, and empty for none.
-    #[arg(long, value_name = "TAG")]
+    #[arg(long, value_name = "TAG", value_parser = values::tag_or_none)]
     pub set: Vec<String>,
     /// Then add this one; may be given many times.
-    #[arg(long, value_name = "TAG")]
+    #[arg(long, value_name = "TAG", value_parser = values::tag)]
     pub add: Vec<String>,
     /// Last, take away this one; may be given many times.
     #[arg(long, value_name = "TAG")]
@@ -331,7 +332,8 @@ pub struct RewriteArgs {
     /// `latest` or the first digits of an id; several may be given [default: all].
     #[arg(value_name = "SNAPSHOT")]
     pub snapshots: Vec<String>,
-    /// Take out what this pattern matches, written as in .gitignore; may be given many times.
+    /// Take out what this pattern matches, written as in .gitignore; may be given many times. One with a slash before its
+    /// end is anchored at `/`: write **/folder/*.tmp to match at any depth.
     #[arg(short, long, value_name = "GLOB", required = true)]
     pub exclude: Vec<String>,
     /// Remove the old snapshots once the new ones are safe.
@@ -384,7 +386,9 @@ pub struct PolicyArgs {
     /// The same of years.
     #[arg(long, value_name = "N", default_value_t = 0, hide_default_value = true)]
     pub keep_yearly: u32,
-    /// Keep what is at most so much older than the newest, e.g. 1y5m7d3h: years, months, days, hours.
+    /// Keep what is at most so much older than the newest, e.g. 1y5m7d3h: years, months, days, hours. If the first
+    /// that is older lies more than that before the last one kept, as after a pause or a jump of the clock, the span counts
+    /// once more, from it.
     #[arg(long, value_name = "SPAN", value_parser = values::span)]
     pub keep_within: Option<daykeep_engine::CalendarSpan>,
     /// Keep those with this tag; may be given many times.

@@ -46,6 +46,8 @@ fn main() -> ExitCode {
 }
 
 const FAILED: u8 = 1;
+/// As clap has it for a command line that it refuses.
+const USAGE: u8 = 2;
 const INCOMPLETE: u8 = 3;
 
 /// Returns the exit code of an error.
@@ -55,6 +57,9 @@ fn exit_code(error: &Error) -> u8 {
         Error::RepositoryInUse { .. } => 11,
         Error::WrongKey { .. } | Error::InvalidKey { .. } => 12,
         Error::Cancelled => INTERRUPTED,
+        // Nobody gave a plan: the repository has changed meanwhile.
+        Error::InvalidOption { option: "plan", .. } => FAILED,
+        Error::InvalidOption { .. } => USAGE,
         _ => FAILED,
     }
 }
@@ -91,6 +96,8 @@ mod tests {
         assert_eq!(exit_code(&Error::WrongKey { repository: repository(), slots: 1 }), 12);
         assert_eq!(exit_code(&Error::InvalidKey { object: repository(), reason: repository() }), 12);
         assert_eq!(exit_code(&Error::Cancelled), 130);
+        assert_eq!(exit_code(&Error::InvalidOption { option: "forget", reason: repository() }), 2);
+        assert_eq!(exit_code(&Error::InvalidOption { option: "plan", reason: repository() }), 1);
         assert_eq!(exit_code(&Error::Missing { object: repository() }), 1);
         assert_eq!(exit_code(&Error::RepositoryExists { repository: repository() }), 1);
         assert_eq!(exit_code(&Error::NewerFormat { repository: repository(), found: 2, supported: 1 }), 1);

@@ -3,7 +3,7 @@
 use std::ffi::OsStr;
 use std::fs::DirBuilder;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 use daykeep_engine::{Access, Chunking, Error, Location, OpenOptions, RecoveryKey, Repository, Result, Secret};
@@ -251,14 +251,26 @@ pub fn open_other(
     place.open(context, access, options).map(|opened| opened.repository)
 }
 
+/// Returns whether two paths lead to the same file or folder.
+fn is_same(one: &Path, other: &Path) -> bool {
+    let real = |path: &Path| path.canonicalize().ok();
+    let number = |path: &Path| path.metadata().ok().map(|metadata| (metadata.dev(), metadata.ino()));
+    real(one).is_some_and(|one| Some(one) == real(other)) || number(one).is_some_and(|one| Some(one) == number(other))
+}
+
 /// Opens the repository that the options name, and for writing another one. Both share the memory budget.
 ///
 /// # Errors
-/// As [`open`].
+/// As [`open`]; `InvalidOption` if both are the same.
 pub fn open_two(context: &Context, named: &OsStr, key: &OtherKey) -> Result<(Repository, Repository)> {
     let mut options = open_options(context);
     options.memory_bytes = (options.memory_bytes / 2).max(MEMORY_BYTES_LEAST);
-    let one = Place::find(context)?.open(context, Access::Read, &options)?.repository;
+    let place = Place::find(context)?;
+    if is_same(place.location.path(), parse(named)?.path()) {
+        let reason = format!("{}: both are the same repository; name another one", place.location);
+        return Err(Error::InvalidOption { option: "to", reason });
+    }
+    let one = place.open(context, Access::Read, &options)?.repository;
     Ok((one, open_other(context, named, key, Access::Write, &options)?))
 }
 

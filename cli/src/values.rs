@@ -51,13 +51,35 @@ pub fn share(text: &str) -> Result<u8, String> {
 pub fn subset(text: &str) -> Result<ReadData, String> {
     let refused = || "write it as 5%, 500M or 1/7".to_owned();
     if let Some((number, of)) = text.split_once('/') {
-        let (number, of) = (number.parse().map_err(|_| refused())?, of.parse().map_err(|_| refused())?);
-        return if (1..=of).contains(&number) { Ok(ReadData::Part { number, of }) } else { Err(refused()) };
+        let (number, of): (u32, u32) = (number.parse().map_err(|_| refused())?, of.parse().map_err(|_| refused())?);
+        return match of {
+            0 => Err("there are no parts to choose from".to_owned()),
+            _ if (1..=of).contains(&number) => Ok(ReadData::Part { number, of }),
+            _ => Err(format!("there is no part {number} of {of}; give 1/{of} to {of}/{of}")),
+        };
     }
-    match text.ends_with('%') {
-        true => percent(text).map(ReadData::Percent),
-        false => size(text).map(|bytes| ReadData::Bytes(bytes as u64)).map_err(|_| refused()),
+    let subset = match text.ends_with('%') {
+        true => ReadData::Percent(percent(text).map_err(|_| "write it as 5%, from 1% to 100%".to_owned())?),
+        false => ReadData::Bytes(size(text).map_err(|_| refused())? as u64),
+    };
+    match subset {
+        ReadData::Percent(0) | ReadData::Bytes(0) => Err("this reads nothing; leave it out for that".to_owned()),
+        _ => Ok(subset),
     }
+}
+
+/// Reads a tag. Lists of them are shown with commas between.
+pub fn tag(text: &str) -> Result<String, String> {
+    match text {
+        _ if text.trim().is_empty() => Err("a tag cannot be empty".to_owned()),
+        _ if text.contains(',') => Err("a tag has no comma; give the option once for each tag".to_owned()),
+        _ => Ok(text.to_owned()),
+    }
+}
+
+/// Reads a tag, or nothing for none.
+pub fn tag_or_none(text: &str) -> Result<String, String> {
+    if text.is_empty() { Ok(String::new()) } else { tag(text) }
 }
 
 #[cfg(test)]
@@ -92,9 +114,19 @@ mod tests {
         assert_eq!(subset("5%"), Ok(ReadData::Percent(5)));
         assert_eq!(subset("500M"), Ok(ReadData::Bytes(500 << 20)));
         assert_eq!(subset("7/7"), Ok(ReadData::Part { number: 7, of: 7 }));
-        for bad in ["", "%", "101%", "0/7", "8/7", "1/", "/7", "1/0", "some"] {
+        for bad in ["", "%", "0%", "101%", "0", "0M", "0/7", "8/7", "1/", "/7", "1/0", "0/0", "some"] {
             assert!(subset(bad).is_err(), "{bad}");
         }
+        assert_eq!(subset("8/7"), Err("there is no part 8 of 7; give 1/7 to 7/7".to_owned()));
+    }
+
+    #[test]
+    fn tags() {
+        assert_eq!((tag("a b"), tag_or_none("")), (Ok("a b".to_owned()), Ok(String::new())));
+        for bad in [" ", "a,b", ","] {
+            assert!(tag(bad).is_err() && tag_or_none(bad).is_err(), "{bad}");
+        }
+        assert!(tag("").is_err());
     }
 
     #[test]

@@ -101,13 +101,14 @@ fn quiet_leaves_the_figures_alone() {
 fn paths_that_are_of_no_use() {
     let world = World::new();
     std::fs::create_dir(world.path("empty")).unwrap();
-    let run = |args: &[&str]| quick(&world, |args| world.bare(args), args).fails_with(1).stderr;
+    let fails = |code, args: &[&str]| quick(&world, |args| world.bare(args), args).fails_with(code).stderr;
+    let run = |args: &[&str]| fails(1, args);
     assert!(run(&["vanished"]).contains("vanished: measure with it: "));
     assert!(run(&["empty"]).contains("empty: nothing could be backed up: no file there has anything in it"));
     assert!(run(&["/dev/null"]).contains("is neither a file nor a folder"));
-    assert!(run(&["source", "--repository", "s3://bucket"]).contains("are not supported"));
+    assert!(fails(2, &["source", "--repository", "s3://bucket"]).contains("are not supported"));
     assert!(run(&["source", "--repository", "no/such/folder.redb"]).contains("find the repository's disk there"));
-    assert!(run(&["source", "--memory", "1M"]).contains("at least 64 MiB"));
+    assert!(fails(2, &["source", "--memory", "1M"]).contains("at least 64 MiB"));
     assert!(names_in(&world, "temp").is_empty());
 }
 

@@ -14,13 +14,15 @@ fn a_restore_test_is_shown_with_its_snapshot() {
     );
     let listed = world.daykeep(&["snapshots"]).succeeds().stdout;
     assert!(listed.contains("RESTORE TEST") && listed.contains("restored fine on 20"), "{listed}");
+    assert!(listed.contains("(all files)") || listed.contains("(sample of 2 files)"), "{listed}");
     let test = world.daykeep(&["check", "--restore-test=all", "--snapshot", "latest", "--json"]).succeeds();
     let tested = &test.objects("restore_test")[0];
     assert_eq!((&tested["files"], &tested["bytes"], &tested["problems"]), (&2.into(), &300_005.into(), &0.into()));
     let snapshot = &world.daykeep(&["snapshots", "--json"]).succeeds().objects("snapshot")[0];
     assert_eq!(snapshot["restore_test"]["fine"], true);
     assert!(snapshot["restore_test"]["time"].as_str().unwrap().ends_with('Z'));
-    for bad in [&["--restore-test=0%"][..], &["--restore-test=some"], &["--snapshot", "latest"]] {
+    assert!(world.daykeep(&["snapshots"]).succeeds().stdout.contains("(all files)"));
+    for bad in [&["--restore-test=0%"][..], &["--restore-test=some"], &["--snapshot", "latest"], &["--seed", "1"]] {
         world.daykeep(&[&["check"], bad].concat()).fails_with(2);
     }
 }
@@ -37,9 +39,10 @@ fn a_part_of_the_data_is_read() {
     assert_eq!(all["packs_read"], parts[0] + parts[1]);
     let sample = world.daykeep(&["check", "--read-data-subset", "1%", "--json"]).succeeds().last_object();
     assert!(sample["seed"].is_u64() && sample["packs_read"].as_u64() > Some(0), "{sample}");
-    for bad in [&["--read-data-subset", "3/2"][..], &["--read-data", "--read-data-subset", "5%"]] {
-        world.daykeep(&[&["check"], bad].concat()).fails_with(2);
-    }
+    let subset = |part| world.daykeep(&["check", "--read-data-subset", part]).fails_with(2).stderr;
+    assert!(subset("3/2").contains("there is no part 3 of 2; give 1/2 to 2/2"));
+    assert!(subset("0%").contains("this reads nothing"));
+    world.daykeep(&["check", "--read-data", "--read-data-subset", "5%"]).fails_with(2);
 }
 
 #[test]
@@ -49,7 +52,9 @@ fn an_older_copy_of_the_repository_is_noticed() {
     std::fs::copy(world.path("r.redb"), world.path("older")).unwrap();
     world.daykeep(&["backup", "source"]).succeeds();
     std::fs::copy(world.path("older"), world.path("r.redb")).unwrap();
-    for (args, code) in [(&["snapshots"][..], 0), (&["check"], 1), (&["backup", "source"], 0)] {
+    let asking = [(&["snapshots"][..], 0), (&["check"], 1), (&["restore", "latest", "--target", "out"], 0)];
+    let changing = [(&["forget", "-n", "--keep-last", "1"][..], 0), (&["prune"], 0), (&["backup", "source"], 0)];
+    for (args, code) in asking.into_iter().chain(changing) {
         let ended = world.daykeep(args).fails_with(code);
         assert!(ended.stderr.contains("the repository is an older copy"), "{args:?}: {}", ended.stderr);
     }
@@ -72,13 +77,23 @@ fn a_damaged_pack_is_healed_by_its_parity() {
     hurt[1000..5000].fill(0);
     std::fs::write(&largest, hurt).unwrap();
     let restored = daykeep(&["restore", "latest", "--target", "out"]).succeeds();
-    assert!(restored.stdout.contains("1 pack is damaged"), "{}", restored.stdout);
+    assert!(restored.stdout.contains("1 pack is damaged and was healed for this"), "{}", restored.stdout);
     assert!(restored.stderr.contains("run `daykeep check --repair`"), "{}", restored.stderr);
     let checked = daykeep(&["check", "--read-data"]).fails_with(1);
     assert!(checked.stderr.contains("its parity heals it: run `daykeep check --repair`"), "{}", checked.stderr);
-    let repaired = daykeep(&["check", "--read-data", "--repair", "--json"]).succeeds().last_object();
-    assert_eq!((&repaired["packs_healed"], &repaired["packs_healable"]), (&1.into(), &0.into()));
+    assert!(checked.stdout.ends_with("`daykeep check --repair` heals this for good\n"), "{}", checked.stdout);
+    // A repair reads all data unless it is told which.
+    let repaired = daykeep(&["check", "--repair", "--json"]).succeeds().last_object();
+    assert_eq!((&repaired["objects_healed"], &repaired["objects_healable"]), (&1.into(), &0.into()));
     assert!(repaired["notes"][0].as_str().unwrap().contains("as it was written again"));
     assert!(std::fs::read(&largest).unwrap() == whole);
     daykeep(&["check", "--read-data"]).succeeds();
+}
+
+#[test]
+fn without_parity_a_repair_says_that_nothing_heals() {
+    let world = World::with_repository();
+    world.daykeep(&["backup", "source"]).succeeds();
+    let ended = world.daykeep(&["check", "--repair"]).succeeds();
+    assert!(ended.stderr.contains("no parity to heal with; `daykeep repair --read-data`"), "{}", ended.stderr);
 }

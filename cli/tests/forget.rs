@@ -37,11 +37,9 @@ fn what_stays_and_why() {
     assert_eq!(world.snapshot_count(), 2);
 
     let gone = world.daykeep(&["forget", &ids[2]]).succeeds().stdout;
-    assert!(
-        gone.contains(&ids[2]) && !gone.contains(&ids[3]) && gone.ends_with("1 snapshot forgotten, 1 left\n"),
-        "{gone}"
-    );
-    let refused = world.daykeep(&["forget", "latest"]).fails_with(1);
+    let end = "1 snapshot forgotten, 1 left\nRun `daykeep prune` to free the space\n";
+    assert!(gone.contains(&ids[2]) && !gone.contains(&ids[3]) && gone.ends_with(end), "{gone}");
+    let refused = world.daykeep(&["forget", "latest"]).fails_with(2);
     assert!(refused.stderr.contains("--allow-empty-groups"), "{}", refused.stderr);
     world.daykeep(&["forget", "latest", "--allow-empty-groups"]).succeeds();
     assert_eq!(world.snapshot_count(), 0);
@@ -51,7 +49,7 @@ fn what_stays_and_why() {
 fn what_says_nothing_or_too_much_is_refused() {
     let (world, ids) = world(1);
     for args in [&["forget"][..], &["forget", "--keep-last", "0"]] {
-        let refused = world.daykeep(args).fails_with(1);
+        let refused = world.daykeep(args).fails_with(2);
         assert!(refused.stderr.contains("--keep-daily 7"), "{}", refused.stderr);
     }
     world.daykeep(&["forget", &ids[0], "--keep-last", "1"]).fails_with(2);

@@ -10,7 +10,7 @@ fn init_writes_a_private_key_file_and_never_over_another() {
     let mode = std::fs::metadata(world.path("key")).unwrap().permissions().mode();
     assert_eq!(mode & 0o777, 0o600);
     let key = std::fs::read(world.path("key")).unwrap();
-    let ended = world.daykeep(&["-r", "other.redb", "init"]).fails_with(1);
+    let ended = world.daykeep(&["-r", "other.redb", "init"]).fails_with(2);
     assert!(ended.stderr.contains("key"), "{}", ended.stderr);
     assert!(!world.path("other.redb").exists());
     assert_eq!(std::fs::read(world.path("key")).unwrap(), key);

@@ -23,7 +23,11 @@ fn tags_are_added_removed_and_set() {
         world.daykeep(&["tag", "latest", "--remove", "none", "--json"]).succeeds().last_object()["unchanged"],
         1
     );
-    let refused = world.daykeep(&["tag", "latest"]).fails_with(1);
+    let refused = world.daykeep(&["tag", "latest"]).fails_with(2);
     assert!(refused.stderr.contains("the tags to add, remove or set"), "{}", refused.stderr);
     world.daykeep(&["tag", "--add", "x"]).fails_with(2);
+    for bad in ["--add=", "--add=a,b", "--set=a,b"] {
+        assert!(world.daykeep(&["tag", "latest", bad]).fails_with(2).stderr.contains("a tag "), "{bad}");
+    }
+    world.daykeep(&["backup", "source", "--tag", "a,b"]).fails_with(2);
 }

@@ -128,7 +128,9 @@ pub enum Error {
         reason: String,
     },
     /// An object's bytes are not what was written.
-    #[error("{object}: damaged: {reason}; run `check --read-data` to see what else is hurt")]
+    #[error(
+        "{object}: damaged: {reason}; `daykeep check --read-data` shows what else is hurt, `daykeep repair --read-data` saves the rest"
+    )]
     Damaged {
         /// The object.
         object: String,
@@ -243,6 +245,16 @@ pub enum Error {
 }
 
 impl Error {
+    /// Returns whether one object is not as it was written, though its store may be well.
+    pub(crate) fn is_of_object(&self) -> bool {
+        use StoreErrorKind as Kind;
+        match self {
+            Self::Damaged { .. } => true,
+            Self::Store(error) => matches!(error.kind, Kind::Damaged | Kind::TooLarge),
+            _ => false,
+        }
+    }
+
     /// Makes the error for bytes of an object that break the format.
     pub fn damaged(object: impl ToString, source: &FormatError) -> Self {
         Self::Damaged { object: object.to_string(), reason: source.to_string() }

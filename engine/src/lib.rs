@@ -50,6 +50,7 @@ mod repair;
 mod repo;
 mod restore;
 mod rewrite;
+mod small;
 mod snapshot;
 mod source;
 mod store;

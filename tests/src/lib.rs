@@ -2,6 +2,7 @@
 //! lose power, processes to be killed, a forge for repositories that no honest program would write, and an encoder of
 //! WhatsApp's backups.
 
+pub mod bad_file;
 pub mod faults;
 pub mod forge;
 pub mod inventory;

@@ -1,9 +1,10 @@
 //! Stores that fail on purpose, and damage to stores.
 
+use std::ops::Range;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
-use daykeep_engine::{ObjectId, ObjectKind, ObjectName, Store, StoreError, StoreErrorKind};
+use daykeep_engine::{MemoryStore, ObjectId, ObjectKind, ObjectName, Store, StoreError, StoreErrorKind};
 
 /// Longer than any object of a test.
 pub const OBJECT_BYTES_MAX: usize = 64 << 20;
@@ -117,4 +118,66 @@ pub fn replace(store: &dyn Store, name: &ObjectName, bytes: &[u8]) {
     store.delete(name).unwrap();
     store.put(name, bytes).unwrap();
     store.sync().unwrap();
+}
+
+/// A disk that does not give out some sectors of some objects.
+pub struct BadSectors {
+    /// What lies on the disk.
+    pub inner: MemoryStore,
+    /// What it does not give out.
+    pub bad: Mutex<Vec<(ObjectName, Range<u64>)>>,
+}
+
+impl BadSectors {
+    /// Makes an empty one whose packs have so many bytes.
+    pub fn new(pack_bytes: usize) -> Self {
+        Self { inner: MemoryStore::with_pack_bytes(pack_bytes), bad: Mutex::default() }
+    }
+
+    fn call(&self, name: &ObjectName, range: Range<u64>) -> Result<(), StoreError> {
+        let bad = self.bad.lock().unwrap();
+        let is_bad = bad.iter().any(|(other, bad)| other == name && bad.start < range.end && range.start < bad.end);
+        if is_bad { Err(StoreError::new(StoreErrorKind::Io, name, "reading: Input/output error")) } else { Ok(()) }
+    }
+}
+
+impl Store for BadSectors {
+    fn location(&self) -> String {
+        "a bad disk".into()
+    }
+
+    fn pack_bytes(&self) -> usize {
+        self.inner.pack_bytes()
+    }
+
+    fn put(&self, name: &ObjectName, bytes: &[u8]) -> Result<(), StoreError> {
+        self.inner.put(name, bytes)
+    }
+
+    fn replace(&self, name: &ObjectName, bytes: &[u8]) -> Result<(), StoreError> {
+        self.bad.lock().unwrap().retain(|(other, _)| other != name);
+        self.inner.replace(name, bytes)
+    }
+
+    fn get(&self, name: &ObjectName, bytes_max: usize) -> Result<Vec<u8>, StoreError> {
+        self.call(name, 0..u64::MAX)?;
+        self.inner.get(name, bytes_max)
+    }
+
+    fn get_range(&self, name: &ObjectName, offset: u64, len: usize, out: &mut Vec<u8>) -> Result<(), StoreError> {
+        self.call(name, offset..offset + len as u64)?;
+        self.inner.get_range(name, offset, len, out)
+    }
+
+    fn list(&self, kind: ObjectKind) -> Result<Vec<(ObjectId, u64)>, StoreError> {
+        self.inner.list(kind)
+    }
+
+    fn delete(&self, name: &ObjectName) -> Result<(), StoreError> {
+        self.inner.delete(name)
+    }
+
+    fn sync(&self) -> Result<(), StoreError> {
+        self.inner.sync()
+    }
 }

@@ -290,7 +290,12 @@ impl World {
         let unlisted = stored.len() - merged.keys().filter(|id| stored.contains_key(id)).count();
         // The tree's own pack is listed by an index object of which nothing is known here.
         if unlisted > 1 {
-            notes.push(format!("{} packs are in no index; an interrupted backup left them", unlisted - 1));
+            let (packs, them) = if unlisted == 2 { ("pack is", "it") } else { ("packs are", "them") };
+            notes.push(format!(
+                "{} {packs} in no index: an interrupted backup left {them}, or an index object is gone, which `daykeep repair` \
+                 makes anew",
+                unlisted - 1
+            ));
         }
         if !lost.is_empty() {
             errors.extend(unfounded.iter().map(|id| format!("chunk {id} {STANDS}")));

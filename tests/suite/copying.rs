@@ -6,13 +6,14 @@ use std::time::Duration;
 
 use daykeep_engine::{
     Access, BackupOptions, CheckOptions, Chunking, CopyOptions, CopyReport, MemoryStore, ObjectId, ObjectKind,
-    OpenOptions, Repository, Store, StoreErrorKind,
+    ObjectName, OpenOptions, Patterns, Repository, RewriteOptions, Store, StoreErrorKind,
 };
+use daykeep_tests::inventory::read;
 use daykeep_tests::is_long;
 use daykeep_tests::killed::{open, open_in_child, run_and_kill};
 use daykeep_tests::noise::{self, Rng, Seed};
 use daykeep_tests::place::{Kind, Place, assert_clean, assert_restores, back_up, key, secret};
-use daykeep_tests::stores::FailingStore;
+use daykeep_tests::stores::{FailingStore, OBJECT_BYTES_MAX, replace};
 
 use crate::prune::{Days, Snapshots, all_restore, back_up_days, forget, store_of, thorough};
 
@@ -66,7 +67,7 @@ fn a_copy_restores_the_same_and_takes_no_more() {
                 (&here.record.host, &here.record.paths, here.record.counts, here.record.started)
             );
         }
-        assert_eq!(there[3].record.parent, Some(there[2].id));
+        assert_eq!((there[3].record.parent, there[2].first_id()), (Some(here[2].id), here[2].id));
         let again = copy(&source, &target);
         assert_eq!((again.copied.len(), again.skipped, again.bytes_stored), (0, 10, 0));
         // Later ones cost what is new in them.
@@ -134,7 +135,7 @@ fn copies_go_together_with_backups_of_the_other_repository() {
     let (mut snapshots, mut own) = (Snapshots::new(), Snapshots::new());
     for day in 0..16 {
         if day % 3 == 1 {
-            own.push((back_up(&target, &days.source).snapshot.unwrap(), daykeep_tests::inventory::read(&days.source)));
+            own.push((back_up(&target, &days.source).snapshot.unwrap(), read(&days.source)));
         }
         if day == 9 {
             copy(&source, &target);
@@ -216,21 +217,69 @@ fn a_copy_whose_store_fails_goes_on_the_next_time() {
     assert!(call > 15, "{call} calls");
 }
 
+/// Of three snapshots one has lost a file; what the others share with it comes along nevertheless.
 #[test]
-fn what_cannot_be_read_ends_the_copy_by_its_name() {
-    let from = Place::new(Kind::Memory);
-    let (folder, source, store) = (from.folder("source"), from.open(), from.store());
-    fs::write(folder.join("a"), noise::random(1, 300_000)).unwrap();
-    back_up(&source, &folder);
-    let packs = store.list(ObjectKind::Pack).unwrap();
-    for (id, _) in packs {
-        store.delete(&daykeep_engine::ObjectName::new(ObjectKind::Pack, id)).unwrap();
+fn what_cannot_be_read_is_named_and_the_others_are_copied() {
+    let (from, to) = (Place::new(Kind::Memory), Place::new(Kind::Memory));
+    let (source, store, target) = (from.open(), from.store(), to.open());
+    let [lost, shared, whole] = ["lost", "shared", "whole"].map(|name| from.folder(name));
+    fs::write(lost.join("noise"), noise::random(1, 300_000)).unwrap();
+    fs::write(shared.join("text"), noise::text(2, 3000)).unwrap();
+    fs::write(whole.join("text"), noise::text(3, 3000)).unwrap();
+    back_up(&source, &shared);
+    let before = store.list(ObjectKind::Pack).unwrap();
+    let back_up_with = |other| {
+        let report = source.backup(&[&shared, other], &BackupOptions::default()).unwrap();
+        report.snapshot.unwrap()
+    };
+    let first = back_up_with(&lost);
+    let data =
+        store.list(ObjectKind::Pack).unwrap().into_iter().filter(|pack| !before.contains(pack) && pack.1 > 20_000);
+    data.for_each(|(id, _)| store.delete(&ObjectName::new(ObjectKind::Pack, id)).unwrap());
+    let second = back_up_with(&whole);
+    let names = [first, second].map(|id| id.to_string());
+    let report = source.copy_to(&target, &names, &CopyOptions::default()).unwrap();
+    assert_eq!(report.copied.iter().map(|copied| copied.from).collect::<Vec<_>>(), [second], "{report:?}");
+    let [(failed, reason)] = report.failed.as_slice() else { panic!("{report:?}") };
+    assert!(*failed == first && reason.contains(&names[0][..8]), "{reason}");
+    for folder in [&shared, &whole] {
+        assert_restores(&target, &report.copied[0].to.to_string(), folder, &read(folder));
     }
-    let target = Place::new(Kind::Memory);
-    let (target, reading) = (target.open(), from.open());
-    assert!(reading.copy_to(&target, &[], &CopyOptions::default()).is_err());
-    assert_eq!(target.snapshots().unwrap().0.len(), 0);
+    assert_eq!(target.snapshots().unwrap().0.len(), 1);
     assert_clean(&target);
+    // And if the snapshot itself cannot be read.
+    let name = ObjectName::new(ObjectKind::Snapshot, first);
+    let mut bytes = store.get(&name, OBJECT_BYTES_MAX).unwrap();
+    bytes[100] ^= 1;
+    replace(store.as_ref(), &name, &bytes);
+    let report = copy(&source, &target);
+    assert_eq!((report.copied.len(), report.skipped, report.failed.len()), (1, 1, 1), "{report:?}");
+    assert_clean(&target);
+}
+
+/// A copy that a rewrite or a repair made has the first id and the time of what it was made from.
+#[test]
+fn a_copy_without_some_files_does_not_stand_for_all_of_them() {
+    for _ in 0..4 {
+        let (from, to) = (Place::new(Kind::Memory), Place::new(Kind::Memory));
+        let (folder, source, target) = (from.folder("source"), from.open(), to.open());
+        fs::write(folder.join("letter.txt"), "to be kept").unwrap();
+        fs::write(folder.join("secret.txt"), "not for everyone").unwrap();
+        let (full, wanted) = (back_up(&source, &folder).snapshot.unwrap(), read(&folder));
+        let mut options = RewriteOptions::default();
+        options.exclude = Patterns::new(["secret.txt"]).unwrap();
+        let reduced = source.rewrite(&[], &options).unwrap().snapshots[0].id.unwrap();
+        assert_eq!(source.snapshot("latest").unwrap().id, reduced);
+        let first = source.copy_to(&target, &[reduced.to_string()], &CopyOptions::default()).unwrap();
+        assert_eq!((first.copied.len(), first.skipped), (1, 0));
+        let second = copy(&source, &target);
+        assert_eq!((second.copied.len(), second.skipped, second.copied[0].from), (1, 1, full));
+        assert_restores(&target, &second.copied[0].to.to_string(), &folder, &wanted);
+        assert_eq!(target.snapshot("latest").unwrap().id, first.copied[0].to);
+        let again = copy(&source, &target);
+        assert_eq!((again.copied.len(), again.skipped), (0, 2));
+        assert_clean(&target);
+    }
 }
 
 const FROM: &str = "DAYKEEP_TEST_KILL_COPY_FROM";
@@ -278,7 +327,7 @@ fn a_copy_that_is_killed_goes_on_the_next_time() {
                 assert_restores(&target, &copy.id.to_string(), &days.source, wanted);
             }
             if let Some(own) = own {
-                assert_restores(&target, &own.to_string(), &days.source, &daykeep_tests::inventory::read(&days.source));
+                assert_restores(&target, &own.to_string(), &days.source, &read(&days.source));
             }
         }
         assert!(killed * 3 > kills, "only {killed} of {kills} came before the end");

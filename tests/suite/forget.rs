@@ -270,6 +270,23 @@ fn within_is_counted_from_the_newest_by_the_calendar() {
 }
 
 #[test]
+fn a_snapshot_and_its_copies_take_one_place_and_go_together() {
+    let mut snapshots: Vec<_> = (0..4).map(|day| snapshot(day, noon(2026, 11, 1) + day as i64 * DAY)).collect();
+    for (number, of) in [(10, 3), (11, 1)] {
+        let mut copy = Snapshot { id: id(number), ..snapshots[of].clone() };
+        (copy.record.original, copy.record.tags) = (Some(id(of)), vec!["repaired".into()]);
+        snapshots.push(copy);
+    }
+    let stay = |policy| {
+        let found = reasons(&snapshots, &options(policy), LATER);
+        found.into_iter().filter(|(_, why)| !why.is_empty()).map(|(id, _)| id).collect::<Vec<_>>()
+    };
+    assert_eq!(stay(policy(|policy| policy.last = 2)), [2, 3, 10].map(id));
+    assert_eq!(stay(policy(|policy| policy.daily = 3)), [1, 2, 3, 10, 11].map(id));
+    assert_eq!(stay(policy(|policy| policy.tags = vec!["repaired".into()])), [1, 3, 10, 11].map(id));
+}
+
+#[test]
 fn a_snapshot_of_the_future_stays_and_takes_nobody_s_place() {
     let mut snapshots: Vec<_> =
         (0..6).map(|number| snapshot(number, noon(2026, 11, 1) + number as i64 * DAY)).collect();

@@ -218,7 +218,7 @@ fn the_golden_parity_heals() {
     let mut check = CheckOptions::default();
     (check.read_data, check.repair) = (ReadData::All, true);
     let report = repository.check(&check).unwrap();
-    assert!(report.errors.is_empty() && report.packs_healed > 0, "{report:?}");
+    assert!(report.errors.is_empty() && report.objects_healed > 0, "{report:?}");
     let content =
         |inventory: Inventory| inventory.into_iter().map(|(name, item)| (name, item.content)).collect::<Vec<_>>();
     assert_eq!(content(packs()), content(whole));

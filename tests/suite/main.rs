@@ -2,6 +2,7 @@
 //!
 //! `DAYKEEP_LONG=1` runs more cases, `DAYKEEP_MAKE_GOLDEN=1` makes the golden repository anew.
 
+mod bad_pages;
 mod bad_repositories;
 mod cancelling;
 mod catalogs;
@@ -24,6 +25,7 @@ mod golden;
 mod hostile;
 mod incremental;
 mod killing;
+mod links;
 mod meter;
 mod moving_sources;
 mod parity;
@@ -44,6 +46,7 @@ mod rewrite;
 mod rollback;
 mod roundtrip;
 mod small_trees;
+mod stored_twice;
 mod structure;
 mod tag;
 mod whatsapp;

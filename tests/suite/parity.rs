@@ -14,9 +14,9 @@ use daykeep_engine::internals::format::parity::{CHECK_BYTES, Geometry, SHARD_BYT
 use daykeep_engine::internals::pack::{Frame, PackBuilder, pack_bytes, read_footer, verify};
 use daykeep_engine::internals::parity;
 use daykeep_engine::{
-    Access, BackupOptions, CheckOptions, CheckReport, CopyOptions, DirectoryStore, Error, Event, MemoryStore, ObjectId,
-    ObjectKind, ObjectName, OpenOptions, PruneOptions, ReadData, RedbStore, RepairOptions, Repository, RepositoryId,
-    RestoreOptions, SnapshotPath, Store, StoreError, StoreErrorKind,
+    Access, BackupOptions, CheckOptions, CheckReport, CopyOptions, DirectoryStore, Error, Event, ObjectId, ObjectKind,
+    ObjectName, OpenOptions, PruneOptions, ReadData, RedbStore, RepairOptions, Repository, RepositoryId,
+    RestoreOptions, SnapshotPath, Store,
 };
 use daykeep_tests::faults::{Fault, Hits};
 use daykeep_tests::inventory::{Inventory, assert_same, read};
@@ -26,7 +26,7 @@ use daykeep_tests::place::{
     Kind, Place, assert_clean, assert_restores, back_up, below, check_all, key, secret, temp, try_restore,
 };
 use daykeep_tests::power::{DirectoryDisk, Disk, Habits, RedbDisk, StoreDisk};
-use daykeep_tests::stores::{OBJECT_BYTES_MAX, objects};
+use daykeep_tests::stores::{BadSectors, OBJECT_BYTES_MAX, objects};
 use proptest::prelude::*;
 
 fn config() -> ProptestConfig {
@@ -303,7 +303,7 @@ fn every_sort_of_damage_heals_in_every_pack() {
             let count = world.packs.iter().zip(&hurt).filter(|(old, new)| old != new).count() as u64;
             let repository = world.place.open();
             let report = check(&repository, ReadData::All, false);
-            assert_eq!((report.files_hurt, report.packs_healable, report.packs_healed), (0, count, 0), "{what}");
+            assert_eq!((report.files_hurt, report.objects_healable, report.objects_healed), (0, count, 0), "{what}");
             assert_eq!(report.errors.len() as u64, count, "{what}: {:?}", report.errors);
             for ((name, _), _) in world.packs.iter().zip(&hurt).filter(|(old, new)| old != new) {
                 let named = report.errors.iter().find(|error| error.starts_with(&format!("{name}: "))).unwrap();
@@ -311,7 +311,7 @@ fn every_sort_of_damage_heals_in_every_pack() {
             }
             let report = check(&repository, ReadData::All, true);
             assert_eq!(report.errors, [""; 0], "{what}");
-            assert_eq!((report.packs_healable, report.packs_healed), (0, count), "{what}");
+            assert_eq!((report.objects_healable, report.objects_healed), (0, count), "{what}");
             drop(repository);
             assert!(world.packs_now() == world.packs, "{what}: the bytes are what they were");
             assert_clean(&world.place.open());
@@ -325,14 +325,14 @@ fn a_repair_that_reads_no_data_heals_what_it_meets() {
     world.hurt(|pack, _| pack.truncate(pack.len() - 100));
     let repository = world.place.open();
     let report = check(&repository, ReadData::None, false);
-    assert_eq!((report.packs_healable, report.errors.len()), (world.packs.len() as u64, world.packs.len()));
+    assert_eq!((report.objects_healable, report.errors.len()), (world.packs.len() as u64, world.packs.len()));
     assert_eq!(check(&repository, ReadData::None, true).errors, [""; 0]);
     assert!(world.packs_now() == world.packs);
     // Some packs only: the others stay as they are until they are read.
     world.hurt(|pack, geometry| pack[geometry.protected + 9] ^= 1);
-    assert_eq!(check(&repository, ReadData::None, true).packs_healed, 0);
+    assert_eq!(check(&repository, ReadData::None, true).objects_healed, 0);
     let healed: u64 =
-        (1..=3).map(|number| check(&repository, ReadData::Part { number, of: 3 }, true).packs_healed).sum();
+        (1..=3).map(|number| check(&repository, ReadData::Part { number, of: 3 }, true).objects_healed).sum();
     assert_eq!(healed, world.packs.len() as u64);
     assert!(world.packs_now() == world.packs);
 }
@@ -367,7 +367,7 @@ fn what_is_beyond_the_parity_is_named_and_nothing_else_is_lost() {
     store.replace(other, &flipped).unwrap();
     let repository = world.place.open();
     let report = check(&repository, ReadData::All, true);
-    assert_eq!(report.packs_healed, 1);
+    assert_eq!(report.objects_healed, 1);
     assert_eq!(store.get(other, OBJECT_BYTES_MAX).unwrap(), *whole);
     assert_eq!(store.get(name, OBJECT_BYTES_MAX).unwrap(), hurt, "what does not heal stays as it is");
     let (objects, files): (Vec<_>, Vec<_>) = report.errors.iter().partition(|error| error.starts_with("packs/"));
@@ -469,67 +469,12 @@ fn without_parity_nothing_heals() {
         place.store().replace(&name, &hurt).unwrap();
     }
     let report = check(&repository, ReadData::All, true);
-    assert!(report.files_hurt > 0 && report.packs_healed == 0 && report.packs_healable == 0);
-}
-
-/// A disk that does not give out some sectors of some objects.
-struct BadSectors {
-    inner: MemoryStore,
-    bad: Mutex<Vec<(ObjectName, Range<u64>)>>,
-}
-
-impl BadSectors {
-    fn call(&self, name: &ObjectName, range: Range<u64>) -> Result<(), StoreError> {
-        let bad = self.bad.lock().unwrap();
-        let is_bad = bad.iter().any(|(other, bad)| other == name && bad.start < range.end && range.start < bad.end);
-        if is_bad { Err(StoreError::new(StoreErrorKind::Io, name, "reading: Input/output error")) } else { Ok(()) }
-    }
-}
-
-impl Store for BadSectors {
-    fn location(&self) -> String {
-        "a bad disk".into()
-    }
-
-    fn pack_bytes(&self) -> usize {
-        2 << 20
-    }
-
-    fn put(&self, name: &ObjectName, bytes: &[u8]) -> Result<(), StoreError> {
-        self.inner.put(name, bytes)
-    }
-
-    fn replace(&self, name: &ObjectName, bytes: &[u8]) -> Result<(), StoreError> {
-        self.bad.lock().unwrap().retain(|(other, _)| other != name);
-        self.inner.replace(name, bytes)
-    }
-
-    fn get(&self, name: &ObjectName, bytes_max: usize) -> Result<Vec<u8>, StoreError> {
-        self.call(name, 0..u64::MAX)?;
-        self.inner.get(name, bytes_max)
-    }
-
-    fn get_range(&self, name: &ObjectName, offset: u64, len: usize, out: &mut Vec<u8>) -> Result<(), StoreError> {
-        self.call(name, offset..offset + len as u64)?;
-        self.inner.get_range(name, offset, len, out)
-    }
-
-    fn list(&self, kind: ObjectKind) -> Result<Vec<(ObjectId, u64)>, StoreError> {
-        self.inner.list(kind)
-    }
-
-    fn delete(&self, name: &ObjectName) -> Result<(), StoreError> {
-        self.inner.delete(name)
-    }
-
-    fn sync(&self) -> Result<(), StoreError> {
-        self.inner.sync()
-    }
+    assert!(report.files_hurt > 0 && report.objects_healed == 0 && report.objects_healable == 0);
 }
 
 #[test]
 fn sectors_that_cannot_be_read_heal_too() {
-    let store = Arc::new(BadSectors { inner: MemoryStore::with_pack_bytes(2 << 20), bad: Mutex::default() });
+    let store = Arc::new(BadSectors::new(2 << 20));
     let options = OpenOptions::default().memory_bytes(64 << 20).parity_percent(PERCENT);
     let dir = temp();
     let source = dir.path().join("source");
@@ -557,7 +502,7 @@ fn sectors_that_cannot_be_read_heal_too() {
         let repository = Repository::open_in(store.clone(), &secret(), Access::Write, &options).unwrap();
         assert_restores(&repository, "latest", &source, &read(&source));
         let report = check_all(&repository).unwrap();
-        assert_eq!((report.files_hurt, report.packs_healable), (0, whole.len() as u64), "{:?}", report.errors);
+        assert_eq!((report.files_hurt, report.objects_healable), (0, whole.len() as u64), "{:?}", report.errors);
         assert_eq!(check(&repository, ReadData::All, true).errors, [""; 0]);
         assert!(packs() == whole);
         assert_clean(&repository);

@@ -171,6 +171,7 @@ fn what_snapshots_need_stays_and_the_rest_goes() {
         assert!(figures.packs_repacked > 0 && figures.bytes_saved() > before / 5, "{kind:?}: {figures:?}");
         assert!(figures.chunks_bases > 0, "{figures:?}");
         assert_eq!(figures.bytes_unused_left, 0);
+        assert!(figures.estimated.as_secs() > 0 && figures.estimated.subsec_nanos() == 0, "{figures:?}");
         let saved = before - pack_bytes(&repository);
         assert!(
             saved * 10 > figures.bytes_saved() * 9 && saved * 9 < figures.bytes_saved() * 10,
@@ -280,7 +281,8 @@ fn many_small_packs_become_few() {
     let after = repository.stats().unwrap();
     assert!(after.packs <= 3 && after.index_objects <= 2, "{after:?}");
     assert_eq!(after.chunks, before.chunks);
-    assert!(repository.prune_plan(&PruneOptions::default()).unwrap().is_empty());
+    let plan = repository.prune_plan(&PruneOptions::default()).unwrap();
+    assert!(plan.is_empty() && plan.figures.estimated.is_zero());
     assert_restores(&repository, "latest", &source, &wanted);
     assert_clean(&repository);
 }

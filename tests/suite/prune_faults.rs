@@ -5,14 +5,21 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use daykeep_engine::internals::base::ShortId;
+use daykeep_engine::internals::chunks::load_index;
+use daykeep_engine::internals::codec::Codec;
+use daykeep_engine::internals::delta::DeltaEncoder;
+use daykeep_engine::internals::format::content::{Content, Part};
+use daykeep_engine::internals::format::index::{ChunkKind, DeltaRecord, FrameTable, Index, PackRecord, Reach};
 use daykeep_engine::{
     Access, CheckOptions, Error, MemoryStore, ObjectId, ObjectKind, ObjectName, OpenOptions, PruneOptions, Repository,
     Store, StoreErrorKind,
 };
+use daykeep_tests::forge::{Forge, file, tree_writer};
 use daykeep_tests::inventory::{assert_same, read};
-use daykeep_tests::noise::Rng;
+use daykeep_tests::noise::{self, Rng};
 use daykeep_tests::place::{assert_clean, assert_restores, back_up, key, restore, secret, temp};
-use daykeep_tests::stores::{FailingStore, objects, replace};
+use daykeep_tests::stores::{FailingStore, OBJECT_BYTES_MAX, objects, replace};
 
 use crate::prune::{Days, Snapshots, all_restore, back_up_days, forget, prune_with, thorough};
 
@@ -179,7 +186,7 @@ fn whatever_cannot_be_read_nothing_is_deleted() {
 #[test]
 fn a_missing_pack_keeps_everything() {
     let forgotten = Forgotten::new();
-    let mut refused = 0;
+    let (mut refused, mut has_advice) = (0, false);
     for (name, _) in forgotten.objects.iter().filter(|(name, _)| name.kind == ObjectKind::Pack) {
         let store: Arc<dyn Store> = forgotten.store();
         store.delete(name).unwrap();
@@ -188,6 +195,7 @@ fn a_missing_pack_keeps_everything() {
         match repository.prune_plan(&thorough()) {
             Err(error) => {
                 assert!(matches!(error, Error::Unprunable { .. }), "{error}");
+                has_advice |= error.to_string().contains("repair --read-data` makes copies");
                 refused += 1;
             }
             Ok(plan) => {
@@ -197,7 +205,7 @@ fn a_missing_pack_keeps_everything() {
             }
         }
     }
-    assert!(refused >= 2);
+    assert!(refused >= 2 && has_advice);
 }
 
 #[test]
@@ -361,5 +369,119 @@ fn the_power_may_be_lost(options: &PruneOptions) {
             break;
         }
         assert!(outcome.unwrap_err().to_string().contains("the power is gone"));
+    }
+}
+
+/// Makes a snapshot of one file of one part.
+fn snapshot_of(forge: &mut Forge, part: Part) -> ObjectId {
+    let mut out = tree_writer();
+    file(&mut out, b"file", &Content { level: 0, parts: vec![part] });
+    let root = forge.tree(&out.finish());
+    forge.snapshot(root)
+}
+
+fn put_index(store: &dyn Store, codec: &Codec, id: ObjectId, index: &Index) {
+    let name = ObjectName::new(ObjectKind::Index, id);
+    store.put(&name, &codec.seal_object(&name, &index.encode()).unwrap()).unwrap();
+    store.sync().unwrap();
+}
+
+/// No index object lists what is not there, and these bytes can be saved by the catalog of `cache` and by a new one.
+fn assert_lists_what_is_there(store: &Arc<dyn Store>, codec: &Codec, cache: &Path, bytes: &[u8]) {
+    let packs: HashSet<ObjectId> = store.list(ObjectKind::Pack).unwrap().into_iter().map(|(id, _)| id).collect();
+    for (id, _) in store.list(ObjectKind::Index).unwrap() {
+        for record in load_index(store.as_ref(), codec, id).unwrap().packs {
+            assert!(packs.contains(&record.id), "index/{id} lists packs/{}", record.id);
+        }
+    }
+    let (source, new) = (temp(), temp());
+    fs::write(source.path().join("file"), bytes).unwrap();
+    let before = objects(store.as_ref());
+    for cache in [cache, new.path()] {
+        let memory: Arc<dyn Store> = Arc::new(MemoryStore::with_pack_bytes(2 << 20));
+        before.iter().for_each(|(name, bytes)| memory.put(name, bytes).unwrap());
+        let repository = open(&memory, cache).unwrap();
+        back_up(&repository, source.path());
+        assert_restores(&repository, "latest", source.path(), &read(source.path()));
+        assert_clean(&repository);
+    }
+}
+
+/// The ids that a new index object is given: lower and higher than those of all others.
+const NEW_IDS: [ObjectId; 2] = [ObjectId::from_bytes([1; 32]), ObjectId::from_bytes([255; 32])];
+
+/// Killed before it deleted the index objects in whose place others are, a prune leaves packs that two list, one of them
+/// with fewer chunks to be used. Once these packs go, none may list them any more.
+#[test]
+fn whichever_of_two_index_objects_counts_neither_outlives_its_packs() {
+    for new_id in NEW_IDS {
+        let mut forge = Forge::new();
+        let (base, target, kept) = (noise::text(1, 5000), noise::text(2, 4000), noise::random(3, 5000));
+        let id: ShortId = forge.chunk(ChunkKind::Data, &base);
+        forge.flush();
+        let mut delta = Vec::new();
+        DeltaEncoder::new(3).unwrap().encode(&base, &target, &mut delta).unwrap();
+        let bases = vec![id.as_bytes()[..8].try_into().unwrap()];
+        forge.delta(&target, &delta, DeltaRecord { bytes: 4000, reach: Reach { depth: 1, closure: 1 }, bases });
+        let part = forge.part(ChunkKind::Data, &kept);
+        forge.flush();
+        let snapshot = snapshot_of(&mut forge, part);
+        // It ends once the new index object is safe, in which the delta is void.
+        let before = objects(forge.store.as_ref());
+        let (killed, cache) = (Arc::new(Unsynced::new(&before, 2)), temp());
+        let mut repository = open(&(killed.clone() as Arc<dyn Store>), cache.path()).unwrap();
+        let outcome = repository.prune_plan(&sparing()).and_then(|plan| repository.prune(plan, &sparing()));
+        assert!(outcome.unwrap_err().to_string().contains("the power is gone"));
+        drop(repository);
+        let store: Arc<dyn Store> = Arc::new(MemoryStore::with_pack_bytes(2 << 20));
+        before.iter().for_each(|(name, bytes)| store.put(name, bytes).unwrap());
+        let after = objects(&killed.now);
+        let new: Vec<&ObjectName> =
+            after.iter().filter(|object| !before.contains(object)).map(|(name, _)| name).collect();
+        assert!(after.len() == before.len() + 1 && new[0].kind == ObjectKind::Index, "{new:?}");
+        let index = load_index(&killed.now, &forge.codec, new[0].id).unwrap();
+        let mut chunks = index.packs.iter().flat_map(|record| &record.table.chunks);
+        assert!(chunks.any(|chunk| chunk.is_void()));
+        put_index(store.as_ref(), &forge.codec, new_id, &index);
+        // Nothing of that is needed any more.
+        let (cache, other) = (temp(), temp());
+        let mut repository = open(&store, cache.path()).unwrap();
+        fs::write(other.path().join("file"), noise::random(4, 5000)).unwrap();
+        back_up(&repository, other.path());
+        store.delete(&ObjectName::new(ObjectKind::Snapshot, snapshot)).unwrap();
+        prune_with(&mut repository, &thorough());
+        drop(repository);
+        assert_lists_what_is_there(&store, &forge.codec, cache.path(), &kept);
+    }
+}
+
+/// Killed before it deleted the index objects in whose place others are, a repair leaves a hurt pack that one lists as whole
+/// and one as not to be used. What could be read of it lies elsewhere, and that is what counts.
+#[test]
+fn what_a_killed_repair_condemned_stays_condemned() {
+    for new_id in NEW_IDS {
+        let mut forge = Forge::new();
+        let kept = noise::random(3, 5000);
+        let part = forge.part(ChunkKind::Data, &kept);
+        forge.flush();
+        let (hurt, _) = forge.store.list(ObjectKind::Pack).unwrap()[0];
+        snapshot_of(&mut forge, part);
+        // Of the pack with the copy less is needed, so that the other would be the one to keep.
+        forge.chunk(ChunkKind::Data, &kept);
+        forge.chunk(ChunkKind::Data, &noise::random(4, 50_000));
+        forge.flush();
+        let (store, name) = (Arc::clone(&forge.store), ObjectName::new(ObjectKind::Pack, hurt));
+        let mut bytes = store.get(&name, OBJECT_BYTES_MAX).unwrap();
+        let record = PackRecord { id: hurt, bytes: bytes.len() as u32, table: FrameTable::default() };
+        put_index(store.as_ref(), &forge.codec, new_id, &Index { packs: vec![record] });
+        bytes[2000] ^= 1;
+        replace(store.as_ref(), &name, &bytes);
+        let cache = temp();
+        let mut repository = open(&store, cache.path()).unwrap();
+        prune_with(&mut repository, &thorough());
+        assert_clean(&repository);
+        drop(repository);
+        assert!(store.list(ObjectKind::Pack).unwrap().iter().all(|(id, _)| *id != hurt));
+        assert_lists_what_is_there(&store, &forge.codec, cache.path(), &kept);
     }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use daykeep_engine::{
     Access, CancelToken, CheckOptions, Error, Location, ObjectId, ObjectKind, OpenOptions, ReadData, RecoveryKey,
@@ -10,7 +10,7 @@ use daykeep_engine::{
 };
 use daykeep_tests::inventory::{Inventory, read};
 use daykeep_tests::is_long;
-use daykeep_tests::noise::Rng;
+use daykeep_tests::noise::{self, Rng};
 use daykeep_tests::place::{Kind, Place, assert_clean, assert_restores, back_up, below, secret, temp, try_restore};
 use daykeep_tests::stores::objects;
 
@@ -170,7 +170,7 @@ fn without_its_config_a_repository_gets_a_new_one() {
     let mut check = CheckOptions::default();
     (check.read_data, check.repair) = (ReadData::All, true);
     let report = repository.check(&check).unwrap();
-    assert_eq!((report.errors, report.packs_healed), (Vec::new(), report.packs));
+    assert_eq!((report.errors, report.objects_healed), (Vec::new(), report.packs));
 }
 
 #[test]
@@ -187,5 +187,43 @@ fn what_makes_no_sense_is_refused() {
     assert_eq!(fs::read(&path).unwrap(), b"mine");
     let folder = world.place.folder("folder");
     let outcome = Repository::rescue(&folder, &secret(), &to, &open_options(), &CancelToken::new());
+    assert!(matches!(outcome, Err(Error::Damaged { .. })), "{outcome:?}");
+    let outcome = Repository::rescue(Path::new("/dev/null"), &secret(), &to, &open_options(), &CancelToken::new());
     assert!(matches!(outcome, Err(Error::InvalidOption { .. })), "{outcome:?}");
+}
+
+/// The files of a directory are looked through as the bytes of a redb file are.
+#[test]
+fn a_directory_without_its_config_is_rescued() {
+    for percent in [0, 5] {
+        let place = Place::with_parity(Kind::Directory, percent);
+        let source = place.folder("source");
+        let backed_up = |turn| {
+            change(&source, turn);
+            (back_up(&place.open(), &source).snapshot.unwrap(), read(&source))
+        };
+        let wanted: Vec<(ObjectId, Inventory)> = (0..3).map(backed_up).collect();
+        let repository = place.path("repository");
+        for how in ["lost", "emptied", "overwritten"] {
+            let config = repository.join("config");
+            let saved = fs::read(&config).unwrap();
+            match how {
+                "lost" => fs::remove_file(&config).unwrap(),
+                "emptied" => fs::write(&config, []).unwrap(),
+                _ => fs::write(&config, noise::random(3, saved.len())).unwrap(),
+            }
+            assert!(place.try_open(Access::Read).is_err(), "{how}");
+            let to = Location::Directory(place.path(format!("rescued-{how}")));
+            let rescued = Repository::rescue(&repository, &secret(), &to, &open_options(), &CancelToken::new());
+            let report = rescued.unwrap();
+            assert_eq!((report.snapshots, report.is_config_new, report.left), (3, true, 0), "{how}");
+            let rescued = Repository::open(&to, &secret(), Access::Read, &open_options()).unwrap();
+            assert_eq!(rescued.parity_percent(), percent);
+            assert_clean(&rescued);
+            for (id, wanted) in &wanted {
+                assert_restores(&rescued, &id.to_string(), &source, wanted);
+            }
+            fs::write(&config, saved).unwrap();
+        }
+    }
 }

@@ -12,7 +12,7 @@ const RANKS: &[(u32, &[&str])] = &[
     (1, &["format"]),
     (2, &["chunk", "hash", "compress", "crypt", "delta", "parity"]),
     (3, &["codec", "source", "store", "catalog"]),
-    (4, &["pack"]),
+    (4, &["pack", "small"]),
     (5, &["chunks"]),
     (6, &["tree", "snapshot"]),
     (7, &["repo"]),

@@ -2,12 +2,13 @@
 
 use std::ffi::OsString;
 
-use clap::Args as ClapArgs;
+use clap::{ArgGroup, Args as ClapArgs};
 use daykeep_engine::ReadData;
 
 use crate::values;
 
 #[derive(ClapArgs, Debug)]
+#[command(group(ArgGroup::new("sample").args(["read_data_subset", "restore_test"]).multiple(true)))]
 pub struct CheckArgs {
     /// Read and verify every chunk, not only the structure.
     #[arg(long, conflicts_with = "read_data_subset")]
@@ -16,12 +17,13 @@ pub struct CheckArgs {
     /// read all.
     #[arg(long, value_name = "SUBSET", value_parser = values::subset)]
     pub read_data_subset: Option<ReadData>,
-    /// Write back as they were the packs that are damaged and that their parity heals, as far as this check reads them: add
-    /// --read-data to heal all. For repositories made with `init --parity`.
+    /// Write back as it was what is damaged and healed by its parity. Reads all data for that, as with --read-data, or what
+    /// --read-data-subset names. For repositories made with `init --parity`.
     #[arg(long)]
     pub repair: bool,
     /// Restore a sample of the files of the latest snapshots into nothing, or all of them: databases are checked by SQLite,
-    /// pictures and videos looked at. The day is noted in the repository, and `snapshots` shows it.
+    /// pictures and videos looked at. The day is noted in the repository, and `snapshots` shows it. A value needs the `=`:
+    /// --restore-test=20%, --restore-test=all; without one it is 5%.
     #[arg(long, value_name = "PERCENT|all", num_args = 0..=1, require_equals = true, default_missing_value = "5%")]
     #[arg(value_parser = values::share)]
     pub restore_test: Option<u8>,
@@ -30,7 +32,7 @@ pub struct CheckArgs {
     #[arg(long, value_name = "SNAPSHOT", requires = "restore_test")]
     pub snapshot: Vec<String>,
     /// Draw the same sample again that this number drew.
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", requires = "sample")]
     pub seed: Option<u64>,
 }
 
@@ -59,8 +61,8 @@ pub struct RepairArgs {
     /// Read and verify every chunk: finds what is damaged inside of packs, as `check --read-data` does.
     #[arg(long)]
     pub read_data: bool,
-    /// Save what can be found of a repository in one damaged file that does not open any more into a new repository at
-    /// REPO; then repair that. The damaged file is only read. Forgotten snapshots and removed keys may come back.
+    /// Save what can be found of a damaged repository that does not open any more into a new one at REPO; then repair that.
+    /// The damaged one is only read. Forgotten snapshots and removed keys may come back.
     #[arg(long, value_name = "REPO", conflicts_with_all = ["rebuild_index", "read_data", "dry_run"])]
     pub rescue_to: Option<OsString>,
     /// Only say what would be done.

@@ -17,7 +17,8 @@ pub fn run(context: &Context, args: CheckArgs) -> Result<Status> {
     let progress = Progress::start(context);
     let mut options = CheckOptions::default();
     options.read_data = match args.read_data_subset {
-        None if args.read_data => ReadData::All,
+        // What is to be healed has to be read.
+        None if args.read_data || args.repair => ReadData::All,
         subset => subset.unwrap_or_default(),
     };
     options.repair = args.repair;
@@ -30,15 +31,19 @@ pub fn run(context: &Context, args: CheckArgs) -> Result<Status> {
     options.threads = context.global.threads;
     options.observer = progress.observer();
     options.cancel = context.signals.cancel_token().clone();
-    let report = repository.check(&options)?;
+    let mut report = repository.check(&options)?;
     drop(progress);
+    if args.repair && repository.parity_percent() == 0 {
+        let text = "this repository has no parity to heal with; `daykeep repair --read-data` saves what can be saved";
+        report.notes.push(text.into());
+    }
     report.notes.iter().for_each(|text| note(&format!("note: {text}")));
     report.errors.iter().for_each(|text| note(&format!("error: {text}")));
-    summarise(context, &report);
+    summarise(context, &report, args.repair);
     Ok(if report.errors.is_empty() { Status::Done } else { Status::Failed })
 }
 
-fn summarise(context: &Context, report: &CheckReport) {
+fn summarise(context: &Context, report: &CheckReport, is_repair: bool) {
     let out = &context.out;
     if out.is_json() {
         report.restore_tests.iter().for_each(|tested| out.json(&JsonTested::of(tested)));
@@ -75,8 +80,33 @@ fn summarise(context: &Context, report: &CheckReport) {
         found => out.line(&format!(
             "{} found, named above; {} hurt",
             text::counted(found as u64, "error", "errors"),
-            text::counted(report.files_hurt, "file is", "files are")
+            text::counted(report.files_hurt, "file or folder is", "files or folders are")
         )),
+    }
+    if let Some(step) = next_step(report, is_repair) {
+        out.line(step);
+    }
+}
+
+/// Returns what is to be done about errors, if anything helps.
+fn next_step(report: &CheckReport, is_repair: bool) -> Option<&'static str> {
+    // What a repair could not heal it does not heal the next time either.
+    let heals = report.objects_healable > 0 && !is_repair;
+    // Databases that were damaged when they were backed up are as they were; of more than are named one line tells.
+    let (mut lost, mut old) = (0, 0);
+    for tested in &report.restore_tests {
+        lost += tested.lost;
+        old += tested.problems.saturating_sub(tested.lost).min(tested.problems_named.len() as u64 + 1);
+    }
+    let without_cure = report.objects_healable + u64::from(report.gone_snapshot.is_some()) + old;
+    match (heals, lost > 0 || report.errors.len() as u64 > without_cure) {
+        (true, false) => Some("`daykeep check --repair` heals this for good"),
+        (true, true) => Some(
+            "`daykeep check --repair` heals what its parity heals; then `daykeep repair --read-data` mends what can be \
+             mended",
+        ),
+        (false, true) => Some("`daykeep repair --read-data` mends what can be mended"),
+        (false, false) => None,
     }
 }
 
@@ -115,8 +145,8 @@ struct JsonSummary<'a> {
     chunks: u64,
     packs_read: u64,
     bytes_read: u64,
-    packs_healable: u64,
-    packs_healed: u64,
+    objects_healable: u64,
+    objects_healed: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
     seed: Option<u64>,
     duration_seconds: f64,
@@ -134,8 +164,8 @@ impl<'a> JsonSummary<'a> {
             chunks: report.chunks,
             packs_read: report.packs_read,
             bytes_read: report.bytes_read,
-            packs_healable: report.packs_healable,
-            packs_healed: report.packs_healed,
+            objects_healable: report.objects_healable,
+            objects_healed: report.objects_healed,
             seed: report.seed,
             duration_seconds: report.duration.as_secs_f64(),
             files_hurt: report.files_hurt,

@@ -5,6 +5,7 @@ use serde::Serialize;
 
 use super::{Context, Status};
 use crate::args::CopyArgs;
+use crate::output::note;
 use crate::place;
 use crate::progress::Progress;
 use crate::text;
@@ -19,8 +20,9 @@ pub fn run(context: &Context, args: CopyArgs) -> Result<Status> {
     options.cancel = context.signals.cancel_token().clone();
     let report = from.copy_to(&to, &args.snapshots, &options)?;
     drop(progress);
+    report.failed.iter().for_each(|(_, reason)| note(&format!("error: not copied: {reason}")));
     summarise(context, &report);
-    Ok(Status::Done)
+    Ok(if report.failed.is_empty() { Status::Done } else { Status::Incomplete })
 }
 
 fn summarise(context: &Context, report: &CopyReport) {
@@ -44,6 +46,12 @@ fn summarise(context: &Context, report: &CopyReport) {
         text::size(report.bytes_stored),
         text::duration(report.duration)
     ));
+    if !report.failed.is_empty() {
+        out.line(&format!(
+            "{} not copied; `daykeep check --read-data` of the first repository names what is hurt",
+            text::counted(report.failed.len() as u64, "snapshot was", "snapshots were")
+        ));
+    }
 }
 
 #[derive(Serialize)]
@@ -64,6 +72,7 @@ impl JsonCopied {
 struct JsonSummary {
     copied: usize,
     skipped: u64,
+    failed: Vec<String>,
     bytes_new: u64,
     bytes_stored: u64,
     duration_seconds: f64,
@@ -74,6 +83,7 @@ impl JsonSummary {
         Self {
             copied: report.copied.len(),
             skipped: report.skipped,
+            failed: report.failed.iter().map(|(id, _)| id.to_string()).collect(),
             bytes_new: report.bytes_new,
             bytes_stored: report.bytes_stored,
             duration_seconds: report.duration.as_secs_f64(),

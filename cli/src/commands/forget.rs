@@ -7,7 +7,7 @@ use daykeep_engine::{
 };
 use serde::Serialize;
 
-use super::{Context, Status};
+use super::{Context, Status, warn_of_rollback};
 use crate::args::{ForgetArgs, GroupBy, PolicyArgs};
 use crate::output::note;
 use crate::place;
@@ -17,6 +17,7 @@ pub fn run(context: &Context, args: ForgetArgs) -> Result<Status> {
     let dry_run = args.dry_run;
     let is_named = !args.snapshots.is_empty();
     let repository = place::open(context, if dry_run { Access::Read } else { Access::Write })?.repository;
+    warn_of_rollback(context, &repository, &repository.snapshots()?.0)?;
     let plan = repository.forget_plan(&options(args))?;
     if !dry_run {
         repository.forget(&plan, context.signals.cancel_token())?;
@@ -37,6 +38,9 @@ pub fn run(context: &Context, args: ForgetArgs) -> Result<Status> {
             text::counted(gone, "snapshot", "snapshots"),
             text::count(stay)
         ));
+        if gone > 0 && !dry_run {
+            context.out.line("Run `daykeep prune` to free the space");
+        }
     }
     context.out.flush();
     plan.unreadable.iter().for_each(|error| note(&format!("error: {error}; it stays")));

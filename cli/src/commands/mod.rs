@@ -24,7 +24,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::sync::Arc;
 
-use daykeep_engine::{EntryKind, Error, Result};
+use daykeep_engine::{EntryKind, Error, Repository, Result, Snapshot};
 use serde::Serialize;
 
 use crate::args::{Command, Global};
@@ -47,6 +47,17 @@ pub enum Status {
     Incomplete,
     /// What was looked at is not as it should be.
     Failed,
+}
+
+/// Warns if the newest snapshot that was seen here is gone.
+///
+/// # Errors
+/// If the list of snapshots cannot be had.
+fn warn_of_rollback(context: &Context, repository: &Repository, snapshots: &[Snapshot]) -> Result<()> {
+    if let Some(gone) = repository.gone_snapshot(snapshots)? {
+        context.out.warning(&repository.location(), &gone.to_string());
+    }
+    Ok(())
 }
 
 /// Does what the user asks for.

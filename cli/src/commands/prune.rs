@@ -3,7 +3,7 @@
 use daykeep_engine::{Access, PruneFigures, PruneOptions, PruneReport, Result};
 use serde::Serialize;
 
-use super::{Context, Status};
+use super::{Context, Status, warn_of_rollback};
 use crate::args::PruneArgs;
 use crate::place;
 use crate::progress::Progress;
@@ -12,6 +12,7 @@ use crate::text;
 pub fn run(context: &Context, args: PruneArgs) -> Result<Status> {
     let access = if args.dry_run { Access::Read } else { Access::Write };
     let mut repository = place::open(context, access)?.repository;
+    warn_of_rollback(context, &repository, &repository.snapshots()?.0)?;
     let progress = Progress::start(context);
     let mut options = PruneOptions::default();
     options.unused_percent_max = args.max_unused;
@@ -57,7 +58,13 @@ fn summarise(context: &Context, figures: &PruneFigures, report: Option<&PruneRep
     line("Rewritten:", rewritten);
     line("Unused and left:", text::size(figures.bytes_unused_left));
     match report {
-        None => out.line(&format!("This would save {}; nothing was changed", text::size(figures.bytes_saved()))),
+        None => {
+            let takes = match figures.estimated.as_secs() {
+                0 => String::new(),
+                _ => format!(" and take about {}", text::duration(figures.estimated)),
+            };
+            out.line(&format!("This would save {}{takes}; nothing was changed", text::size(figures.bytes_saved())));
+        }
         Some(report) => out.line(&format!(
             "Deleted {}, wrote {} in {}",
             text::size(report.bytes_deleted),
@@ -86,6 +93,7 @@ struct JsonSummary {
     bytes_saved: u64,
     index_objects: u64,
     index_objects_replaced: u64,
+    estimated_seconds: f64,
     #[serde(flatten)]
     done: Option<JsonDone>,
 }
@@ -119,6 +127,7 @@ impl JsonSummary {
             bytes_saved: figures.bytes_saved(),
             index_objects: figures.index_objects,
             index_objects_replaced: figures.index_objects_replaced,
+            estimated_seconds: figures.estimated.as_secs_f64(),
             done: report.map(|report| JsonDone {
                 packs_deleted: report.packs_deleted,
                 index_objects_deleted: report.index_objects_deleted,

@@ -27,11 +27,21 @@ pub fn run(context: &Context, args: RepairArgs) -> Result<Status> {
     options.observer = progress.observer();
     options.cancel = context.signals.cancel_token().clone();
     let plan = repository.repair_plan(&options)?;
-    let told = Told::of(&plan);
+    let told = Told::of(&plan, keys_hurt(&repository)?);
     let report = if args.dry_run { None } else { Some(repository.repair(plan, &options)?) };
     drop(progress);
     told.say(context, report.as_ref());
-    Ok(if told.figures.lost == 0 { Status::Done } else { Status::Incomplete })
+    if !context.out.is_json() && !context.global.quiet {
+        told.say_next_steps(context, report.is_some(), args.read_data);
+    }
+    Ok(if told.is_nothing_lost() { Status::Done } else { Status::Incomplete })
+}
+
+/// Returns what is the matter with each key slot that is hurt.
+fn keys_hurt(repository: &Repository) -> Result<Vec<String>> {
+    let (keys, unreadable) = repository.keys()?;
+    let forged = keys.iter().filter(|key| !key.is_intact).map(|key| format!("keys/{}: forged or damaged", key.id));
+    Ok(unreadable.iter().map(ToString::to_string).chain(forged).collect())
 }
 
 /// Saves what is left in a damaged file.
@@ -101,18 +111,26 @@ struct Told {
     findings: Vec<String>,
     lost: Vec<LostEntry>,
     snapshots: Vec<HurtSnapshot>,
+    keys_hurt: u64,
 }
 
 impl Told {
-    fn of(plan: &RepairPlan) -> Self {
-        let (findings, lost, snapshots) = (plan.findings.clone(), plan.lost.clone(), plan.snapshots.clone());
-        Self { figures: plan.figures, findings, lost, snapshots }
+    fn of(plan: &RepairPlan, keys_hurt: Vec<String>) -> Self {
+        let (lost, snapshots, keys) = (plan.lost.clone(), plan.snapshots.clone(), keys_hurt.len() as u64);
+        let findings = [plan.findings.as_slice(), &keys_hurt].concat();
+        Self { figures: plan.figures, findings, lost, snapshots, keys_hurt: keys }
+    }
+
+    fn is_nothing_lost(&self) -> bool {
+        (self.figures.lost, self.figures.snapshots_unreadable, self.keys_hurt) == (0, 0, 0)
     }
 
     fn say(&self, context: &Context, report: Option<&RepairReport>) {
         self.findings.iter().for_each(|finding| note(&format!("found: {finding}")));
         for lost in &self.lost {
-            note(&format!("lost: {}:{}: {}", text::short_id(&lost.snapshot), text::name(&lost.path), lost.reason));
+            // The root has no name.
+            let path = if lost.path.is_empty() { "/".to_owned() } else { text::name(&lost.path) };
+            note(&format!("lost: {}:{path}: {}", text::short_id(&lost.snapshot), lost.reason));
         }
         let more = self.figures.lost - self.lost.len() as u64;
         if more > 0 {
@@ -154,8 +172,24 @@ impl Told {
                 text::duration(report.duration)
             )),
         }
-        if !self.snapshots.is_empty() && report.is_some() {
+    }
+
+    fn say_next_steps(&self, context: &Context, is_done: bool, has_read_data: bool) {
+        let out = &context.out;
+        if !self.snapshots.is_empty() && is_done {
             out.line("Back up again while the sources are there: what is lost and still seen is stored again");
+        }
+        if self.figures.snapshots_unreadable > 0 {
+            let count = self.figures.snapshots_unreadable;
+            let snapshots = text::counted(count, "snapshot cannot be read", "snapshots cannot be read");
+            out.line(&format!("{snapshots}, see above; `daykeep forget ID` removes such a one"));
+        }
+        if self.keys_hurt > 0 {
+            let keys = text::counted(self.keys_hurt, "key slot is", "key slots are");
+            out.line(&format!("{keys} hurt, see above; `daykeep key remove ID` removes such a one"));
+        }
+        if !has_read_data {
+            out.line("The content of packs was not read; `daykeep repair --read-data` does that");
         }
     }
 
@@ -170,7 +204,7 @@ impl Told {
             let copy = copy_id.or(made.map(|(_, id)| *id)).map(|id| id.to_string());
             out.json(&JsonHurt { id: snapshot.id.to_string(), copy, lost: *lost });
         }
-        out.json(&JsonSummary::of(&self.figures, &self.findings, report));
+        out.json(&JsonSummary::of(self, report));
     }
 }
 
@@ -206,6 +240,7 @@ struct JsonSummary<'a> {
     chunks: u64,
     snapshots: u64,
     snapshots_unreadable: u64,
+    keys_hurt: u64,
     lost: u64,
     findings: &'a [String],
     #[serde(flatten)]
@@ -223,7 +258,8 @@ struct JsonDone {
 }
 
 impl<'a> JsonSummary<'a> {
-    fn of(figures: &RepairFigures, findings: &'a [String], report: Option<&RepairReport>) -> Self {
+    fn of(told: &'a Told, report: Option<&RepairReport>) -> Self {
+        let figures = &told.figures;
         Self {
             dry_run: report.is_none(),
             packs: figures.packs,
@@ -237,8 +273,9 @@ impl<'a> JsonSummary<'a> {
             chunks: figures.chunks,
             snapshots: figures.snapshots,
             snapshots_unreadable: figures.snapshots_unreadable,
+            keys_hurt: told.keys_hurt,
             lost: figures.lost,
-            findings,
+            findings: &told.findings,
             done: report.map(|report| JsonDone {
                 index_objects_written: report.index_objects_written,
                 index_objects_deleted: report.index_objects_deleted,

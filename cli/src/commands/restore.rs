@@ -5,7 +5,7 @@ use std::os::unix::ffi::OsStrExt;
 use daykeep_engine::{Access, Overwrite, Patterns, RestoreOptions, RestoreReport, Result, SnapshotPath};
 use serde::Serialize;
 
-use super::{Context, JsonPath, JsonProblem, Status};
+use super::{Context, JsonPath, JsonProblem, Status, warn_of_rollback};
 use crate::args::{OverwriteArg, RestoreArgs};
 use crate::place;
 use crate::progress::Progress;
@@ -26,6 +26,7 @@ pub fn run(context: &Context, args: RestoreArgs) -> Result<Status> {
     options.numeric_owner = args.numeric_owner;
     options.threads = context.global.threads;
     let repository = place::open(context, Access::Read)?.repository;
+    warn_of_rollback(context, &repository, &repository.snapshots()?.0)?;
     let progress = Progress::start(context);
     options.observer = progress.observer();
     options.cancel = context.signals.cancel_token().clone();
@@ -61,8 +62,8 @@ fn summarise(context: &Context, report: &RestoreReport, args: &RestoreArgs) {
         out.line(&format!("{files} read back and found equal to the snapshot"));
     }
     if report.packs_healed > 0 {
-        let packs = text::counted(report.packs_healed, "pack is", "packs are");
-        out.line(&format!("{packs} damaged and were healed for this; `daykeep check --repair` heals for good"));
+        let packs = text::counted(report.packs_healed, "pack is damaged and was", "packs are damaged and were");
+        out.line(&format!("{packs} healed for this; `daykeep check --repair` heals for good"));
     }
     if !report.warnings.is_empty() {
         let things = text::counted(report.warnings.len() as u64, "thing", "things");

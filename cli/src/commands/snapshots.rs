@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use daykeep_engine::{Access, ObjectId, Proof, Result, Snapshot};
 use serde::Serialize;
 
-use super::{Context, Status, report};
+use super::{Context, Status, report, warn_of_rollback};
 use crate::args::SnapshotsArgs;
 use crate::place;
 use crate::text::{self, Table};
@@ -15,9 +15,7 @@ use crate::text::{self, Table};
 pub fn run(context: &Context, args: SnapshotsArgs) -> Result<Status> {
     let repository = place::open(context, Access::Read)?.repository;
     let (mut snapshots, mut errors) = repository.snapshots()?;
-    if let Some(gone) = repository.gone_snapshot(&snapshots)? {
-        context.out.warning(&repository.location(), &gone.to_string());
-    }
+    warn_of_rollback(context, &repository, &snapshots)?;
     let (proofs, unreadable) = repository.proofs()?;
     errors.extend(unreadable);
     snapshots.retain(|snapshot| is_wanted(snapshot, &args));
@@ -85,10 +83,15 @@ fn print(context: &Context, snapshots: &[Snapshot], proofs: &Proofs) {
 fn tested(proof: &Proof) -> String {
     let time = text::local_time(proof.time);
     let day = time.split(' ').next().unwrap_or_default();
-    match proof.problems {
-        0 => format!("restored fine on {day}"),
-        count => format!("{} on {day}", text::counted(count, "problem", "problems")),
-    }
+    let what = match proof.problems {
+        0 => "restored fine".to_owned(),
+        count => text::counted(count, "problem", "problems"),
+    };
+    let files = match proof.is_all {
+        true => "all files".to_owned(),
+        false => format!("sample of {}", text::counted(proof.files, "file", "files")),
+    };
+    format!("{what} on {day} ({files})")
 }
 
 #[derive(Serialize)]

@@ -21,7 +21,7 @@ use crate::error::{Error, Result};
 use crate::format::content::Content;
 use crate::format::index::ChunkKind;
 use crate::format::snapshot::Counts;
-use crate::format::tree::{Entry, Node, OwnerName, Timestamp, Tree};
+use crate::format::tree::{Entry, Metadata, Node, OwnerName, Timestamp, Tree};
 use crate::repo::Repository;
 use crate::source::{Dir, FileKind, Owners, Stat, is_cache_dir};
 use crate::tree::{self, Outline, PieceWalk};
@@ -76,7 +76,7 @@ pub(super) struct Engine<'a> {
     pub sketches: Option<SketchStore>,
     pub owners: Owners,
     /// Content of inodes with more than one link: each is read once.
-    pub links: Mutex<HashMap<(u64, u64), Node>>,
+    pub links: Mutex<HashMap<LinkedFile, Node>>,
     pub batches: Mutex<Batches>,
     /// Files changed at this time or later may have changed again right after the parent looked at them.
     pub racy_from: Timestamp,
@@ -86,6 +86,14 @@ pub(super) struct Engine<'a> {
     pub tally: Tally,
     pub captures: Captures,
     pub warnings: Mutex<Vec<Warning>>,
+}
+
+/// Device, inode, and what tells that there is still the same in it: length, and the times of content and metadata.
+type LinkedFile = (u64, u64, u64, Timestamp, Timestamp);
+
+fn linked_file(stat: &Stat) -> Option<LinkedFile> {
+    let of = &stat.metadata;
+    Some((of.link_device?, of.inode, stat.size, of.mtime, of.ctime))
 }
 
 /// The most inodes that are remembered for their other links; further ones are read again and found known.
@@ -283,7 +291,7 @@ impl Engine<'_> {
         if previous.is_some_and(is_unmodified) {
             self.count(path, name.to_bytes(), FileState::Unmodified, stat_bytes(&stat));
             self.send(&Event::Progress { files: 1, bytes: stat_bytes(&stat) });
-            return Ok(Outcome::Same);
+            return Ok(unmodified(previous, &stat));
         }
         self.check_cancel()?;
         let entry = match stat.kind {
@@ -424,19 +432,34 @@ impl Engine<'_> {
 
     /// Returns what another link to the same inode is, if one was read.
     pub fn linked(&self, stat: &Stat) -> Option<Node> {
-        let device = stat.metadata.link_device?;
-        let links = lock(&self.links);
-        links.get(&(device, stat.metadata.inode)).cloned()
+        let file = linked_file(stat)?;
+        lock(&self.links).get(&file).cloned()
     }
 
     /// Remembers what an inode with more than one link is.
     pub fn remember_link(&self, stat: &Stat, node: &Node) {
-        if let Some(device) = stat.metadata.link_device {
+        if let Some(file) = linked_file(stat) {
             let mut links = lock(&self.links);
             if links.len() < LINKS_MAX {
-                links.insert((device, stat.metadata.inode), node.clone());
+                links.insert(file, node.clone());
             }
         }
+    }
+}
+
+/// Returns what becomes of an unmodified entry.
+///
+/// On many systems a device has another number after each start, and to read all files of several names again for that would
+/// be too much. But an old number must not stay: it may be another device's today, and names that are found elsewhere now
+/// would no longer be seen to be of the same file. So the entry is taken over with the number of today.
+fn unmodified(previous: Option<&Entry>, stat: &Stat) -> Outcome {
+    let link_device = stat.metadata.link_device;
+    match previous {
+        Some(previous) if previous.metadata.link_device != link_device => {
+            let metadata = Metadata { link_device, ..previous.metadata.clone() };
+            Outcome::Read(Box::new(Entry { metadata, ..previous.clone() }))
+        }
+        _ => Outcome::Same,
     }
 }
 

@@ -373,6 +373,11 @@ impl CatalogFile {
         })
     }
 
+    /// Takes note that it is of no use after this run.
+    pub(super) fn distrust(&self) {
+        self.is_damaged.store(true, Ordering::Release);
+    }
+
     /// Takes note that something in it may be wrong.
     pub(super) fn doubt(&self) {
         self.is_doubted.store(true, Ordering::Release);

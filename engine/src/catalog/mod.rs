@@ -210,6 +210,11 @@ impl Catalog {
         self.file().is_damaged()
     }
 
+    /// Takes note that it is not to be used again: the next run begins it anew.
+    pub fn distrust(&self) {
+        self.file().distrust();
+    }
+
     /// Takes note that it lacks a chunk that something needs. It may be the repository that lacks it, but a damaged table does
     /// not find all that is in it: so in the end the whole file is checked.
     pub fn doubt(&self) {

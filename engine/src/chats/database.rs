@@ -70,18 +70,22 @@ impl Database {
         })
     }
 
-    /// Returns what SQLite's own check of the whole database finds wrong first, or `None` if that is nothing.
+    /// Returns what SQLite's own check of the whole database at `path` finds wrong first, or `None` if that is nothing.
     ///
     /// # Errors
     /// As [`read`](Self::read), if it cannot be checked, which says nothing of it.
-    pub fn damage(&self) -> Result<Option<String>> {
-        let check = |connection: &Connection| {
+    pub fn damage(path: &Path, name: &[u8], instructions_max: u64, cancel: &CancelToken) -> Result<Option<String>> {
+        let checked = connect(path, instructions_max, cancel.clone()).and_then(|connection| {
             connection.query_row("PRAGMA integrity_check(1)", [], |row| row.get::<_, String>(0))
-        };
-        match check(&self.connection) {
-            Ok(answer) => Ok((answer != "ok").then_some(answer)),
-            Err(error) if error.sqlite_error_code() == Some(ErrorCode::DatabaseCorrupt) => Ok(Some(error.to_string())),
-            Err(error) => Err(failed(&self.name, &self.cancel, &error)),
+        });
+        match checked {
+            // The first line may name the database only.
+            Ok(answer) => Ok((answer != "ok")
+                .then(|| answer.lines().find(|line| !line.starts_with("***")).unwrap_or(&answer).to_owned())),
+            Err(error) => match error.sqlite_error_code() {
+                Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => Ok(Some(error.to_string())),
+                _ => Err(failed(&String::from_utf8_lossy(name), cancel, &error)),
+            },
         }
     }
 

@@ -68,7 +68,11 @@ impl Repository {
         listed.packs.retain(|_, place| place.stored_bytes.is_some());
         let unlisted = listed.packs.values().filter(|place| place.first.is_none()).count();
         if unlisted > 0 {
-            report.notes.push(format!("{unlisted} packs are in no index; an interrupted backup left them"));
+            let (packs, them) = if unlisted == 1 { ("pack is", "it") } else { ("packs are", "them") };
+            report.notes.push(format!(
+                "{unlisted} {packs} in no index: an interrupted backup left {them}, or an index object is gone, which `daykeep \
+                 repair` makes anew"
+            ));
         }
         report.chunks = catalog.chunks()?;
         Ok((listed, are_whole && are_founded))

@@ -8,6 +8,7 @@ mod options;
 mod packs;
 mod restored;
 mod run;
+mod small;
 mod stats;
 
 pub use options::{CheckOptions, CheckReport, ReadData, RestoreTest, RestoreTested, Stats};

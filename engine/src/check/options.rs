@@ -62,6 +62,8 @@ pub struct RestoreTested {
     pub databases: u64,
     /// Files that could not be restored, and databases that SQLite found damaged.
     pub problems: u64,
+    /// How many of them could not be restored as they were saved: the repository is hurt.
+    pub lost: u64,
     /// The first 1,000 of them, and what is the matter.
     pub problems_named: Vec<(String, String)>,
     /// Files that were restored as they were saved, but were perhaps broken before that: pictures and videos that do not
@@ -77,8 +79,8 @@ pub struct RestoreTested {
 pub struct CheckOptions {
     /// The packs of which every chunk is read, opened and hashed.
     pub read_data: ReadData,
-    /// Give packs that are damaged, and that their parity heals, the bytes again that they had; of what this check reads. The
-    /// repository has to be open for writing.
+    /// Give objects that are damaged, and that parity or their second copy heals, the bytes again that they had; of what this
+    /// check reads. The repository has to be open for writing.
     pub repair: bool,
     /// Restore files into nothing: SQLite checks the databases among them, and pictures and videos are looked at. A record
     /// of it stays in the repository if that is open for writing; see [`Repository::proofs`](crate::Repository::proofs).
@@ -134,10 +136,10 @@ pub struct CheckReport {
     pub packs_read: u64,
     /// Sealed bytes read and verified.
     pub bytes_read: u64,
-    /// Packs that are damaged and that their parity heals. Nothing in them is lost. Each is among the errors.
-    pub packs_healable: u64,
-    /// Packs that were damaged and, by [`CheckOptions::repair`], are as they were again. Each is among the notes.
-    pub packs_healed: u64,
+    /// Objects that are damaged and that parity, or their second copy, heals. Nothing in them is lost. Each is among the errors.
+    pub objects_healable: u64,
+    /// Objects that were damaged and, by [`CheckOptions::repair`], are as they were again. Each is among the notes.
+    pub objects_healed: u64,
     /// What samples were drawn by, if any were.
     pub seed: Option<u64>,
     /// The newest snapshot that this client had seen, if it is gone without having been forgotten here.

@@ -128,13 +128,18 @@ impl Repository {
         let outcome = self.restore_to(&what, &Destination::Taker(&probe), &restore);
         let mut found = std::mem::take(&mut *lock(&probe.found));
         let (mut files, mut bytes) = (0, 0);
+        let lost;
         match outcome {
             Ok(report) => {
                 (files, bytes) = (report.files, report.bytes);
+                lost = report.warnings.len() as u64;
                 found.problems.extend(report.warnings);
             }
             Err(Error::Cancelled) => return Err(Error::Cancelled),
-            Err(error) => found.problems.push(("/".into(), error.to_string())),
+            Err(error) => {
+                lost = 1;
+                found.problems.push(("/".into(), error.to_string()));
+            }
         }
         found.problems.sort();
         found.hints.sort();
@@ -148,6 +153,7 @@ impl Repository {
             is_all: share >= 1.0,
             databases: probe.databases.into_inner(),
             problems,
+            lost,
             problems_named: found.problems,
             hints,
             hints_named: found.hints,
@@ -201,14 +207,12 @@ impl Probe<'_> {
         // Nothing in here waits for other workers.
         let _alone = lock(&self.sqlite);
         let name = path.as_os_str().as_bytes();
-        let opened = Database::open(file.path(), name, INSTRUCTIONS_MAX, &self.options.cancel);
-        match opened.and_then(|database| database.damage()) {
+        match Database::damage(file.path(), name, INSTRUCTIONS_MAX, &self.options.cancel) {
             Ok(None) => {
                 self.databases.fetch_add(1, Ordering::Relaxed);
                 Ok(())
             }
             Ok(Some(damage)) => {
-                let damage = damage.lines().next().unwrap_or_default();
                 let message = format!(
                     "SQLite finds the database damaged ({damage}), as it was when it was backed up; `find` shows its \
                      earlier versions"

@@ -102,8 +102,12 @@ impl Repository {
         if let Some(test) = &options.restore_test {
             self.restore_tests(test, options, &snapshots, &mut report)?;
             tell_restore_tests(&mut report);
+            // Without reading packs that is how they show.
+            let lost = report.restore_tests.iter().map(|tested| tested.lost).sum();
+            report.files_hurt = report.files_hurt.max(lost);
         }
         self.heal_packs(options.repair, &mut report);
+        self.check_small(options.repair, &mut report)?;
         report.duration = begun.elapsed();
         Ok(report)
     }
@@ -116,12 +120,12 @@ impl Repository {
         };
         let (healed, error) = if is_wanted { self.healer.write_back() } else { (Vec::new(), None) };
         report.errors.extend(error.map(|error| error.to_string()));
-        report.packs_healed = healed.len() as u64;
+        report.objects_healed = healed.len() as u64;
         for (id, blocks) in healed {
             report.notes.push(format!("packs/{id}: {} healed; it is as it was written again", count(blocks)));
         }
         let healable = self.healer.healed();
-        report.packs_healable = healable.len() as u64;
+        report.objects_healable = healable.len() as u64;
         report.errors.extend(healable.into_iter().map(|(id, blocks)| {
             let advice = "its parity heals it: run `daykeep check --repair`";
             format!("packs/{id}: {} damaged; {advice}", count(blocks))

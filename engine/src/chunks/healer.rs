@@ -10,7 +10,7 @@ use crate::codec::Codec;
 use crate::error::{StoreError, StoreErrorKind};
 use crate::format::pack::{TRAILER_BYTES, Trailer};
 use crate::format::parity::{Geometry, SHARD_BYTES};
-use crate::store::Store;
+use crate::store::{Store, read_around};
 use crate::{pack, parity};
 
 /// What became of a pack that was hurt.
@@ -111,19 +111,10 @@ impl Healer {
         Some((pack, blocks))
     }
 
-    /// Returns the bytes of a pack of which the disk does not give out all, with zeros in place of what it does not: their
-    /// checks will not fit.
+    /// Returns the bytes of a pack as far as the disk gives them out. What its parity could not heal need not be known.
     fn read_around(&self, name: &ObjectName, bytes: usize) -> Option<Vec<u8>> {
-        // A failing disk may take seconds for each: what parity could not heal need not be known.
-        let mut failures_left = Geometry::of_pack(bytes, self.codec.parity_percent)?.section_bytes() / SHARD_BYTES + 2;
-        let (mut found, mut piece) = (vec![0; bytes], Vec::new());
-        for (number, out) in found.chunks_mut(SHARD_BYTES).enumerate() {
-            match self.store.get_range(name, (number * SHARD_BYTES) as u64, out.len(), &mut piece) {
-                Ok(()) => out.copy_from_slice(&piece),
-                Err(_) => failures_left = failures_left.checked_sub(1)?,
-            }
-        }
-        Some(found)
+        let section = Geometry::of_pack(bytes, self.codec.parity_percent)?.section_bytes();
+        read_around(self.store.as_ref(), name, bytes, section / SHARD_BYTES + 2)
     }
 
     /// Returns the lengths of all packs that index objects list, as far as these can be read.

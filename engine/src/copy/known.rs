@@ -21,12 +21,14 @@ pub struct Known {
     notes: Mutex<Marks<NOTE_BYTES>>,
     /// Trees of more than one chunk: there are few.
     long: Mutex<HashMap<ShortId, Content>>,
+    /// How often visits were forgotten.
+    turn: u64,
 }
 
 impl Known {
     /// Begins without any. What does not fit into `memory_bytes` bytes goes to a file without a name in `dir`.
     pub fn new(dir: Option<&Path>, memory_bytes: usize) -> Self {
-        Self { notes: Mutex::new(Marks::new(dir, memory_bytes)), long: Mutex::default() }
+        Self { notes: Mutex::new(Marks::new(dir, memory_bytes)), long: Mutex::default(), turn: 0 }
     }
 
     fn note(&self, key: ShortId, what: u8, id: Option<&ShortId>, bytes: u64) -> Result<()> {
@@ -81,10 +83,19 @@ impl Known {
     /// Notes a visit to a tree, and returns whether it is the first and the tree is not known.
     pub fn visit(&self, from: &Content) -> Result<bool> {
         let key = tree::fingerprint(from).short();
-        if self.find(&key)?.is_some() || lock(&self.long).contains_key(&key) {
+        let is_seen = match self.find(&key)? {
+            Some((SEEN, _, turn)) => turn == self.turn,
+            found => found.is_some(),
+        };
+        if is_seen || lock(&self.long).contains_key(&key) {
             return Ok(false);
         }
-        self.note(key, SEEN, None, 0)?;
+        self.note(key, SEEN, None, self.turn)?;
         Ok(true)
+    }
+
+    /// Lets trees count as new that were visited and not copied.
+    pub fn forget_visits(&mut self) {
+        self.turn += 1;
     }
 }

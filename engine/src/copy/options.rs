@@ -50,6 +50,8 @@ pub struct CopyReport {
     pub copied: Vec<CopiedSnapshot>,
     /// Snapshots that the other repository had already.
     pub skipped: u64,
+    /// Snapshots that could not be copied, since something that they need is damaged or missing, and why; the others were.
+    pub failed: Vec<(ObjectId, String)>,
     /// Bytes of chunks that it did not have, before compression.
     pub bytes_new: u64,
     /// Sealed bytes of every object put.

@@ -4,12 +4,12 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Instant;
 
-use crate::base::{ObjectId, ShortId};
+use crate::base::{ObjectId, ObjectKind, ShortId};
 use crate::chunks::{ChunkReader, ChunkWriter, CommitCounts, Sort, WriterOptions};
 use crate::copy::known::Known;
 use crate::copy::options::{CopiedSnapshot, CopyOptions, CopyReport};
 use crate::copy::trees::Batch;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, StoreErrorKind};
 use crate::format::content::Content;
 use crate::format::snapshot::SnapshotRecord;
 use crate::repo::{Repository, new_object_id};
@@ -18,6 +18,7 @@ use crate::tree::PieceWalk;
 
 /// One copy at work.
 pub(super) struct Copy<'a> {
+    from: &'a Repository,
     pub to: &'a Repository,
     pub options: &'a CopyOptions,
     pub source: ChunkReader,
@@ -27,17 +28,30 @@ pub(super) struct Copy<'a> {
     threads: usize,
 }
 
+/// A snapshot, and why it cannot be copied.
+type Failure = (ObjectId, String);
+
+/// What tells a snapshot from others of the same first id, which lack some of its files: that, whether it is tagged as such
+/// a copy, and how many files, directories and bytes it has. Other tags do not matter.
+type Identity = (ObjectId, bool, [u64; 3]);
+
+fn identity(snapshot: &Snapshot) -> Identity {
+    let counts = &snapshot.record.counts;
+    (snapshot.first_id(), snapshot.is_tagged_reduced(), [counts.files, counts.directories, counts.bytes])
+}
+
 impl Repository {
     /// Copies snapshots to another repository, each named by `latest` or the first digits of its id; none: all. Those that
-    /// it has already, under whatever tags, are passed over.
+    /// it has already, under whatever tags, are passed over; a copy there without some of the files does not stand for one
+    /// that has them.
     ///
     /// Chunks get ids and seals of its own. What is stored as a delta stays one, and what it stands on is copied too, so
     /// that a copy takes no more space. A copied snapshot has a new id; [`SnapshotRecord::original`] keeps the first one.
+    /// Snapshots of which something is damaged or missing are named in [`CopyReport::failed`], and the others are copied.
     ///
     /// # Errors
     /// `InvalidOption` if `to` is open for reading, or is this repository; `SnapshotNotFound`, `SnapshotAmbiguous`;
-    /// `Missing` or `Damaged` if a snapshot cannot be read in full; `Cancelled`; the stores' own. Snapshots that were copied
-    /// till then are whole, and copying again goes on.
+    /// `Cancelled`; the stores' own. Snapshots that were copied till then are whole, and copying again goes on.
     pub fn copy_to(&self, to: &Self, wanted: &[String], options: &CopyOptions) -> Result<CopyReport> {
         let begun = Instant::now();
         to.check_writable("copy")?;
@@ -46,10 +60,11 @@ impl Repository {
             return Err(Error::InvalidOption { option: "to", reason });
         }
         crate::compress::check_level(options.level)?;
-        let snapshots = self.to_copy(wanted)?;
+        let (snapshots, failed) = self.to_copy(wanted)?;
         let mut there = to.snapshots()?.0;
         let pool = crate::pool::new(options.threads)?;
-        let copy = Copy {
+        let mut copy = Copy {
+            from: self,
             to,
             options,
             source: self.reader(),
@@ -58,16 +73,24 @@ impl Repository {
             pieces: PieceWalk::default(),
             threads: pool.current_num_threads(),
         };
-        let mut report = CopyReport::default();
+        let mut report = CopyReport { failed, ..CopyReport::default() };
         pool.install(|| -> Result<()> {
-            let has: BTreeSet<ObjectId> = there.iter().map(Snapshot::first_id).collect();
+            let has: BTreeSet<Identity> = there.iter().map(identity).collect();
             let (skipped, missing): (Vec<_>, Vec<_>) =
-                snapshots.into_iter().partition(|snapshot| has.contains(&snapshot.first_id()));
+                snapshots.into_iter().partition(|snapshot| has.contains(&identity(snapshot)));
             report.skipped = skipped.len() as u64;
             if !missing.is_empty() {
                 copy.learn_from(&self.snapshots()?.0, &there)?;
             }
-            missing.iter().try_for_each(|snapshot| copy.snapshot(snapshot, &mut there, &mut report))
+            for snapshot in &missing {
+                if let Some(error) = copy.snapshot(snapshot, &mut there, &mut report)? {
+                    report.failed.push(failure(snapshot.id, &error));
+                    // What was gathered for it and not copied is to be gathered again.
+                    copy.known.forget_visits();
+                    copy.pieces = PieceWalk::default();
+                }
+            }
+            Ok(())
         })?;
         to.gone_snapshot(&there)?;
         self.healer.tell(options.observer.as_ref());
@@ -76,23 +99,50 @@ impl Repository {
         Ok(report)
     }
 
-    /// Returns the snapshots to copy, oldest first.
-    fn to_copy(&self, wanted: &[String]) -> Result<Vec<Snapshot>> {
-        if !wanted.is_empty() {
-            return self.named(wanted);
+    /// Returns the snapshots to copy, oldest first, and why others cannot be read.
+    fn to_copy(&self, wanted: &[String]) -> Result<(Vec<Snapshot>, Vec<Failure>)> {
+        let id_of = |wanted: &String| match wanted.as_str() {
+            "latest" => self.snapshot(wanted).map(|found| found.id),
+            digits => self.snapshot_id(digits),
+        };
+        let ids: BTreeSet<ObjectId> = match wanted {
+            [] => self.sorted_ids(ObjectKind::Snapshot)?.into_iter().collect(),
+            _ => wanted.iter().map(id_of).collect::<Result<_>>()?,
+        };
+        let (mut snapshots, mut failed) = (Vec::new(), Vec::new());
+        for id in ids {
+            match snapshot::load(self.store.as_ref(), &self.codec, id) {
+                Ok(snapshot) => snapshots.push(snapshot),
+                Err(error) if is_of_content(&error) => failed.push(failure(id, &error)),
+                Err(error) => return Err(error),
+            }
         }
-        let (all, mut unreadable) = self.snapshots()?;
-        unreadable.pop().map_or(Ok(all), Err)
+        snapshots.sort_by_key(Snapshot::order);
+        Ok((snapshots, failed))
     }
+}
+
+/// Returns whether an error is about something that is to be read, and not about the store that has it.
+fn is_of_content(error: &Error) -> bool {
+    use StoreErrorKind::{Damaged, NotFound, TooLarge};
+    match error {
+        Error::Damaged { .. } | Error::Missing { .. } | Error::LimitExceeded { .. } => true,
+        Error::Store(error) => matches!(error.kind, Damaged | NotFound | TooLarge),
+        _ => false,
+    }
+}
+
+fn failure(id: ObjectId, error: &Error) -> Failure {
+    (id, format!("snapshot {}: {error}", &id.to_string()[..8]))
 }
 
 impl Copy<'_> {
     /// Learns from the last copied snapshot of each host and paths what need not be read again.
     fn learn_from(&self, here: &[Snapshot], there: &[Snapshot]) -> Result<()> {
-        let copies: HashMap<ObjectId, &Snapshot> = there.iter().map(|copy| (copy.first_id(), copy)).collect();
+        let copies: HashMap<Identity, &Snapshot> = there.iter().map(|copy| (identity(copy), copy)).collect();
         let mut pairs = BTreeMap::new();
         for snapshot in here {
-            if let Some(copy) = copies.get(&snapshot.first_id()) {
+            if let Some(copy) = copies.get(&identity(snapshot)) {
                 pairs.insert((&snapshot.record.host, &snapshot.record.paths), (snapshot, *copy));
             }
         }
@@ -118,38 +168,70 @@ impl Copy<'_> {
         writer.copy_from(&self.source, chunks, &mut |from, to| self.known.add_chunk(from, to))
     }
 
-    fn snapshot(&self, snapshot: &Snapshot, there: &mut Vec<Snapshot>, report: &mut CopyReport) -> Result<()> {
+    /// Copies a snapshot; returns what of it cannot be read, if so.
+    fn snapshot(
+        &self,
+        snapshot: &Snapshot,
+        there: &mut Vec<Snapshot>,
+        report: &mut CopyReport,
+    ) -> Result<Option<Error>> {
         let record = &snapshot.record;
         let is_last = |copy: &&Snapshot| copy.record.host == record.host && copy.record.paths == record.paths;
         let last = there.iter().rev().find(is_last).map(|copy| copy.record.root.clone());
-        let root = self.content(&record.root, last.as_ref(), report)?;
-        let parent = record.parent.and_then(|parent| there.iter().find(|copy| copy.first_id() == parent));
-        let record = SnapshotRecord {
-            root,
-            parent: parent.map(|copy| copy.id),
-            original: Some(snapshot.first_id()),
-            ..record.clone()
+        let root = match self.content(&record.root, last.as_ref(), report)? {
+            Ok(root) => root,
+            Err(error) => return Ok(Some(error)),
         };
+        // Its parent is named by the id that it was made under, which its copy has too.
+        let record = SnapshotRecord { root, original: Some(snapshot.first_id()), ..record.clone() };
         let id = new_object_id()?;
         report.bytes_stored += snapshot::store(self.to.store.as_ref(), &self.to.codec, id, &record)?;
         self.to.store.sync()?;
         report.copied.push(CopiedSnapshot { from: snapshot.id, to: id });
         there.push(Snapshot { id, record });
-        Ok(())
+        Ok(None)
     }
 
-    /// Copies all below a root, and returns where its tree is in the other repository; all of it is listed then.
-    fn content(&self, root: &Content, last: Option<&Content>, report: &mut CopyReport) -> Result<Content> {
+    /// Copies all below a root, and returns where its tree is in the other repository; all of it is listed then. The inner
+    /// error is about what cannot be read of it.
+    fn content(&self, root: &Content, last: Option<&Content>, report: &mut CopyReport) -> Result<Result<Content>> {
         let mut writer = self.writer()?;
-        let mut later = self.gather_all(&writer, root).map_err(|error| writer.finish_failed(error))?;
-        while !later.is_empty() {
-            count(report, &writer, &writer.finish()?);
-            writer = self.writer()?;
-            later = self.chunks(&writer, &later).map_err(|error| writer.finish_failed(error))?;
+        let mut outcome = self.gather_all(&writer, root);
+        loop {
+            match outcome {
+                Ok(later) if later.is_empty() => break,
+                Ok(later) => {
+                    count(report, &writer, &writer.finish()?);
+                    writer = self.writer()?;
+                    outcome = self.chunks(&writer, &later);
+                }
+                Err(error) => return self.ended(&writer, Err(error), report),
+            }
         }
-        let content = self.tree(&writer, root, last, 0).map_err(|error| writer.finish_failed(error))?;
-        count(report, &writer, &writer.finish()?);
-        Ok(content)
+        let tree = self.tree(&writer, root, last, 0);
+        self.ended(&writer, tree, report)
+    }
+
+    /// Ends a writer after work of which `outcome` came. What was stored is listed, whatever that is. The inner error is
+    /// about what cannot be read of one snapshot: others may be well.
+    fn ended(
+        &self,
+        writer: &ChunkWriter,
+        outcome: Result<Content>,
+        report: &mut CopyReport,
+    ) -> Result<Result<Content>> {
+        // If the other repository has failed, that is what counts.
+        count(report, writer, &writer.finish()?);
+        match outcome {
+            Err(error) if !self.is_of_source(&error) => Err(error),
+            outcome => Ok(outcome),
+        }
+    }
+
+    /// Returns whether an error is about something of the first repository. Of the other one nothing is read here that must
+    /// be read, but for its catalog.
+    fn is_of_source(&self, error: &Error) -> bool {
+        is_of_content(error) && !self.from.catalog.is_damaged() && !self.to.catalog.is_damaged()
     }
 
     fn gather_all(&self, writer: &ChunkWriter, root: &Content) -> Result<Vec<(ShortId, Sort)>> {

@@ -136,8 +136,8 @@ fn decide(
     made.sort_by_key(|(snapshot, standing)| {
         let started = snapshot.record.started;
         match standing {
-            Standing::Late { after_time, .. } => (*after_time, true, started, snapshot.id),
-            _ => (started, false, started, snapshot.id),
+            Standing::Late { after_time, .. } => (*after_time, true, snapshot.order()),
+            _ => (started, false, snapshot.order()),
         }
     });
     let mut reasons = if named.is_empty() {
@@ -155,12 +155,15 @@ fn decide(
 /// Returns why each of the snapshots, oldest first, stays.
 fn by_policy(made: &[(Snapshot, Standing)], options: &ForgetOptions) -> Vec<Vec<KeepReason>> {
     let mut rules = Rules::new(&options.policy, &options.utc_offset);
+    // A snapshot and its copies, repaired, rewritten or with other tags, are of one moment and take one place.
+    let mut moments = HashSet::new();
     let mut all: Vec<Vec<KeepReason>> = Vec::with_capacity(made.len());
     for (snapshot, standing) in made.iter().rev() {
         let record = &snapshot.record;
         let tags = options.policy.tags.iter().filter(|tag| record.tags.contains(tag));
         let mut reasons: Vec<KeepReason> = tags.cloned().map(KeepReason::Tag).collect();
         match standing {
+            _ if !moments.insert(snapshot.first_id()) => {}
             Standing::Dated => rules.apply(record.started, &mut reasons),
             Standing::Future => reasons.push(KeepReason::Future),
             // It is older than those that took their places, but nobody knows in which hour or day it belongs.
@@ -171,7 +174,25 @@ fn by_policy(made: &[(Snapshot, Standing)], options: &ForgetOptions) -> Vec<Vec<
     }
     all.reverse();
     keep_proofs(made, &mut all);
+    keep_moments(made, &mut all);
     all
+}
+
+/// Lets those of one moment stay together, each for the reasons of all.
+fn keep_moments(made: &[(Snapshot, Standing)], reasons: &mut [Vec<KeepReason>]) {
+    let mut moments: HashMap<ObjectId, Vec<usize>> = HashMap::new();
+    for (at, (snapshot, _)) in made.iter().enumerate() {
+        moments.entry(snapshot.first_id()).or_default().push(at);
+    }
+    for places in moments.values().filter(|places| places.len() > 1) {
+        let mut all: Vec<KeepReason> = Vec::new();
+        for reason in places.iter().rev().flat_map(|&at| &reasons[at]) {
+            if !all.contains(reason) {
+                all.push(reason.clone());
+            }
+        }
+        places.iter().for_each(|&at| reasons[at].clone_from(&all));
+    }
 }
 
 /// Keeps what proves of a snapshot that stays that it is younger than its time says; else the next run would not know.

@@ -11,3 +11,4 @@ pub mod parity;
 pub mod proof;
 pub mod snapshot;
 pub mod tree;
+pub mod twice;

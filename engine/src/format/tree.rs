@@ -38,7 +38,8 @@ pub struct Metadata {
     pub ctime: Timestamp,
     /// The inode number; compared, and names a group of hard links.
     pub inode: u64,
-    /// The device number if the inode has more than one link: entries that agree in device and inode are one file.
+    /// The device number if the inode has more than one link: entries that agree in it, the inode, and all else but name and
+    /// ctime are one file.
     pub link_device: Option<u64>,
     /// Extended attributes, sorted by name.
     pub xattrs: Vec<Xattr>,

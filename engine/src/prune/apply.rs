@@ -19,7 +19,10 @@ use crate::repo::{Repository, load_index, new_object_id};
 
 /// Objects in whose place others are, or that nobody needs.
 struct Condemned {
+    /// The outranked ones first.
     indexes: Vec<(ObjectId, u64)>,
+    /// How many of them are outranked.
+    outranked: usize,
     packs: Vec<(ObjectId, u64)>,
 }
 
@@ -113,8 +116,11 @@ impl Repository {
         report.packs_written = packs_written;
         report.bytes_written += bytes_stored;
         self.store.sync()?;
+        let mut replaced: Vec<_> = indexes.notes.iter().filter(|note| note.is_replaced).collect();
+        replaced.sort_by_key(|note| !note.is_outranked);
         let condemned = Condemned {
-            indexes: indexes.notes.iter().filter(|note| note.is_replaced).map(|note| (note.id, note.bytes)).collect(),
+            indexes: replaced.iter().map(|note| (note.id, note.bytes)).collect(),
+            outranked: replaced.iter().filter(|note| note.is_outranked).count(),
             packs: (packs.iter().filter(|(_, note)| note.fate != Fate::Keep).map(|(id, note)| (*id, note.bytes)))
                 .chain(unlisted.iter().copied())
                 .collect(),
@@ -195,11 +201,12 @@ impl Repository {
 
     /// Brings the catalog in line with what the store will have.
     fn renew_catalog(&self, plan: &mut PrunePlan, condemned: &Condemned, new_indexes: &[ObjectId]) -> Result<()> {
+        let has_rivals = plan.listing.has_rivals();
         let PrunePlan { listing, needs, has_duplicates, .. } = plan;
         let Listing { indexes, packs, missing, .. } = listing;
         let is_condemned = |id: &ObjectId| condemned.indexes.iter().any(|(other, _)| id == other);
-        if *has_duplicates {
-            // An entry may name any of a chunk's places.
+        if *has_duplicates || has_rivals {
+            // An entry may name any of a chunk's places, or one that only a listing has that does not count.
             self.catalog.clear()?;
             for id in self.sorted_ids(ObjectKind::Index)?.into_iter().filter(|id| !is_condemned(id)) {
                 let index = load_index(self.store.as_ref(), &self.codec, id)?;
@@ -240,9 +247,13 @@ impl Repository {
         new_indexes.iter().try_for_each(|id| Ok(self.catalog.add(id, &mut [])?))
     }
 
-    /// Deletes index objects, then packs: so none ever lists a pack that is not there.
+    /// Deletes index objects, then packs: so none ever lists a pack that is not there. Outranked index objects go first:
+    /// one that was left alone beside the new ones could outrank them, though it voids what they have.
     fn delete_all(&self, condemned: &Condemned, report: &mut PruneReport) -> Result<()> {
-        for (kind, objects) in [(ObjectKind::Index, &condemned.indexes), (ObjectKind::Pack, &condemned.packs)] {
+        let (outranked, indexes) = condemned.indexes.split_at(condemned.outranked);
+        let packs = condemned.packs.as_slice();
+        let all = [(ObjectKind::Index, outranked), (ObjectKind::Index, indexes), (ObjectKind::Pack, packs)];
+        for (kind, objects) in all.into_iter().filter(|(_, objects)| !objects.is_empty()) {
             for (id, bytes) in objects {
                 self.store.delete(&ObjectName::new(kind, *id))?;
                 report.bytes_deleted += bytes;

@@ -21,6 +21,8 @@ pub struct IndexNote {
     depths: u32,
     /// Whether other index objects take its place.
     pub is_replaced: bool,
+    /// Whether another one lists a pack of it, and that listing counts.
+    pub is_outranked: bool,
 }
 
 /// All index objects. They are read again and again, since together they may be longer than memory; the first ones stay.
@@ -35,6 +37,8 @@ pub struct PackNote {
     pub bytes: u64,
     /// Which index object lists it, and at which place in that. Other listings of it are ignored.
     listing: (u32, u32),
+    /// Whether a repair has condemned it: nothing in it is to be used.
+    is_condemned: bool,
     /// How many chunks in it are void.
     voids: u32,
     /// How many of 255 bytes in it are needed, should other packs have none of them.
@@ -72,7 +76,7 @@ impl Listing {
     /// `Unprunable` if one cannot be read: what it lists would pass for unlisted.
     pub fn read(repo: &Repository, options: &PruneOptions) -> Result<Self> {
         let stored: HashMap<ObjectId, u64> = repo.store.list(ObjectKind::Pack)?.into_iter().collect();
-        let (mut notes, mut kept) = (Vec::new(), Vec::new());
+        let (mut notes, mut kept) = (Vec::<IndexNote>::new(), Vec::new());
         let (mut packs, mut missing) = (Packs::new(), HashSet::new());
         let mut room = repo.memory_bytes / 8 / CHUNK_BYTES;
         let mut listed = repo.store.list(ObjectKind::Index)?;
@@ -81,7 +85,7 @@ impl Listing {
             options.check_cancel()?;
             let index = load_index(repo.store.as_ref(), &repo.codec, id)
                 .map_err(|source| Error::Unprunable { source: Box::new(source) })?;
-            let mut note = IndexNote { id, bytes, chunks: 0, depths: 0, is_replaced: false };
+            let mut note = IndexNote { id, bytes, chunks: 0, depths: 0, is_replaced: false, is_outranked: false };
             for (position, record) in (0u32..).zip(&index.packs) {
                 let chunks = &record.table.chunks;
                 note.chunks += chunks.len();
@@ -93,18 +97,17 @@ impl Listing {
                     missing.insert(record.id);
                     continue;
                 }
-                let voids = chunks.iter().filter(|chunk| chunk.is_void()).count() as u32;
-                let listing = (number, position);
-                let pack =
-                    PackNote { bytes, listing, voids, share: 0, is_used: false, unused_bytes: 0, fate: Fate::Keep };
+                let pack = PackNote::new(bytes, (number, position), record);
                 match packs.get_mut(&record.id) {
                     None => drop(packs.insert(record.id, pack)),
-                    // Two list it, as after an interrupted prune. What one of them voids may be needed again since.
+                    // Two list it, as after an interrupted prune or repair. What was condemned stays so: all of it that
+                    // could be read lies elsewhere. What one of them voids may be needed again since.
                     Some(known) => {
-                        note.is_replaced = true;
-                        if voids < known.voids {
-                            *known = pack;
-                        }
+                        let is_better = pack.rank() < known.rank();
+                        let other = if is_better { std::mem::replace(known, pack) } else { pack };
+                        // Were it to stay, it would list the pack once that is gone.
+                        let outranked = notes.get_mut(other.index()).unwrap_or(&mut note);
+                        (outranked.is_replaced, outranked.is_outranked) = (true, true);
                     }
                 }
             }
@@ -115,6 +118,11 @@ impl Listing {
         }
         let unlisted = stored.into_iter().filter(|(id, _)| !packs.contains_key(id)).collect();
         Ok(Self { indexes: Indexes { notes, kept }, packs, missing, unlisted })
+    }
+
+    /// Returns whether two index objects list the same pack.
+    pub fn has_rivals(&self) -> bool {
+        self.indexes.notes.iter().any(|note| note.is_outranked)
     }
 }
 
@@ -150,6 +158,17 @@ impl IndexNote {
 }
 
 impl PackNote {
+    fn new(bytes: u64, listing: (u32, u32), record: &PackRecord) -> Self {
+        let voids = record.table.chunks.iter().filter(|chunk| chunk.is_void()).count() as u32;
+        let (is_condemned, fate) = (record.is_condemned(), Fate::Keep);
+        Self { bytes, listing, is_condemned, voids, share: 0, is_used: false, unused_bytes: 0, fate }
+    }
+
+    /// Of two listings of the same pack the lower one counts.
+    const fn rank(&self) -> (bool, u32) {
+        (!self.is_condemned, self.voids)
+    }
+
     /// Returns which index object lists it.
     pub const fn index(&self) -> usize {
         self.listing.0 as usize

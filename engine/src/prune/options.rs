@@ -87,9 +87,25 @@ pub struct PruneFigures {
     pub index_objects: u64,
     /// Those that are replaced.
     pub index_objects_replaced: u64,
+    /// How long it would take, about, in whole seconds: without the grace, and without compacting.
+    pub estimated: Duration,
 }
 
+/// So many bytes of packs are read, opened, sealed anew and stored in a millisecond: what one core does where a disk keeps
+/// up with it.
+const BYTES_PER_MILLISECOND: u64 = 100_000;
+/// A pack is deleted in about so many milliseconds.
+const MILLISECONDS_PER_PACK: u64 = 1;
+
 impl PruneFigures {
+    /// Estimates how long it would take, after a plan that took so long itself: index objects are read anew then.
+    pub(super) fn estimate(&mut self, planning: Duration) {
+        let packs = (self.packs_deleted + self.packs_repacked) * MILLISECONDS_PER_PACK;
+        let indexes = if self.index_objects_replaced > 0 { planning.as_millis() as u64 } else { 0 };
+        let all = self.bytes_repacked.div_ceil(BYTES_PER_MILLISECOND) + packs + indexes;
+        self.estimated = Duration::from_secs(all.div_ceil(1000));
+    }
+
     /// Returns how many bytes packs will have less than now, about.
     pub const fn bytes_saved(&self) -> u64 {
         self.bytes_deleted + self.bytes_repacked.saturating_sub(self.bytes_rewritten)

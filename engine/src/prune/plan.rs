@@ -1,11 +1,12 @@
 //! What a prune would do.
 
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
 
 use crate::base::limits::{DELTA_CLOSURE_MAX, INDEX_FLUSH_CHUNKS, PACK_BYTES_MIN};
 use crate::base::{ObjectId, ShortId};
 use crate::catalog::{Marks, Proven};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, StoreError, StoreErrorKind};
 use crate::format::index::{ChunkRecord, PackRecord};
 use crate::prune::fate::{Fate, Limits, PackUse, decide};
 use crate::prune::listing::{IndexNote, Listing, records};
@@ -61,6 +62,7 @@ impl Repository {
     /// missing; `InvalidOption`; `Cancelled`; the store's own.
     pub fn prune_plan(&self, options: &PruneOptions) -> Result<PrunePlan> {
         options.check()?;
+        let begun = Instant::now();
         let (snapshots, mut unreadable) = self.snapshots()?;
         if let Some(source) = unreadable.pop() {
             return Err(Error::Unprunable { source: Box::new(source) });
@@ -88,10 +90,10 @@ impl Repository {
         if placed != plan.needs.needed {
             // Of a chunk that lies in two packs the catalog says which one counts.
             self.catalog.doubt();
-            let object = format!("{} chunks that snapshots need", plan.needs.needed - placed);
-            return Err(Error::Unprunable { source: Box::new(Error::Missing { object }) });
+            return Err(Error::Unprunable { source: Box::new(missing(plan.needs.needed - placed)) });
         }
         plan.decide(self, options);
+        plan.figures.estimate(begun.elapsed());
         Ok(plan)
     }
 }
@@ -249,6 +251,14 @@ impl PrunePlan {
         figures.chunks_needed = needs.needed;
         figures.chunks_bases = needs.bases;
     }
+}
+
+/// Makes the error for so many needed chunks that no pack has.
+fn missing(chunks: u64) -> Error {
+    let noun = if chunks == 1 { "chunk" } else { "chunks" };
+    let message = "missing from the repository; `daykeep check` names the files, `daykeep repair --read-data` makes copies \
+                   of their snapshots without them; then forget the hurt ones";
+    StoreError::new(StoreErrorKind::NotFound, format!("{chunks} {noun} that snapshots need"), message).into()
 }
 
 /// Counts what of a pack is needed: frame by frame, as repacking copies them.

@@ -21,6 +21,7 @@ use crate::format::tree::Timestamp;
 use crate::pack;
 use crate::repair::scan::{Damaged, Found};
 use crate::repo::{Location, OpenOptions, Repository, Secret, at_location, no_random};
+use crate::small;
 use crate::store::{Access, Store};
 
 /// More than a key slot takes with the longest label.
@@ -42,7 +43,7 @@ pub struct RescueReport {
     pub index_objects: u64,
     /// Snapshots.
     pub snapshots: u64,
-    /// What begins as an object of the repository and is none any more, or is there twice.
+    /// What begins as an object of the repository and is none any more.
     pub left: u64,
     /// Whether the config was lost. Then a new one was made: files are cut as in a new repository.
     pub is_config_new: bool,
@@ -61,7 +62,8 @@ struct Slot {
 }
 
 impl Repository {
-    /// Saves what can be saved of a repository in a damaged redb file into a new store at `to`. The file is only read.
+    /// Saves what can be saved of a damaged repository, in a redb file or a directory, that does not open any more into a new
+    /// store at `to`. It is only read.
     ///
     /// Its bytes are looked through for objects, whatever redb's own structures say: each begins with a header, and its
     /// seals prove that it is whole. So objects that had been deleted and whose place was not used again come back too:
@@ -180,15 +182,19 @@ impl Rescue<'_> {
         let lengths = self.listed_lengths(of(ObjectKind::Index))?;
         for (at, name) in of(ObjectKind::Pack) {
             let Some((object, has_footer)) = self.pack(at, &name, &lengths)? else { continue };
-            if self.put(store, &name, &object)? {
+            if self.put(store, &name, object)? {
                 *(if has_footer { &mut self.report.packs } else { &mut self.report.packs_without_footer }) += 1;
             }
         }
         store.sync()?;
+        let configs = of(ObjectKind::Config).find_map(|(at, name)| self.sealed(at, &name, SMALL_OBJECT_BYTES_MAX));
+        let (config, payload) = configs.map_or_else(|| self.new_config(slots), Ok)?;
+        // What is wrong with it, if anything, shows when the repository is opened.
+        self.codec.parity_percent = Config::decode(&payload).map_or(0, |config| config.parity_percent);
         for kind in [ObjectKind::Index, ObjectKind::Snapshot] {
             for (at, name) in of(kind) {
                 if let Some((object, _)) = self.sealed(at, &name, SEALED_BYTES_MAX)
-                    && self.put(store, &name, &object)?
+                    && self.put(store, &name, object)?
                 {
                     let report = &mut self.report;
                     *(if kind == ObjectKind::Index { &mut report.index_objects } else { &mut report.snapshots }) += 1;
@@ -197,30 +203,30 @@ impl Rescue<'_> {
             store.sync()?;
         }
         for slot in slots {
-            if slot.is_of(&self.codec.keys) && self.put(store, &slot.name, &slot.object)? {
+            if slot.is_of(&self.codec.keys) && self.put(store, &slot.name, slot.object.clone())? {
                 self.report.keys += 1;
             }
         }
         store.sync()?;
-        let configs = of(ObjectKind::Config).find_map(|(at, name)| self.sealed(at, &name, SMALL_OBJECT_BYTES_MAX));
-        let config = match configs {
-            Some((config, _)) => config,
-            None => self.new_config(slots)?,
-        };
-        self.put(store, &ObjectName::CONFIG, &config)?;
-        self.report.left = (headers.len() as u64).saturating_sub(self.saved.len() as u64);
+        self.put(store, &ObjectName::CONFIG, config)?;
+        let left: HashSet<ObjectName> = headers.iter().map(|(_, name)| *name).collect();
+        self.report.left = left.difference(&self.saved).count() as u64;
         Ok(store.sync()?)
     }
 
-    fn put(&mut self, store: &dyn Store, name: &ObjectName, object: &[u8]) -> Result<bool> {
+    fn put(&mut self, store: &dyn Store, name: &ObjectName, object: Vec<u8>) -> Result<bool> {
         if self.cancel.is_cancelled() {
             return Err(Error::Cancelled);
         }
         if !self.saved.insert(*name) {
             return Ok(false);
         }
-        store.put(name, object)?;
-        self.report.bytes += object.len() as u64;
+        self.report.bytes += if small::KINDS.contains(&name.kind) {
+            small::put(store, &self.codec, name, object)?
+        } else {
+            store.put(name, &object)?;
+            object.len() as u64
+        };
         Ok(true)
     }
 
@@ -279,12 +285,13 @@ impl Rescue<'_> {
 
     /// Makes a config in place of one that is lost. It is dated as the oldest key, which was made with the repository; packs
     /// get as much parity as the longest has.
-    fn new_config(&mut self, slots: &[Slot]) -> Result<Vec<u8>> {
+    fn new_config(&mut self, slots: &[Slot]) -> Result<(Vec<u8>, Vec<u8>)> {
         self.report.is_config_new = true;
         let ours = slots.iter().filter(|slot| slot.is_of(&self.codec.keys));
         let created = ours.map(|slot| slot.slot.created).min().unwrap_or(Timestamp::default());
         let parity_percent = self.longest.map_or(0, |geometry| geometry.percent());
         let config = Config { created, chunker: DEFAULT_PARAMS, shared_gear: None, parity_percent };
-        self.codec.seal_object(&ObjectName::CONFIG, &config.encode())
+        let payload = config.encode();
+        Ok((self.codec.seal_object(&ObjectName::CONFIG, &payload)?, payload))
     }
 }

@@ -1,8 +1,10 @@
-//! Looks through the bytes of a damaged file for what may be objects.
+//! Looks through the bytes of a damaged file for what may be objects. The files of a directory are taken for one, one after
+//! the other.
 
-use std::fs::File;
+use std::cell::RefCell;
+use std::fs::{DirEntry, File};
 use std::os::unix::fs::FileExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::base::CancelToken;
 use crate::base::limits::{KIB, MIB, PACK_BYTES_MAX};
@@ -14,41 +16,95 @@ use crate::format::pack::{self, TRAILER_BYTES};
 const WINDOW_BYTES: usize = 4 * MIB;
 /// What cannot be read is passed over in steps of this length, a sector or page of most disks.
 const STEP_BYTES: usize = 4 * KIB;
+/// Folders of a repository lie one in the other, no deeper.
+const DEPTH_MAX: usize = 4;
 /// So many ends are tried for a pack.
 const ENDS_MAX: usize = 16;
 
-/// A file of which some bytes may not be readable.
+/// Bytes of which some may not be readable.
 pub struct Damaged {
-    file: File,
-    /// Its length.
+    /// Where each file begins, ascending, and the file.
+    parts: Vec<(u64, PathBuf)>,
+    /// The one that was read last.
+    open: RefCell<Option<(usize, File)>>,
+    /// How many there are.
     pub bytes: u64,
 }
 
 impl Damaged {
-    /// Opens the file at `path`, for reading only.
+    /// Opens the file, or the files of the directory, at `path`, for reading only.
     pub fn open(path: &Path) -> Result<Self> {
         let failed = |source| Error::File { path: path.to_owned(), action: "read it", source };
-        let file = File::open(path).map_err(failed)?;
-        let metadata = file.metadata().map_err(failed)?;
+        let mut damaged = Self { parts: Vec::new(), open: RefCell::new(None), bytes: 0 };
+        let metadata = path.metadata().map_err(failed)?;
         if metadata.is_file() {
-            return Ok(Self { file, bytes: metadata.len() });
+            // Whoever may not read it is told so.
+            File::open(path).map_err(failed)?;
+            damaged.add(path.to_owned(), metadata.len());
+        } else if metadata.is_dir() {
+            damaged.add_files_of(path, 0).map_err(failed)?;
+        } else {
+            let reason = format!("{}: is neither a file nor a directory; check the path", path.display());
+            return Err(Error::InvalidOption { option: "rescue", reason });
         }
-        let reason = format!("{}: is no file; only a repository in one file is rescued", path.display());
-        Err(Error::InvalidOption { option: "rescue", reason })
+        Ok(damaged)
+    }
+
+    /// Each begins at a whole sector, as in a file system.
+    fn add(&mut self, path: PathBuf, bytes: u64) {
+        self.parts.push((self.bytes, path));
+        self.bytes = (self.bytes + bytes).next_multiple_of(STEP_BYTES as u64);
+    }
+
+    fn add_files_of(&mut self, folder: &Path, depth: usize) -> std::io::Result<()> {
+        let mut entries = std::fs::read_dir(folder)?.collect::<std::io::Result<Vec<_>>>()?;
+        entries.sort_by_key(DirEntry::file_name);
+        for entry in entries {
+            // What cannot be looked at is as lost as what cannot be read.
+            match entry.metadata() {
+                Ok(found) if found.is_file() => self.add(entry.path(), found.len()),
+                Ok(found) if found.is_dir() && depth < DEPTH_MAX => {
+                    let _ = self.add_files_of(&entry.path(), depth + 1);
+                }
+                _ => {}
+            }
+        }
+        Ok(())
     }
 
     /// Fills `out` with what lies at `at`: zeros where it cannot be read, or is beyond the end.
     pub fn read(&self, at: u64, out: &mut [u8]) {
-        if self.file.read_exact_at(out, at).is_ok() {
+        out.fill(0);
+        let mut at = at;
+        let mut rest = out;
+        let mut number = self.parts.partition_point(|(start, _)| *start <= at).saturating_sub(1);
+        while !rest.is_empty() && number < self.parts.len() {
+            let (start, end) = (self.parts[number].0, self.parts.get(number + 1).map_or(self.bytes, |next| next.0));
+            let len = (end.saturating_sub(at) as usize).min(rest.len());
+            let (here, after) = rest.split_at_mut(len);
+            self.read_part(number, at - start, here);
+            (rest, at, number) = (after, at + len as u64, number + 1);
+        }
+    }
+
+    /// Fills `out`, which is zeros, with what lies in one of the files.
+    fn read_part(&self, number: usize, at: u64, out: &mut [u8]) {
+        let mut open = self.open.borrow_mut();
+        if open.as_ref().is_none_or(|(opened, _)| *opened != number) {
+            *open = File::open(&self.parts[number].1).ok().map(|file| (number, file));
+        }
+        let Some((_, file)) = &*open else { return };
+        if file.read_exact_at(out, at).is_ok() {
             return;
         }
+        out.fill(0);
+        let Ok(bytes) = file.metadata().map(|metadata| metadata.len()) else { return };
         let mut at = at;
         for step in out.chunks_mut(STEP_BYTES) {
-            let inside = (self.bytes.saturating_sub(at) as usize).min(step.len());
-            if self.file.read_exact_at(&mut step[..inside], at).is_err() {
+            let inside = (bytes.saturating_sub(at) as usize).min(step.len());
+            if file.read_exact_at(&mut step[..inside], at).is_err() {
                 step.fill(0);
             }
-            step[inside..].fill(0);
             at += step.len() as u64;
         }
     }

@@ -5,10 +5,13 @@ use crate::base::{ObjectId, ObjectKind, ObjectName, RepositoryId};
 use crate::codec::Codec;
 use crate::crypt::{self, Keys, MasterKey, RecoveryKey, SlotSecret};
 use crate::error::{Error, Result};
+use crate::format::codec::Reader;
 use crate::format::header::{HEADER_BYTES, Header};
 use crate::format::key_slot::{Argon2Params, KeySlot, LABEL_BYTES_MAX, SlotKind};
 use crate::format::tree::Timestamp;
+use crate::format::twice::copies;
 use crate::repo::{Repository, Secret, new_object_id, no_random};
+use crate::small;
 use crate::store::Store;
 
 /// What opens a key slot.
@@ -73,20 +76,60 @@ pub(super) fn put_slot(
     let mut object = header.to_vec();
     object.extend_from_slice(&slot.encode_body());
     object.extend_from_slice(&slot.mac);
-    store.put(&name, &object)?;
+    small::put(store, codec, &name, object)?;
     Ok(name.id)
 }
 
-/// Reads a slot, of which nothing is proven yet.
-fn get_slot(store: &dyn Store, repository: RepositoryId, id: ObjectId) -> Result<(Vec<u8>, KeySlot)> {
-    let name = ObjectName::new(ObjectKind::Key, id);
-    let object = store.get(&name, SMALL_OBJECT_BYTES_MAX)?;
-    let header = Header::decode(&object).map_err(|error| Error::damaged(name, &error))?;
-    if header != Header::new(repository, name) {
-        return Err(Error::damaged_object(&name, "its header is that of another object or repository"));
+/// A slot as it was found, of which nothing is proven yet.
+pub(crate) struct FoundSlot {
+    /// The slot as an object.
+    pub object: Vec<u8>,
+    slot: KeySlot,
+}
+
+impl FoundSlot {
+    /// Returns whether it is as someone made it who had the repository's key.
+    fn is_intact(&self, keys: &Keys) -> bool {
+        crypt::slot_mac_matches(keys, &self.object[..HEADER_BYTES], &self.slot)
     }
-    let slot = KeySlot::decode(&object[HEADER_BYTES..]).map_err(|error| Error::damaged(name, &error))?;
-    Ok((object[..HEADER_BYTES].to_vec(), slot))
+}
+
+/// Reads a slot; if it is stored twice and the copies differ, both. Without parity anything behind it is damage, but whether
+/// there is parity only who has opened the repository knows: `is_twice`.
+fn get_slot(
+    store: &dyn Store,
+    repository: RepositoryId,
+    id: ObjectId,
+    is_twice: Option<bool>,
+) -> Result<Vec<FoundSlot>> {
+    let name = ObjectName::new(ObjectKind::Key, id);
+    let stored = small::get(store, &name, SMALL_OBJECT_BYTES_MAX)?;
+    let (mut found, mut damage): (Vec<FoundSlot>, _) = (Vec::new(), None);
+    for copy in copies(&stored) {
+        match decode_slot(repository, &name, copy) {
+            Ok(slot) if found.iter().all(|known| known.object != slot.object) => found.push(slot),
+            Ok(_) => {}
+            Err(error) => damage = damage.or(Some(error)),
+        }
+    }
+    if is_twice == Some(false) && found.iter().any(|slot| slot.object.len() < stored.len()) {
+        return Err(Error::damaged_object(&name, "more bytes follow its end"));
+    }
+    match damage {
+        Some(error) if found.is_empty() => Err(error),
+        _ => Ok(found),
+    }
+}
+
+/// Takes a slot from the beginning of `bytes`.
+fn decode_slot(repository: RepositoryId, name: &ObjectName, bytes: &[u8]) -> Result<FoundSlot> {
+    let header = Header::decode(bytes).map_err(|error| Error::damaged(name, &error))?;
+    if header != Header::new(repository, *name) {
+        return Err(Error::damaged_object(name, "its header is that of another object or repository"));
+    }
+    let mut input = Reader::new(&bytes[HEADER_BYTES..]);
+    let slot = KeySlot::read(&mut input).map_err(|error| Error::damaged(name, &error))?;
+    Ok(FoundSlot { object: bytes[..bytes.len() - input.remaining()].to_vec(), slot })
 }
 
 fn slot_ids(store: &dyn Store) -> Result<Vec<ObjectId>> {
@@ -112,12 +155,17 @@ pub(super) fn find_master(
     };
     let ids = slot_ids(store)?;
     let mut damage = None;
+    if ids.is_empty() {
+        let reason = "there is none left, and without one nothing can be opened; bring one back from a copy".into();
+        damage = Some(Error::Damaged { object: "keys".into(), reason });
+    }
     for &id in &ids {
-        match get_slot(store, repository, id) {
-            Ok((header, slot)) => {
-                if let Some(master) = crypt::open_slot(&slot, &secret).map_err(no_random)? {
+        match get_slot(store, repository, id, None) {
+            Ok(found) => {
+                for found in found {
+                    let Some(master) = crypt::open_slot(&found.slot, &secret).map_err(no_random)? else { continue };
                     // A slot of another repository may open with the same key; its MAC shows that it is not ours.
-                    if crypt::slot_mac_matches(&Keys::new(&master), &header, &slot) {
+                    if found.is_intact(&Keys::new(&master)) {
                         return Ok(master);
                     }
                     let reason = "was changed by someone without the repository's key";
@@ -131,8 +179,12 @@ pub(super) fn find_master(
 }
 
 impl Repository {
-    fn slot(&self, id: ObjectId) -> Result<(Vec<u8>, KeySlot)> {
-        get_slot(self.store.as_ref(), self.codec.repository, id)
+    /// Returns a slot, and whether it is intact.
+    pub(crate) fn slot(&self, id: ObjectId) -> Result<(FoundSlot, bool)> {
+        let is_twice = Some(self.codec.parity_percent > 0);
+        let mut found = get_slot(self.store.as_ref(), self.codec.repository, id, is_twice)?;
+        let intact = found.iter().position(|slot| slot.is_intact(&self.codec.keys));
+        Ok((found.swap_remove(intact.unwrap_or(0)), intact.is_some()))
     }
 
     /// Returns every key slot, oldest first, and an error for each one that cannot be read.
@@ -144,14 +196,14 @@ impl Repository {
         let mut errors = Vec::new();
         for id in slot_ids(self.store.as_ref())? {
             match self.slot(id) {
-                Ok((header, slot)) => keys.push(KeyInfo {
+                Ok((FoundSlot { slot, .. }, is_intact)) => keys.push(KeyInfo {
                     id,
                     opens: match slot.kind {
                         SlotKind::Password { .. } => KeyOpens::Password,
                         SlotKind::Recovery { .. } => KeyOpens::RecoveryKey,
                     },
                     created: slot.created,
-                    is_intact: crypt::slot_mac_matches(&self.codec.keys, &header, &slot),
+                    is_intact,
                     label: slot.label,
                 }),
                 Err(error) => errors.push(error),
@@ -182,7 +234,7 @@ impl Repository {
         let mut replaced = Vec::new();
         let ids = slot_ids(self.store.as_ref())?;
         for &id in &ids {
-            if let Ok((_, slot)) = self.slot(id) {
+            if let Ok((FoundSlot { slot, .. }, _)) = self.slot(id) {
                 let secret = SlotSecret::Password(old, crypt::DEFAULT_ARGON2);
                 if crypt::open_slot(&slot, &secret).map_err(no_random)?.is_some() {
                     replaced.push((id, slot.label));
@@ -228,7 +280,7 @@ impl Repository {
     /// `InvalidKey` if its slot was removed.
     pub fn recovery_key(&self) -> Result<RecoveryKey> {
         let mut keys = slot_ids(self.store.as_ref())?.into_iter().filter_map(|id| self.slot(id).ok());
-        let found = keys.find_map(|(_, slot)| crypt::unseal_recovery(&self.codec.keys, &slot));
+        let found = keys.find_map(|(found, _)| crypt::unseal_recovery(&self.codec.keys, &found.slot));
         found.ok_or_else(|| Error::InvalidKey {
             object: "recovery key".into(),
             reason: "its slot was removed from this repository; a password still opens it".into(),

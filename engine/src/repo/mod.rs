@@ -21,9 +21,11 @@ use crate::codec::Codec;
 use crate::crypt::{Keys, MasterKey, RecoveryKey, random};
 use crate::error::{Error, Result, StoreError, StoreErrorKind};
 use crate::format::config::{ChunkerParams, Config};
-use crate::format::header::{FORMAT_VERSION, Header};
+use crate::format::header::{FORMAT_VERSION, HEADER_BYTES, Header};
 use crate::format::snapshot::SnapshotRecord;
 use crate::format::tree::Timestamp;
+use crate::format::twice::copies;
+use crate::small;
 use crate::snapshot::{self, Snapshot};
 use crate::store::{Access, Store};
 
@@ -124,10 +126,11 @@ impl Repository {
         }
         let repository = RepositoryId::from_bytes(random().map_err(no_random)?);
         let master = MasterKey::from_bytes(random().map_err(no_random)?);
-        let codec = Codec { repository, location, keys: Keys::new(&master), parity_percent: 0 };
+        let parity_percent = options.parity_percent;
+        let codec = Codec { repository, location, keys: Keys::new(&master), parity_percent };
         let created = options.clock.now();
         let shared_gear = options.chunking.map(|chunking| chunking.gear);
-        let config = Config { created, chunker, shared_gear, parity_percent: options.parity_percent };
+        let config = Config { created, chunker, shared_gear, parity_percent };
         keys::put_slot(store.as_ref(), &codec, &master, &keys::NewSlot::Recovery(recovery), "recovery key", created)?;
         if let Some(password) = password {
             let slot = keys::NewSlot::Password(password, options.argon2);
@@ -137,7 +140,8 @@ impl Repository {
         if !store.keeps_order() {
             store.sync()?;
         }
-        store.put(&ObjectName::CONFIG, &codec.seal_object(&ObjectName::CONFIG, &config.encode())?)?;
+        let object = codec.seal_object(&ObjectName::CONFIG, &config.encode())?;
+        small::put(store.as_ref(), &codec, &ObjectName::CONFIG, object)?;
         store.sync()?;
         Self::assemble(store, codec, master, config, Access::Write, options)
     }
@@ -183,28 +187,31 @@ impl Repository {
     pub fn open_in(store: Arc<dyn Store>, secret: &Secret, access: Access, options: &OpenOptions) -> Result<Self> {
         options.check()?;
         let location = store.location();
-        let object = match store.get(&ObjectName::CONFIG, SMALL_OBJECT_BYTES_MAX) {
+        let stored = match small::get(store.as_ref(), &ObjectName::CONFIG, SMALL_OBJECT_BYTES_MAX) {
             Err(error) if error.kind == StoreErrorKind::NotFound => {
-                return Err(Error::RepositoryNotFound { repository: location });
+                if store.list(ObjectKind::Key)?.is_empty() {
+                    return Err(Error::RepositoryNotFound { repository: location });
+                }
+                return Err(without_config("it is missing"));
             }
             outcome => outcome?,
         };
-        let header = Header::decode(&object).map_err(|error| Error::damaged(ObjectName::CONFIG, &error))?;
-        if header.version > FORMAT_VERSION {
-            let (found, supported) = (header.version, FORMAT_VERSION);
-            return Err(Error::NewerFormat { repository: location, found, supported });
-        }
-        let master = keys::find_master(store.as_ref(), header.repository, &location, secret)?;
-        let (repository, keys) = (header.repository, Keys::new(&master));
-        let codec = Codec { repository, location, keys, parity_percent: 0 };
-        let payload = codec.open_object(&ObjectName::CONFIG, &object, SMALL_OBJECT_BYTES_MAX)?;
-        let config = Config::decode(&payload).map_err(|error| Error::damaged(ObjectName::CONFIG, &error))?;
+        // Two copies that differ in their first bytes would be two repositories; a copy that does not differ is not tried.
+        let mut headers: Vec<&[u8]> = copies(&stored).map(|copy| copy.get(..HEADER_BYTES).unwrap_or(copy)).collect();
+        headers.dedup();
+        let mut outcomes = headers.into_iter().map(|header| unlock(store.as_ref(), &location, secret, header, &stored));
+        let first = outcomes.next().unwrap_or(Err(Error::RepositoryNotFound { repository: location.clone() }));
+        let opened = first.or_else(|error| outcomes.find_map(Result::ok).ok_or(error));
+        let (codec, master, config) = opened.map_err(|error| match error {
+            Error::Damaged { object, reason } if object == ObjectName::CONFIG.to_string() => without_config(&reason),
+            error => error,
+        })?;
         Self::assemble(store, codec, master, config, access, options)
     }
 
     fn assemble(
         store: Arc<dyn Store>,
-        mut codec: Codec,
+        codec: Codec,
         master: MasterKey,
         config: Config,
         access: Access,
@@ -221,7 +228,6 @@ impl Repository {
         })?;
         let gear = config.shared_gear.unwrap_or_else(|| codec.keys.gear_key());
         let chunker = Arc::new(Chunker::new(config.chunker, Keys::gear_of(&gear)));
-        codec.parity_percent = config.parity_percent;
         let (codec, catalog) = (Arc::new(codec), Arc::new(catalog));
         let healer = Arc::new(Healer::new(Arc::clone(&codec), Arc::clone(&store)));
         let (memory_bytes, clock, own_files) = (options.memory_bytes, options.clock.clone(), Vec::new());
@@ -372,6 +378,39 @@ impl Repository {
 
 /// Brings a catalog in line with the store: an entry counts only while its index object is in the store's list now. It is
 /// begun anew if one that it knew is gone.
+/// Returns the error for a repository that has lost nothing but its config, or has lost that too.
+fn without_config(reason: &str) -> Error {
+    let reason = format!("{reason}; `daykeep repair --rescue-to` saves all else into a new repository");
+    Error::Damaged { object: ObjectName::CONFIG.to_string(), reason }
+}
+
+/// Returns what a repository's objects are sealed by, and its config, if `header` is that of the config.
+fn unlock(
+    store: &dyn Store,
+    location: &str,
+    secret: &Secret,
+    header: &[u8],
+    stored: &[u8],
+) -> Result<(Codec, MasterKey, Config)> {
+    let name = ObjectName::CONFIG;
+    let header = Header::decode(header).map_err(|error| Error::damaged(name, &error))?;
+    if header.version > FORMAT_VERSION {
+        let (found, supported) = (header.version, FORMAT_VERSION);
+        return Err(Error::NewerFormat { repository: location.to_owned(), found, supported });
+    }
+    let master = keys::find_master(store, header.repository, location, secret)?;
+    let (repository, keys, location) = (header.repository, Keys::new(&master), location.to_owned());
+    let mut codec = Codec { repository, location, keys, parity_percent: 0 };
+    let (object, payload) = small::open_copy(&codec, &name, stored, SMALL_OBJECT_BYTES_MAX)?;
+    let config = Config::decode(&payload).map_err(|error| Error::damaged(name, &error))?;
+    codec.parity_percent = config.parity_percent;
+    if config.parity_percent == 0 && object.len() < stored.len() {
+        let reason = format!("{} bytes follow its end", stored.len() - object.len());
+        return Err(Error::damaged_object(&name, reason));
+    }
+    Ok((codec, master, config))
+}
+
 fn load_catalog(store: &dyn Store, codec: &Codec, catalog: &Catalog) -> Result<()> {
     let listed: Vec<ObjectId> = store.list(ObjectKind::Index)?.into_iter().map(|(id, _)| id).collect();
     let mut known = catalog.index_objects()?;
@@ -381,7 +420,7 @@ fn load_catalog(store: &dyn Store, codec: &Codec, catalog: &Catalog) -> Result<(
         catalog.clear()?;
         known.clear();
     }
-    let mut has_gaps = known.is_empty();
+    let (mut has_gaps, mut is_whole) = (known.is_empty(), true);
     for &id in &listed {
         if known.binary_search(&id).is_err() {
             // An index object that an interrupted prune has left may list deltas whose bases are gone.
@@ -390,13 +429,17 @@ fn load_catalog(store: &dyn Store, codec: &Codec, catalog: &Catalog) -> Result<(
                 Ok(index) => catalog.add(&id, &mut chunks::entries_of(&index))?,
                 // What it lists counts as missing: a restore names the files concerned, a backup stores the chunks
                 // again, and `check` names the object. To refuse the whole repository would help nobody.
-                Err(Error::Damaged { .. }) => {}
+                Err(error) if error.is_of_object() => is_whole = false,
                 Err(error) => return Err(error),
             }
         }
     }
     if has_gaps {
         remove_unfounded(store, codec, catalog, &listed, &|_| true)?;
+    }
+    if !is_whole {
+        // Deltas that stand on what it lists are taken out, and would stay out once it is mended.
+        catalog.distrust();
     }
     Ok(())
 }
@@ -421,7 +464,7 @@ pub(crate) fn remove_unfounded(
         is_done = true;
         for id in listed {
             let index = match load_index(store, codec, *id) {
-                Err(Error::Damaged { .. }) => continue,
+                Err(error) if error.is_of_object() => continue,
                 outcome => outcome?,
             };
             let mut others = Vec::new();

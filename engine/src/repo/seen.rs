@@ -36,7 +36,7 @@ impl fmt::Display for GoneSnapshot {
         write!(
             f,
             "snapshot {} is gone, the newest that was seen here: it was forgotten elsewhere, or the repository is an older \
-             copy",
+             copy; find out which, then the next backup from here goes on with what is there",
             &id[..8]
         )
     }

@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use rayon::prelude::*;
 
@@ -18,7 +18,7 @@ use crate::restore::options::Overwrite;
 use crate::restore::run::{Place, Restore};
 use crate::restore::taker::{Output, Taker};
 use crate::restore::target_dir::{LocalOwners, TargetDir};
-use crate::source::{FileKind, Stat, database};
+use crate::source::{FileKind, Stat, data_extents, database};
 use crate::tree;
 
 /// Files up to this size are written by one thread, in one call if they have no holes.
@@ -56,22 +56,32 @@ impl Restore<'_> {
         }
     }
 
-    /// Restores anything but a directory.
-    pub fn leaf(&self, entry: &Entry, place: &Place<'_>, owners: &LocalOwners) -> Result<()> {
+    /// Restores anything but a directory. Returns whether what the snapshot has is known to be at the target now; it is
+    /// not if what was there stayed.
+    pub fn leaf(&self, entry: &Entry, place: &Place<'_>, owners: &LocalOwners) -> Result<bool> {
         let bytes = entry.node.content().map_or(0, Content::bytes);
         if self.options.dry_run {
             self.done(bytes, 0);
-            return Ok(());
+            return Ok(false);
         }
         if let Some(taker) = self.taker {
-            return self.give(taker, entry, place);
+            return self.give(taker, entry, place).map(|()| false);
         }
-        let dir = place.make()?;
+        self.put(entry, &|| place.join(&entry.name), place.make()?.as_ref(), owners)
+    }
+
+    /// Restores anything but a directory into a folder. Returns the same as [`leaf`](Self::leaf).
+    pub fn put(
+        &self,
+        entry: &Entry,
+        path: &dyn Fn() -> PathBuf,
+        dir: &TargetDir,
+        owners: &LocalOwners,
+    ) -> Result<bool> {
         match &entry.node {
-            Node::File { content, class, .. } => self.file(entry, (content, *class), place, &dir, owners)?,
-            _ => self.special(entry, place, &dir, owners)?,
+            Node::File { content, class, .. } => self.file(entry, (content, *class), path, dir, owners),
+            _ => self.special(entry, path, dir, owners),
         }
-        Ok(())
     }
 
     /// Gives a file to a taker; anything else is well if its tree could be read.
@@ -93,7 +103,7 @@ impl Restore<'_> {
         self.send(&Event::Progress { files: 1, bytes: bytes.saturating_sub(told) });
     }
 
-    fn kept(&self, bytes: u64) {
+    pub fn kept(&self, bytes: u64) {
         self.files_kept.fetch_add(1, Ordering::Relaxed);
         self.send(&Event::Progress { files: 1, bytes });
     }
@@ -102,21 +112,21 @@ impl Restore<'_> {
         &self,
         entry: &Entry,
         (content, class): (&Content, Class),
-        place: &Place<'_>,
+        path: &dyn Fn() -> PathBuf,
         dir: &TargetDir,
         owners: &LocalOwners,
-    ) -> Result<()> {
-        let path = || place.join(&entry.name);
+    ) -> Result<bool> {
         let name = entry.name.as_slice();
-        self.check_fits(content, dir, &path)?;
+        self.check_fits(content, dir, path)?;
+        let mut is_written = true;
         let apply = |file: &File| {
             for problem in self.applier.new_file(dir, file, &entry.metadata, owners) {
                 self.warn(&path(), problem.to_string());
             }
         };
         if let Some(file) = dir.create_file(name)? {
-            Self::remove_companions(entry, dir)?;
-            let told = match self.write(&file, content, class, &path()) {
+            let written = Self::remove_companions(entry, dir);
+            let told = match written.and_then(|()| self.write(&file, content, class, &path())) {
                 Ok(told) => told,
                 Err(error) => {
                     // Half a file under a whole file's name would be worse than none.
@@ -130,6 +140,7 @@ impl Restore<'_> {
             let existing = dir.stat(name)?;
             if existing.is_some_and(|existing| self.keeps(&existing, entry)) {
                 self.kept(content.bytes());
+                is_written = false;
             } else {
                 let replacement = dir.create_replacement(name)?;
                 let told = self.write(replacement.file(), content, class, &path())?;
@@ -139,15 +150,15 @@ impl Restore<'_> {
                 self.done(content.bytes(), told);
             }
         }
-        if self.options.verify {
-            self.verify(&dir.open_for_read(name)?, content, &path())?;
+        if self.options.verify && !self.verify(&dir.open_for_read(name)?, content, &path())? {
+            return Ok(false);
         }
-        Ok(())
+        Ok(is_written)
     }
 
     /// Removes what lies beside a database that was taken through SQLite: it belongs to another state, and SQLite would
     /// change the restored one by it.
-    fn remove_companions(entry: &Entry, dir: &TargetDir) -> Result<()> {
+    pub fn remove_companions(entry: &Entry, dir: &TargetDir) -> Result<()> {
         if entry.node.capture().is_none_or(|capture| capture.kind != CaptureKind::Sqlite) {
             return Ok(());
         }
@@ -179,32 +190,49 @@ impl Restore<'_> {
         Err(Error::LimitExceeded { object: path().display().to_string(), reason })
     }
 
-    fn special(&self, entry: &Entry, place: &Place<'_>, dir: &TargetDir, owners: &LocalOwners) -> Result<()> {
+    fn special(
+        &self,
+        entry: &Entry,
+        path: &dyn Fn() -> PathBuf,
+        dir: &TargetDir,
+        owners: &LocalOwners,
+    ) -> Result<bool> {
         let name = entry.name.as_slice();
-        if let Some(existing) = dir.stat(name)? {
-            if self.keeps(&existing, entry) {
-                self.kept(0);
-                return Ok(());
-            }
-            dir.remove_non_dir(name)?;
-        }
-        let was_made = match &entry.node {
-            Node::Symlink { target } => dir.symlink(name, target)?,
-            Node::Fifo => dir.make_fifo(name)?,
-            Node::CharDevice { device } => dir.make_device(name, false, *device)?,
-            Node::BlockDevice { device } => dir.make_device(name, true, *device)?,
-            Node::File { .. } | Node::Directory { .. } => true,
+        let make = |name: &[u8]| match &entry.node {
+            Node::Symlink { target } => dir.symlink(name, target),
+            Node::Fifo => dir.make_fifo(name),
+            Node::CharDevice { device } => dir.make_device(name, false, *device),
+            Node::BlockDevice { device } => dir.make_device(name, true, *device),
+            Node::File { .. } | Node::Directory { .. } => Ok(false),
         };
-        if !was_made {
-            let reason = "something was put in its place during the restore; run it again".into();
-            return Err(Error::UnsafeTarget { path: place.join(name), reason });
-        }
-        let is_symlink = matches!(entry.node, Node::Symlink { .. });
-        for problem in self.applier.other(dir, name, &entry.metadata, owners, is_symlink)? {
-            self.warn(&place.join(name), problem.to_string());
+        let apply = |name: &[u8]| -> Result<()> {
+            let is_symlink = matches!(entry.node, Node::Symlink { .. });
+            for problem in self.applier.other(dir, name, &entry.metadata, owners, is_symlink)? {
+                self.warn(&path(), problem.to_string());
+            }
+            Ok(())
+        };
+        match dir.stat(name)? {
+            Some(existing) if self.keeps(&existing, entry) => {
+                self.kept(0);
+                return Ok(false);
+            }
+            Some(_) => {
+                let replacement = dir.make_replacement(name, make)?;
+                apply(replacement.temporary())?;
+                replacement.commit()?;
+            }
+            None if make(name)? => apply(name)?,
+            None => return Err(Self::in_the_way(path())),
         }
         self.done(0, 0);
-        Ok(())
+        Ok(true)
+    }
+
+    /// Makes the error for something that was not there a moment ago.
+    pub fn in_the_way(path: PathBuf) -> Error {
+        let reason = "something was put in its place during the restore; run it again".into();
+        Error::UnsafeTarget { path, reason }
     }
 
     /// Writes a content into an empty file and returns how many bytes it sent as progress on the way.
@@ -309,16 +337,27 @@ impl Restore<'_> {
         work(&mut runs)
     }
 
-    /// Compares a file with a content and warns if they differ.
-    fn verify(&self, file: &File, content: &Content, path: &Path) -> Result<()> {
+    /// Compares a file with a content and warns if they differ; returns whether they do not.
+    fn verify(&self, file: &File, content: &Content, path: &Path) -> Result<bool> {
+        let difference = self.difference(file, content, path)?;
+        let is_same = difference.is_none();
+        if let Some(difference) = difference {
+            self.warn(path, difference);
+        } else {
+            self.files_verified.fetch_add(1, Ordering::Relaxed);
+        }
+        Ok(is_same)
+    }
+
+    /// Compares a file with a content and says in what they differ.
+    pub fn difference(&self, file: &File, content: &Content, path: &Path) -> Result<Option<String>> {
         let failed = |source| Error::File { path: path.to_owned(), action: "read the file back", source };
         let found = file.metadata().map_err(failed)?.len();
         let wanted = content.bytes();
         if found != wanted {
-            self.warn(path, format!("differs when read back: has {found} bytes instead of {wanted}"));
-            return Ok(());
+            return Ok(Some(format!("differs when read back: has {found} bytes instead of {wanted}")));
         }
-        let differs = std::sync::atomic::AtomicBool::new(false);
+        let differs = AtomicBool::new(false);
         self.scattered(content, &|at, wanted| {
             let mut found = lock(&self.buffers).pop().unwrap_or_default();
             found.resize(wanted.len(), 0);
@@ -329,11 +368,36 @@ impl Restore<'_> {
             lock(&self.buffers).push(found);
             outcome
         })?;
-        if differs.into_inner() {
-            self.warn(path, "differs when read back; check the target's disk and restore again".into());
-        } else {
-            self.files_verified.fetch_add(1, Ordering::Relaxed);
+        let message = "differs when read back; check the target's disk and restore again";
+        let differs = differs.into_inner() || self.fills_holes(file, content, path)?;
+        Ok(differs.then(|| message.to_owned()))
+    }
+
+    /// Returns whether a file has anything but zeros where a content has holes.
+    fn fills_holes(&self, file: &File, content: &Content, path: &Path) -> Result<bool> {
+        if content.level == 0 && content.parts.iter().all(|part| matches!(part, Part::Chunk { .. })) {
+            return Ok(false);
         }
-        Ok(())
+        let failed = |source| Error::File { path: path.to_owned(), action: "read the file back", source };
+        let extents = data_extents(file, content.bytes()).map_err(failed)?;
+        let (mut buffer, mut at, mut is_filled) = (vec![0; MIB], 0, false);
+        tree::for_each_part(&self.reader, content, &mut |part| {
+            let end = at + part.bytes();
+            let first = extents.partition_point(|extent| extent.offset + extent.bytes <= at);
+            let is_hole = matches!(part, Part::Hole { .. });
+            for extent in extents[first..].iter().take_while(|extent| is_hole && extent.offset < end) {
+                let (mut from, to) = (extent.offset.max(at), (extent.offset + extent.bytes).min(end));
+                while from < to && !is_filled {
+                    self.check_cancel()?;
+                    let piece = &mut buffer[..(to - from).min(MIB as u64) as usize];
+                    file.read_exact_at(piece, from).map_err(failed)?;
+                    is_filled = piece.iter().any(|&byte| byte != 0);
+                    from += piece.len() as u64;
+                }
+            }
+            at = end;
+            Ok(())
+        })?;
+        Ok(is_filled)
     }
 }

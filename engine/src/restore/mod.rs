@@ -1,6 +1,7 @@
 //! Rank 8: restore and ls.
 
 mod files;
+mod links;
 mod list;
 mod options;
 mod run;

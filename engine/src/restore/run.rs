@@ -1,8 +1,5 @@
 //! A restore from beginning to end: directories fork and join, metadata of a directory comes after all in it.
 
-use std::collections::HashMap;
-use std::ffi::OsStr;
-use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -10,18 +7,21 @@ use std::time::Instant;
 
 use rayon::prelude::*;
 
-use crate::base::limits::TREE_DEPTH_MAX;
-use crate::base::{DirPath, Event, lock};
+use crate::base::limits::{SMALL_OBJECT_BYTES_MAX, TREE_DEPTH_MAX};
+use crate::base::{DirPath, Event, ObjectName, lock};
 use crate::chunks::ChunkReader;
 use crate::error::{Error, Result, StoreErrorKind};
 use crate::format::content::Content;
 use crate::format::tree::{Entry, Metadata, Node};
 use crate::repo::Repository;
+use crate::restore::links::Links;
 use crate::restore::options::{RestoreOptions, RestoreReport};
 use crate::restore::taker::Taker;
 use crate::restore::target_dir::{Applier, LocalOwners, TargetDir};
+use crate::small;
 use crate::snapshot::SnapshotPath;
 use crate::source::{Reach, Selection};
+use crate::store::Store;
 use crate::tree::{self, PieceWalk};
 
 /// A folder at the target that is made when the first thing in it is.
@@ -54,7 +54,8 @@ impl Place<'_> {
         self.path.join(name)
     }
 
-    fn names(&self) -> Vec<Vec<u8>> {
+    /// Returns the names of the folders from the target down to this one.
+    pub fn names(&self) -> Vec<Vec<u8>> {
         match self.above {
             Some(above) => {
                 let mut names = above.names();
@@ -65,18 +66,6 @@ impl Place<'_> {
         }
     }
 }
-
-/// Another link to a file that is restored elsewhere.
-struct LaterLink {
-    folder: Vec<Vec<u8>>,
-    entry: Entry,
-    first: PlaceNames,
-}
-
-/// Device and inode, by which a snapshot tells links to one file.
-type LinkKey = (u64, u64);
-/// A place below the root: the folder's names, and the name in it.
-type PlaceNames = (Vec<Vec<u8>>, Vec<u8>);
 
 /// Where a restore goes.
 pub(crate) enum Destination<'a> {
@@ -103,9 +92,9 @@ pub(super) struct Restore<'a> {
     pub applier: Applier,
     pub buffers: Mutex<Vec<Vec<u8>>>,
     pub pieces: PieceWalk,
+    pub links: Links,
+    store: &'a dyn Store,
     selection: Selection,
-    links: Mutex<HashMap<LinkKey, PlaceNames>>,
-    later: Mutex<Vec<LaterLink>>,
     pub files: AtomicU64,
     pub files_kept: AtomicU64,
     pub files_verified: AtomicU64,
@@ -144,9 +133,9 @@ impl Repository {
             applier: Applier::new(options.numeric_owner),
             buffers: Mutex::default(),
             pieces: PieceWalk::default(),
+            links: Links::default(),
+            store: self.store.as_ref(),
             selection: Selection { include: options.include.clone(), exclude: options.exclude.clone() },
-            links: Mutex::default(),
-            later: Mutex::default(),
             files: AtomicU64::new(0),
             files_kept: AtomicU64::new(0),
             files_verified: AtomicU64::new(0),
@@ -179,20 +168,19 @@ impl Repository {
         let root = Place { above: None, path: DirPath::root(&prefix), dir: Mutex::new(dir) };
         let reach = restore.selection.root();
         let pool = crate::pool::new(options.threads)?;
-        pool.install(|| match &chosen {
-            None => restore.directory(&snapshot.record.root, &root, reach),
-            Some(Entry { node: Node::Directory { content }, metadata, .. }) => {
-                restore.directory(content, &root, reach)?;
-                if is_new && let Some(dir) = root.made() {
-                    restore.apply_to_dir(&dir, metadata, &LocalOwners::default());
+        pool.install(|| {
+            match &chosen {
+                None => restore.directory(&snapshot.record.root, &root, reach)?,
+                Some(Entry { node: Node::Directory { content }, metadata, .. }) => {
+                    restore.directory(content, &root, reach)?;
+                    if is_new && let Some(dir) = root.made() {
+                        restore.apply_to_dir(&dir, metadata, &LocalOwners::default());
+                    }
                 }
-                Ok(())
+                Some(entry) => restore.entry(entry, &root, reach, &LocalOwners::default())?,
             }
-            Some(entry) => restore.entry(entry, &root, reach, &LocalOwners::default()),
+            root.made().map_or(Ok(()), |root| restore.link_later(&root))
         })?;
-        if let Some(root) = root.made() {
-            restore.link_later(&root)?;
-        }
         let count = |count: &AtomicU64| count.load(Ordering::Relaxed);
         let mut warnings = std::mem::take(&mut *lock(&restore.warnings));
         warnings.sort();
@@ -226,20 +214,26 @@ impl Restore<'_> {
         if self.options.cancel.is_cancelled() { Err(Error::Cancelled) } else { Ok(()) }
     }
 
-    /// Lets an error end the restore if nothing after it can succeed; any other becomes a warning.
-    fn unless_fatal(&self, path: impl FnOnce() -> PathBuf, outcome: Result<()>) -> Result<()> {
+    /// Lets an error end the restore if nothing after it can succeed; any other becomes a warning of this file alone.
+    pub fn unless_fatal(&self, path: impl FnOnce() -> PathBuf, outcome: Result<()>) -> Result<()> {
         match outcome {
             Err(Error::Cancelled) => Err(Error::Cancelled),
             Err(Error::File { source, path, action }) if source.kind() == std::io::ErrorKind::StorageFull => {
                 Err(Error::File { path, action, source })
             }
-            Err(Error::Store(error)) if error.kind == StoreErrorKind::Io => Err(error.into()),
+            Err(Error::Store(error)) if error.kind == StoreErrorKind::Io && !self.store_answers() => Err(error.into()),
             Err(error) => {
                 self.warn(&path(), error.to_string());
                 Ok(())
             }
             Ok(()) => Ok(()),
         }
+    }
+
+    /// Returns whether the store gives out what every repository has: then what it did not give out is one bad place of a
+    /// disk, and there may be more to have from others.
+    fn store_answers(&self) -> bool {
+        small::get(self.store, &ObjectName::CONFIG, SMALL_OBJECT_BYTES_MAX).is_ok()
     }
 
     /// Restores everything in a tree. `reach`: what the patterns say of the folder itself.
@@ -267,8 +261,7 @@ impl Restore<'_> {
         }
         match &entry.node {
             Node::Directory { content } => self.sub_directory(entry, content, place, reach, owners),
-            _ if self.is_later_link(entry, place) => Ok(()),
-            _ => self.leaf(entry, place, owners),
+            _ => self.file_or_link(entry, place, owners),
         }
     }
 
@@ -299,81 +292,4 @@ impl Restore<'_> {
             self.warn(dir.path(), problem.to_string());
         }
     }
-
-    /// Returns whether another link to the same inode is restored already; then this one is linked to it at the end.
-    fn is_later_link(&self, entry: &Entry, place: &Place<'_>) -> bool {
-        // Where nothing is made there is nothing to link to: each name stands for itself.
-        let makes = !self.options.dry_run && self.taker.is_none();
-        let Some(device) = entry.metadata.link_device.filter(|_| makes) else { return false };
-        let mut links = lock(&self.links);
-        match links.get(&(device, entry.metadata.inode)) {
-            Some(first) => {
-                let later = LaterLink { folder: place.names(), entry: entry.clone(), first: first.clone() };
-                lock(&self.later).push(later);
-                true
-            }
-            None => {
-                links.insert((device, entry.metadata.inode), (place.names(), entry.name.clone()));
-                false
-            }
-        }
-    }
-
-    /// Makes the other links, now that every first one is there.
-    fn link_later(&self, root: &TargetDir) -> Result<()> {
-        for link in std::mem::take(&mut *lock(&self.later)) {
-            self.check_cancel()?;
-            let path = || {
-                let names = link.folder.iter().chain([&link.entry.name]);
-                names.fold(PathBuf::from("/"), |path, name| path.join(OsStr::from_bytes(name)))
-            };
-            let outcome = self.link(root, &link);
-            self.unless_fatal(path, outcome)?;
-        }
-        Ok(())
-    }
-
-    fn link(&self, root: &TargetDir, link: &LaterLink) -> Result<()> {
-        let first_folder = open_below(root, &link.first.0, false)?;
-        let folder = open_below(root, &link.folder, true)?;
-        // The folder has its metadata already; what is done in it now must not show in its times.
-        let times = folder.times()?;
-        let outcome = self.link_in(&folder, &first_folder, link);
-        folder.set_times(&times)?;
-        outcome
-    }
-
-    fn link_in(&self, folder: &TargetDir, first_folder: &TargetDir, link: &LaterLink) -> Result<()> {
-        if let Some(existing) = folder.stat(&link.entry.name)? {
-            let first = first_folder.stat(&link.first.1)?;
-            let is_linked = first.is_some_and(|first| {
-                first.metadata.inode == existing.metadata.inode && first.device == existing.device
-            });
-            if is_linked || self.keeps(&existing, &link.entry) {
-                self.files_kept.fetch_add(1, Ordering::Relaxed);
-                return Ok(());
-            }
-            folder.remove_non_dir(&link.entry.name)?;
-        }
-        folder.link(&link.entry.name, first_folder, &link.first.1)?;
-        self.files.fetch_add(1, Ordering::Relaxed);
-        self.send(&Event::Progress { files: 1, bytes: link.entry.node.content().map_or(0, Content::bytes) });
-        Ok(())
-    }
-}
-
-/// Opens a folder below `root`, one name at a time, no link followed.
-fn open_below(root: &TargetDir, names: &[Vec<u8>], make: bool) -> Result<TargetDir> {
-    let mut dir = root.try_clone()?;
-    for name in names {
-        dir = if make {
-            dir.make_dir(name)?.0
-        } else {
-            dir.open_dir(name)?.ok_or_else(|| Error::UnsafeTarget {
-                path: OsStr::from_bytes(name).into(),
-                reason: "the folder was removed during the restore; run it again".into(),
-            })?
-        };
-    }
-    Ok(dir)
 }

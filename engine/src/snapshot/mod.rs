@@ -3,17 +3,18 @@
 mod path;
 pub mod proofs;
 
-use crate::base::limits::SMALL_OBJECT_BYTES_MAX;
 use crate::base::{ObjectId, ObjectKind, ObjectName};
 use crate::codec::Codec;
 use crate::error::{Error, Result};
 use crate::format::snapshot::SnapshotRecord;
+use crate::format::tree::Timestamp;
+use crate::small;
 use crate::store::Store;
 
 pub use path::SnapshotPath;
 
-/// The longest snapshot once decompressed: paths and tags are all it can be long of.
-const PLAIN_BYTES_MAX: usize = 64 * SMALL_OBJECT_BYTES_MAX;
+/// The tags of copies that `repair` and `rewrite` make.
+const REDUCED_TAGS: [&str; 2] = ["repaired", "rewrite"];
 
 /// A snapshot and its name.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,6 +30,17 @@ impl Snapshot {
     pub fn first_id(&self) -> ObjectId {
         self.record.original.unwrap_or(self.id)
     }
+
+    /// Returns whether it is tagged as a copy without some of the files.
+    pub(crate) fn is_tagged_reduced(&self) -> bool {
+        self.record.tags.iter().any(|tag| REDUCED_TAGS.contains(&tag.as_str()))
+    }
+
+    /// Returns what snapshots are sorted by, oldest first: a copy without some of the files comes after what it was made
+    /// from, so that the latest one is what can be restored, or what is to be.
+    pub(crate) fn order(&self) -> (Timestamp, bool, ObjectId) {
+        (self.record.started, self.record.original.is_some() && self.is_tagged_reduced(), self.id)
+    }
 }
 
 /// Stores a snapshot; it is safe once the store is synced.
@@ -38,8 +50,7 @@ impl Snapshot {
 pub fn store(store: &dyn Store, codec: &Codec, id: ObjectId, record: &SnapshotRecord) -> Result<u64> {
     let name = ObjectName::new(ObjectKind::Snapshot, id);
     let object = codec.seal_object(&name, &record.encode())?;
-    store.put(&name, &object)?;
-    Ok(object.len() as u64)
+    Ok(small::put(store, codec, &name, object)?)
 }
 
 /// Reads one snapshot.
@@ -48,8 +59,8 @@ pub fn store(store: &dyn Store, codec: &Codec, id: ObjectId, record: &SnapshotRe
 /// `Damaged`, `NewerFormat`, or the store's own.
 pub fn load(store: &dyn Store, codec: &Codec, id: ObjectId) -> Result<Snapshot> {
     let name = ObjectName::new(ObjectKind::Snapshot, id);
-    let object = store.get(&name, PLAIN_BYTES_MAX)?;
-    let payload = codec.open_object(&name, &object, PLAIN_BYTES_MAX)?;
+    let payload =
+        small::open(codec, &name, &small::get(store, &name, small::PLAIN_BYTES_MAX)?, small::PLAIN_BYTES_MAX)?;
     let record = SnapshotRecord::decode(&payload).map_err(|error| Error::damaged(name, &error))?;
     Ok(Snapshot { id, record })
 }
@@ -67,6 +78,6 @@ pub fn load_all(store: &dyn Store, codec: &Codec) -> Result<(Vec<Snapshot>, Vec<
             Err(error) => errors.push(error),
         }
     }
-    snapshots.sort_by_key(|snapshot| (snapshot.record.started, snapshot.id));
+    snapshots.sort_by_key(Snapshot::order);
     Ok((snapshots, errors))
 }

@@ -6,11 +6,12 @@ use crate::base::{ObjectId, ObjectKind, ObjectName};
 use crate::codec::Codec;
 use crate::error::{Error, Result};
 use crate::format::proof::{PROOFS_MAX, Proof, ProofRecord};
+use crate::small;
 use crate::store::Store;
 
 /// What a snapshot takes in a proof object, at most, more or less.
 const PROOF_BYTES_MAX: usize = 96;
-/// The longest proof object.
+/// The longest proof object once decompressed.
 const OBJECT_BYTES_MAX: usize = PROOFS_MAX * PROOF_BYTES_MAX;
 
 /// The last test of each snapshot, by the id under which that was made.
@@ -33,8 +34,7 @@ pub fn load(store: &dyn Store, codec: &Codec) -> Result<(Proofs, Vec<Error>)> {
 
 fn load_one(store: &dyn Store, codec: &Codec, id: ObjectId) -> Result<ProofRecord> {
     let name = ObjectName::new(ObjectKind::Proof, id);
-    let object = store.get(&name, OBJECT_BYTES_MAX)?;
-    let payload = codec.open_object(&name, &object, OBJECT_BYTES_MAX)?;
+    let payload = small::open(codec, &name, &small::get(store, &name, OBJECT_BYTES_MAX)?, OBJECT_BYTES_MAX)?;
     ProofRecord::decode(&payload).map_err(|error| Error::damaged(name, &error))
 }
 
@@ -65,7 +65,7 @@ pub fn replace(store: &dyn Store, codec: &Codec, id: ObjectId, proofs: &Proofs) 
     latest.sort_by_key(|(id, _)| *id);
     let name = ObjectName::new(ObjectKind::Proof, id);
     let object = codec.seal_object(&name, &ProofRecord { proofs: latest }.encode())?;
-    store.put(&name, &object)?;
+    small::put(store, codec, &name, object)?;
     store.sync()?;
     for id in replaced {
         store.delete(&ObjectName::new(ObjectKind::Proof, id))?;

@@ -32,6 +32,20 @@ pub(super) fn wrong_length(name: &ObjectName, bytes: u64, listed: u64) -> StoreE
     StoreError::new(StoreErrorKind::Damaged, name, message)
 }
 
+/// The disk does not give out some of the object.
+pub(super) fn not_given_out(name: &ObjectName) -> StoreError {
+    let message =
+        "the disk does not give out some of its bytes; copy the repository to another disk before anything else";
+    StoreError::new(StoreErrorKind::Io, name, message)
+}
+
+/// redb panicked, and what it has in memory is not to be written.
+pub(super) fn closed_by_damage(location: &str) -> StoreError {
+    let message =
+        "closed for writing since damage to the file was met; run `repair --rescue-to`, or open it anew to go on";
+    StoreError::new(StoreErrorKind::Damaged, location, message)
+}
+
 /// The store was opened with [`Access::Read`](super::Access::Read).
 pub(super) fn opened_for_reading(location: &str) -> StoreError {
     StoreError::new(StoreErrorKind::ReadOnly, location, "opened for reading only; open it for writing to change it")

@@ -3,7 +3,8 @@
 //! Everything above this module is the same for every store.
 
 use crate::base::{ObjectId, ObjectKind, ObjectName};
-use crate::error::StoreError;
+use crate::error::{StoreError, StoreErrorKind};
+use crate::format::twice::SECTOR_BYTES;
 
 mod directory;
 mod errors;
@@ -114,6 +115,36 @@ pub trait Store: Send + Sync {
     /// # Errors
     /// Whatever kept it from being so; then nothing may be said of what was put since the last `sync` that succeeded.
     fn sync(&self) -> Result<(), StoreError>;
+}
+
+/// Returns the first `bytes` bytes of an object of which the disk does not give out all, with zeros in place of what it does
+/// not; `None` if that is more than `gaps_max` pieces of 4 KiB, since a failing disk may take seconds for each.
+pub fn read_around(store: &dyn Store, name: &ObjectName, bytes: usize, gaps_max: usize) -> Option<Vec<u8>> {
+    let mut gaps_left = gaps_max;
+    let (mut found, mut piece) = (vec![0; bytes], Vec::new());
+    for (number, out) in found.chunks_mut(SECTOR_BYTES).enumerate() {
+        match store.get_range(name, (number * SECTOR_BYTES) as u64, out.len(), &mut piece) {
+            Ok(()) => out.copy_from_slice(&piece),
+            Err(_) => gaps_left = gaps_left.checked_sub(1)?,
+        }
+    }
+    Some(found)
+}
+
+/// Returns an object, with zeros where the disk does not give it out, so that it counts as damaged and not as a store that
+/// fails: as long as half of its pieces of 4 KiB can be read.
+///
+/// # Errors
+/// As [`Store::get`].
+pub fn get_around(store: &dyn Store, name: &ObjectName, bytes_max: usize) -> Result<Vec<u8>, StoreError> {
+    store.get(name, bytes_max).or_else(|error| {
+        let around = || {
+            let (_, bytes) = store.list(name.kind).ok()?.into_iter().find(|(id, _)| *id == name.id)?;
+            let bytes = usize::try_from(bytes).ok().filter(|bytes| (SECTOR_BYTES + 1..=bytes_max).contains(bytes))?;
+            read_around(store, name, bytes, bytes.div_ceil(SECTOR_BYTES) / 2)
+        };
+        if error.kind == StoreErrorKind::Io { around().ok_or(error) } else { Err(error) }
+    })
 }
 
 #[cfg(test)]

@@ -29,6 +29,14 @@ pub struct TargetDir {
     fresh: OnceLock<Option<Fresh>>,
 }
 
+/// What a folder was before something in it was changed.
+#[derive(Debug)]
+pub struct Before {
+    times: rustix::fs::Timestamps,
+    /// Only if they had to be changed.
+    mode: Option<Mode>,
+}
+
 const OPEN_DIR: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
 /// Opening must neither follow a link, nor wait for a pipe, nor make a terminal ours.
 pub(super) const OPEN_FILE: OFlags =
@@ -92,11 +100,12 @@ impl TargetDir {
         (bytes > 0).then_some(bytes)
     }
 
-    /// Returns the folder's own times, for [`set_times`](Self::set_times).
+    /// Lets something be changed in a folder that has its metadata already. Returns what the folder was, for
+    /// [`end_change`](Self::end_change).
     ///
     /// # Errors
     /// [`Error::File`] for what the system refuses.
-    pub fn times(&self) -> Result<rustix::fs::Timestamps, Error> {
+    pub fn begin_change(&self) -> Result<Before, Error> {
         let failed = |error| file_error(self.path.clone(), "looking at the folder", error);
         let stat = rustix::fs::fstat(&self.fd).map_err(failed)?;
         #[allow(
@@ -104,19 +113,24 @@ impl TargetDir {
             reason = "the types of these fields differ from architecture to architecture"
         )]
         let at = |seconds, nanos| rustix::fs::Timespec { tv_sec: seconds as i64, tv_nsec: nanos as _ };
-        Ok(rustix::fs::Timestamps {
+        let times = rustix::fs::Timestamps {
             last_access: at(stat.st_atime, stat.st_atime_nsec),
             last_modification: at(stat.st_mtime, stat.st_mtime_nsec),
-        })
+        };
+        Ok(Before { times, mode: self.make_writable() })
     }
 
-    /// Sets the folder's own times.
+    /// Makes the folder again what it was before a change.
     ///
     /// # Errors
     /// [`Error::File`] for what the system refuses.
-    pub fn set_times(&self, times: &rustix::fs::Timestamps) -> Result<(), Error> {
+    pub fn end_change(&self, before: &Before) -> Result<(), Error> {
+        if let Some(mode) = before.mode {
+            let failed = |error| file_error(self.path.clone(), "setting the folder's permissions", error);
+            rustix::fs::fchmod(&self.fd, mode).map_err(failed)?;
+        }
         let failed = |error| file_error(self.path.clone(), "setting the folder's times", error);
-        rustix::fs::futimens(&self.fd, times).map_err(failed)
+        rustix::fs::futimens(&self.fd, &before.times).map_err(failed)
     }
 
     /// Returns what files have that were just made here; `file` is one of them. `None` if that differs from file to
@@ -154,19 +168,18 @@ impl TargetDir {
     }
 
     /// Gives the owner all rights if the owner is the caller and is no superuser, who needs none. That it fails shows
-    /// when a file is made.
-    fn make_writable(&self) {
+    /// when a file is made. Returns the permissions of before if they were others.
+    fn make_writable(&self) -> Option<Mode> {
         let user = rustix::process::geteuid();
         if user.is_root() {
-            return;
+            return None;
         }
-        if let Ok(stat) = rustix::fs::fstat(&self.fd)
-            && stat.st_uid == user.as_raw()
-            && stat.st_mode & Mode::RWXU.as_raw_mode() != Mode::RWXU.as_raw_mode()
-        {
-            let mode = Mode::from_raw_mode(stat.st_mode & 0o7777) | Mode::RWXU;
-            let _ = rustix::fs::fchmod(&self.fd, mode);
+        let stat = rustix::fs::fstat(&self.fd).ok()?;
+        if stat.st_uid != user.as_raw() || stat.st_mode & Mode::RWXU.as_raw_mode() == Mode::RWXU.as_raw_mode() {
+            return None;
         }
+        let mode = Mode::from_raw_mode(stat.st_mode & 0o7777);
+        rustix::fs::fchmod(&self.fd, mode | Mode::RWXU).ok().map(|()| mode)
     }
 
     /// Opens the directory `name`; `None` if there is nothing of that name.

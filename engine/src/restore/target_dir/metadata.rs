@@ -76,6 +76,15 @@ impl Applier {
         if self.numeric_owner || !self.is_root() { LocalOwners::default() } else { self.numbers.of(tree) }
     }
 
+    /// Returns whether what was `found` belongs to whom it would belong if it were restored.
+    pub fn is_owner(&self, found: &Metadata, wanted: &Metadata, owners: &LocalOwners) -> bool {
+        if self.is_root() {
+            (found.uid, found.gid) == (owners.user(wanted.uid), owners.group(wanted.gid))
+        } else {
+            found.uid == self.user
+        }
+    }
+
     /// Applies metadata to a file that [`create_file`](TargetDir::create_file) or a replacement made in `dir`, and that
     /// is written. Saves the calls that would set what such a file has anyway.
     pub fn new_file(&self, dir: &TargetDir, file: &File, meta: &Metadata, owners: &LocalOwners) -> Vec<Problem> {

@@ -229,6 +229,37 @@ fn a_replacement_that_is_dropped_leaves_the_old_file() {
 }
 
 #[test]
+fn whatever_has_a_name_can_replace_a_file() {
+    let place = Place::new();
+    let dir = &place.target;
+    let count = || fs::read_dir(place.path("")).unwrap().count();
+    fs::write(place.path("file"), "old").unwrap();
+    fs::write(place.path("other"), "new").unwrap();
+    let link = |name: &[u8]| dir.link(name, dir, b"other");
+    drop(dir.make_replacement(b"file", link).unwrap());
+    assert_eq!((fs::read_to_string(place.path("file")).unwrap(), count()), ("old".into(), 2));
+    // The second time both are names of one file already.
+    for _ in 0..2 {
+        dir.make_replacement(b"file", link).unwrap().commit().unwrap();
+        assert_eq!((fs::read_to_string(place.path("file")).unwrap(), count()), ("new".into(), 2));
+    }
+    // What cannot be made takes nothing away.
+    assert!(dir.make_replacement(b"file", |name| dir.link(name, dir, b"none")).is_err());
+    assert!(dir.make_replacement(b"file", |name| dir.symlink(name, &[b'x'; 5000])).is_err());
+    assert_eq!((fs::read_to_string(place.path("file")).unwrap(), count()), ("new".into(), 2));
+    // Somebody else's work under the first name is let be, and what a killed run left is not.
+    let first = dir.create_replacement(b"file").unwrap();
+    let second = dir.make_replacement(b"file", |name| dir.symlink(name, b"there")).unwrap();
+    assert!(first.temporary() != second.temporary() && count() == 4);
+    std::mem::forget(second);
+    drop(first);
+    dir.make_replacement(b"file", |name| dir.make_fifo(name)).unwrap().commit().unwrap();
+    dir.make_dir(b"sub").unwrap();
+    assert!(is_unsafe(dir.make_replacement(b"sub", link).unwrap().commit()).contains("a folder"));
+    assert_eq!(count(), 4, "file, other, sub and what was left under another number");
+}
+
+#[test]
 fn metadata_is_applied_to_every_kind() {
     let place = Place::new();
     let (dir, applier, owners) = (&place.target, Applier::new(false), LocalOwners::default());

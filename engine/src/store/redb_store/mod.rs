@@ -8,7 +8,6 @@
 
 use std::fmt::Display;
 use std::fs::{File, OpenOptions};
-use std::io::Read;
 use std::mem;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
@@ -16,7 +15,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use redb::backends::FileBackend;
-use redb::{Builder, CompactionError, Database, Durability, ReadableDatabase, ReadableTable, WriteTransaction};
+use redb::{Builder, CompactionError, Durability, ReadableTable, WriteTransaction};
 
 use super::{Access, Store, errors};
 use crate::base::guard::{Trouble, drop_guarded, guarded};
@@ -24,13 +23,16 @@ use crate::base::limits::{KIB, MIB};
 use crate::base::{ObjectId, ObjectKind, ObjectName};
 use crate::error::StoreError;
 
+mod gaps;
+mod opening;
 mod tables;
 #[cfg(test)]
 mod tests;
 mod trouble;
 
-use tables::{Handle, Memory, NAMES, OBJECTS, PACKS, Tables, bodies};
-use trouble::{foreign, store_error};
+use gaps::{AroundGaps, Gaps, reading_a_body};
+use tables::{Body, Handle, Memory, NAMES, OBJECTS, PACKS, Tables, bodies};
+use trouble::store_error;
 
 /// redb rounds a leaf up to a power of two pages, and a leaf has a few dozen bytes besides its value: 4 KiB less than
 /// 4 MiB fill one; 4 MiB to the byte would take 8.
@@ -38,8 +40,6 @@ const PACK_BYTES: usize = 4 * MIB - 4 * KIB;
 /// After this many bytes redb is given a commit that need not be durable yet. redb computes checksums at a commit, from
 /// the file if the pages have left its write buffer by then: one commit for a gigabyte reads it all back.
 const UNSETTLED_BYTES_MAX: usize = PACK_BYTES - 64 * KIB;
-/// What every redb file begins with.
-const MAGIC: &[u8; 9] = b"redb\x1A\x0A\xA9\x0D\x0A";
 
 /// Keeps objects in one redb file.
 ///
@@ -51,6 +51,7 @@ pub struct RedbStore {
     tables: RwLock<Option<Arc<Tables>>>,
     writer: Mutex<Writer>,
     recent_max: usize,
+    gaps: Arc<Gaps>,
     /// Taken out only when the store is dropped. Locked after `writer`, for writing only while it is compacted.
     database: RwLock<Option<Handle>>,
     /// Whether redb ever panicked. Then nothing of its is dropped: its locks may be poisoned, and a panic in one drop
@@ -109,8 +110,8 @@ impl RedbStore {
     fn in_backend(path: &Path, backend: impl redb::StorageBackend, cache_bytes: usize) -> Result<Self, StoreError> {
         let memory = Memory::share_out(cache_bytes, Access::Write);
         let made = guarded(|| -> Result<_, redb::Error> {
-            let database = Builder::new().set_cache_size(memory.redb_bytes).create_with_backend(backend)?;
-            let transaction = begin_write(&database)?;
+            let database = Builder::new().set_cache_size(memory.redb_bytes).create_with_backend(AroundGaps(backend))?;
+            let transaction = opening::begin_write(&database)?;
             transaction.open_table(NAMES)?;
             transaction.open_table(PACKS)?;
             transaction.open_table(OBJECTS)?;
@@ -130,27 +131,9 @@ impl RedbStore {
     /// with `access`; `Damaged` if it is not a store or is hurt; `ReadOnly` or `Io` if it cannot be opened. A file that is
     /// not a store is never written to.
     pub fn open(path: &Path, access: Access, cache_bytes: usize) -> Result<Self, StoreError> {
-        check_magic(path)?;
+        opening::check_magic(path)?;
         let memory = Memory::share_out(cache_bytes, access);
-        let cache_bytes = memory.redb_bytes;
-        let write = || guarded(|| Builder::new().set_cache_size(cache_bytes).open(path));
-        let read = || guarded(|| Builder::new().set_cache_size(cache_bytes).open_read_only(path));
-        let opened = match (read(), access) {
-            (Ok(database), Access::Read) => Ok(Handle::Read(database)),
-            // Opening a file for writing changes it, so the tables are looked for first: another program's redb file is
-            // to stay as it is.
-            (Ok(database), Access::Write) => {
-                guarded(|| Tables::open(&database.begin_read()?, 0).and(Ok(database.close()?)))
-                    .and_then(|()| write())
-                    .map(Handle::Write)
-            }
-            (Err(Trouble::NeedsRepair), Access::Write) => write().map(Handle::Write),
-            // Closing it after the repair leaves it clean; and then it is opened as was asked for.
-            (Err(Trouble::NeedsRepair), Access::Read) => {
-                write().and_then(|database| guarded(|| database.close())).and_then(|()| read()).map(Handle::Read)
-            }
-            (Err(trouble), _) => Err(trouble),
-        };
+        let opened = opening::open(path, access, memory.redb_bytes);
         let database = opened.map_err(|trouble| store_error(path.display(), "opening", trouble))?;
         Self::from_handle(path, database, memory.recent_max)
     }
@@ -162,6 +145,7 @@ impl RedbStore {
             tables: RwLock::new(None),
             writer: Mutex::default(),
             recent_max,
+            gaps: Arc::default(),
             database: RwLock::new(Some(database)),
             panicked: AtomicBool::new(false),
         };
@@ -174,7 +158,7 @@ impl RedbStore {
         let database = self.database.read().unwrap_or_else(PoisonError::into_inner);
         let Some(database) = &*database else { return Err(self.error(self.location(), "", Trouble::InUse)) };
         self.call(self.path.display(), "beginning to read", || {
-            let tables = Arc::new(database.begin_read(self.recent_max)?);
+            let tables = Arc::new(database.begin_read(self.recent_max, Arc::clone(&self.gaps))?);
             let mut shared = self.tables.write().unwrap_or_else(PoisonError::into_inner);
             drop(shared.replace(tables));
             Ok(())
@@ -235,12 +219,15 @@ impl RedbStore {
         if let Some(failure) = &writer.failed {
             return Err(failure.again(&self.location()));
         }
+        if self.panicked.load(Ordering::Acquire) {
+            return Err(errors::closed_by_damage(&self.location()));
+        }
         let Writer { transaction, unsettled_bytes, is_unsynced, .. } = &mut *writer;
         *unsettled_bytes += len;
         *is_unsynced = true;
         let outcome = self.call(object, doing, || {
             if transaction.is_none() {
-                *transaction = Some(begin_write(database)?);
+                *transaction = Some(opening::begin_write(database)?);
             }
             let result = transaction.as_ref().map_or_else(|| Err(redb::Error::DatabaseClosed), work)?;
             if *unsettled_bytes >= UNSETTLED_BYTES_MAX
@@ -283,14 +270,15 @@ impl RedbStore {
                 return Ok(false);
             }
             let mut table = transaction.open_table(bodies(name.kind))?;
-            let number = match table.last()? {
+            // Of packs the last one is read to find the place behind it.
+            let number = match reading_a_body(|| table.last()).0? {
                 None => 0,
                 Some((last, _)) => {
                     let exhausted = || redb::Error::Corrupted("an object has the last number there is".into());
                     last.value().checked_add(1).ok_or_else(exhausted)?
                 }
             };
-            insert(&mut table, number)?;
+            reading_a_body(|| insert(&mut table, number)).0?;
             drop(table);
             transaction.open_table(NAMES)?.insert(key, (len as u64, number))?;
             Ok(true)
@@ -324,10 +312,13 @@ impl Store for RedbStore {
         let was_there = self.write(name, "replacing the object", bytes.len(), |transaction| {
             let listed = transaction.open_table(NAMES)?.get(key)?.map(|listed| listed.value());
             let Some((_, number)) = listed else { return Ok(false) };
-            transaction.open_table(bodies(name.kind))?.insert(number, bytes)?;
+            let mut table = transaction.open_table(bodies(name.kind))?;
+            reading_a_body(|| table.insert(number, bytes).map(drop)).0?;
+            drop(table);
             transaction.open_table(NAMES)?.insert(key, (bytes.len() as u64, number))?;
             Ok(true)
         })?;
+        self.gaps.forget(name);
         if was_there { Ok(()) } else { Err(errors::not_found(name)) }
     }
 
@@ -338,7 +329,10 @@ impl Store for RedbStore {
                 return Ok(Err(Some(errors::too_large(name, bytes, bytes_max))));
             }
             let body = tables.body(name)?;
-            let body = body.as_ref().map(|body| body.value()).unwrap_or_default();
+            if body.as_ref().is_some_and(|body| !body.has(&(0..body.bytes().len()))) {
+                return Ok(Err(Some(errors::not_given_out(name))));
+            }
+            let body = body.as_ref().map(Body::bytes).unwrap_or_default();
             // A put writes both tables in one commit: where they differ, the file was altered.
             let whole = body.len() as u64 == bytes;
             Ok(if whole { Ok(body.to_vec()) } else { Err(Some(errors::wrong_length(name, body.len() as u64, bytes))) })
@@ -353,8 +347,9 @@ impl Store for RedbStore {
                 _ => tables.body(name)?.map(Arc::new),
             };
             let Some(body) = body else { return Ok(Err(errors::not_found(name))) };
-            let bytes = body.value();
+            let bytes = body.bytes();
             Ok(match errors::slice_of(bytes, offset, len) {
+                Some(_) if !body.has(&(offset as usize..offset as usize + len)) => Err(errors::not_given_out(name)),
                 Some(range) => {
                     out.clear();
                     out.extend_from_slice(range);
@@ -374,10 +369,13 @@ impl Store for RedbStore {
         self.write(name, "deleting the object", 0, |transaction| {
             let listed = transaction.open_table(NAMES)?.remove(key)?.map(|listed| listed.value());
             if let Some((_, number)) = listed {
-                transaction.open_table(bodies(name.kind))?.remove(number)?;
+                let mut table = transaction.open_table(bodies(name.kind))?;
+                reading_a_body(|| table.remove(number).map(drop)).0?;
             }
             Ok(())
-        })
+        })?;
+        self.gaps.forget(name);
+        Ok(())
     }
 
     fn sync(&self) -> Result<(), StoreError> {
@@ -393,7 +391,7 @@ impl Store for RedbStore {
         let committed = self.call(self.path.display(), "committing", || {
             let transaction = match transaction {
                 Some(transaction) => transaction,
-                None => begin_write(database)?,
+                None => opening::begin_write(database)?,
             };
             Ok(transaction.commit()?)
         });
@@ -404,6 +402,10 @@ impl Store for RedbStore {
     }
 
     fn compact(&self) -> Result<(), StoreError> {
+        // It would move the zeros that redb may keep in their place, and the disk would have nothing else any more.
+        if let Some(name) = self.gaps.first() {
+            return Err(errors::not_given_out(&name));
+        }
         self.sync()?;
         let mut writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
         let mut handle = self.database.write().unwrap_or_else(PoisonError::into_inner);
@@ -455,26 +457,4 @@ impl Drop for RedbStore {
         let _ = drop_guarded(transaction);
         let _ = drop_guarded(database);
     }
-}
-
-/// Begins a transaction whose commit is durable and needs no walk over the whole file after a crash.
-fn begin_write(database: &Database) -> Result<WriteTransaction, redb::Error> {
-    let mut transaction = database.begin_write()?;
-    transaction.set_durability(Durability::Immediate)?;
-    // This implies two-phase commits.
-    transaction.set_quick_repair(true);
-    Ok(transaction)
-}
-
-/// Fails unless `path` is a file that begins as redb's do. Opening anything else could write to it.
-fn check_magic(path: &Path) -> Result<(), StoreError> {
-    let failed = |doing: &'static str| move |source| StoreError::from_io(path.display(), doing, source);
-    // Asked before opening, which would wait for a writer if this is a pipe.
-    let metadata = std::fs::metadata(path).map_err(failed("opening the repository"))?;
-    let mut start = [0; MAGIC.len()];
-    if metadata.is_file() && metadata.len() >= start.len() as u64 {
-        let mut file = File::open(path).map_err(failed("opening the repository"))?;
-        file.read_exact(&mut start).map_err(failed("reading its first bytes"))?;
-    }
-    if &start == MAGIC { Ok(()) } else { Err(foreign(path.display())) }
 }

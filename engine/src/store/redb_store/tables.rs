@@ -1,12 +1,15 @@
 //! The tables of a redb store, and how its memory is shared out among them.
 
 use std::collections::VecDeque;
+use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use redb::{
-    Database, OwnedAccessGuard, ReadOnlyDatabase, ReadOnlyTable, ReadTransaction, ReadableDatabase, TableDefinition,
+    Database, OwnedAccessGuard, ReadOnlyDatabase, ReadOnlyTable, ReadTransaction, ReadableDatabase, ReadableTable,
+    ReadableTableMetadata, TableDefinition,
 };
 
+use super::gaps::{Gaps, reading_a_body};
 use crate::base::limits::MIB;
 use crate::base::{ObjectId, ObjectKind, ObjectName};
 use crate::store::Access;
@@ -34,17 +37,33 @@ pub(super) enum Handle {
 }
 
 impl Handle {
-    pub(super) fn begin_read(&self, recent_max: usize) -> Result<Tables, redb::Error> {
+    pub(super) fn begin_read(&self, recent_max: usize, gaps: Arc<Gaps>) -> Result<Tables, redb::Error> {
         let transaction = match self {
             Self::Write(database) => database.begin_read()?,
             Self::Read(database) => database.begin_read()?,
         };
-        Tables::open(&transaction, recent_max)
+        Tables::open(&transaction, recent_max, gaps)
     }
 }
 
 /// A body in redb's own memory.
-pub(super) type Body = OwnedAccessGuard<&'static [u8]>;
+pub(super) struct Body {
+    guard: OwnedAccessGuard<&'static [u8]>,
+    /// What of it the disk does not give out.
+    gaps: Vec<Range<usize>>,
+}
+
+impl Body {
+    /// Returns the bytes, with zeros in gaps.
+    pub(super) fn bytes(&self) -> &[u8] {
+        self.guard.value()
+    }
+
+    /// Returns whether the disk gives out all bytes of a range.
+    pub(super) fn has(&self, range: &Range<usize>) -> bool {
+        self.gaps.iter().all(|gap| gap.end <= range.start || range.end <= gap.start)
+    }
+}
 
 /// The tables as of the last commit.
 pub(super) struct Tables {
@@ -56,6 +75,7 @@ pub(super) struct Tables {
     /// once full, throws out what it just read. Without these, each range would cost a read of its whole pack.
     recent: Mutex<VecDeque<(ObjectId, Arc<Body>)>>,
     pub(super) recent_max: usize,
+    gaps: Arc<Gaps>,
 }
 
 /// How the memory that a store may use is shared out.
@@ -79,13 +99,14 @@ impl Memory {
 }
 
 impl Tables {
-    pub(super) fn open(transaction: &ReadTransaction, recent_max: usize) -> Result<Self, redb::Error> {
+    pub(super) fn open(transaction: &ReadTransaction, recent_max: usize, gaps: Arc<Gaps>) -> Result<Self, redb::Error> {
         Ok(Self {
             names: transaction.open_table(NAMES)?,
             packs: transaction.open_table(PACKS)?,
             objects: transaction.open_table(OBJECTS)?,
             recent: Mutex::default(),
             recent_max,
+            gaps,
         })
     }
 
@@ -122,7 +143,11 @@ impl Tables {
     pub(super) fn body(&self, name: &ObjectName) -> Result<Option<Body>, redb::Error> {
         let Some((_, number)) = self.listed(name)? else { return Ok(None) };
         let table = if name.kind == ObjectKind::Pack { &self.packs } else { &self.objects };
-        Ok(table.get_owned(number)?)
+        let (guard, zeros) = reading_a_body(|| table.get_owned(number));
+        Ok(guard?.map(|guard| {
+            let gaps = self.gaps.note(name, guard.value(), zeros);
+            Body { guard, gaps }
+        }))
     }
 
     /// Returns id and length of every object of a kind.
@@ -133,6 +158,25 @@ impl Tables {
             let (name, listed) = entry?;
             objects.push((ObjectId::from_bytes(*name.value().1), listed.value().0));
         }
+        // A prune goes by this list.
+        if kind == ObjectKind::Snapshot {
+            self.is_complete()?;
+        }
         Ok(objects)
+    }
+
+    /// Counts all names: redb does not look at its checksums when it reads, and one changed byte in its tables may hide some.
+    fn is_complete(&self) -> Result<(), redb::Error> {
+        let mut names = 0;
+        for entry in self.names.iter()? {
+            entry?;
+            names += 1;
+        }
+        let (wanted, bodies) = (self.names.len()?, self.packs.len()? + self.objects.len()?);
+        if (names, bodies) == (wanted, wanted) {
+            return Ok(());
+        }
+        let text = format!("its tables count {wanted} objects, {names} have a name and {bodies} a body");
+        Err(redb::Error::Corrupted(text))
     }
 }

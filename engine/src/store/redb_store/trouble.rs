@@ -10,14 +10,16 @@ pub(super) fn foreign(path: impl Display) -> StoreError {
     StoreError::new(
         StoreErrorKind::Damaged,
         path,
-        "not a daykeep repository, or its first bytes are damaged; check the path",
+        "not a daykeep repository, or its first bytes are damaged: check the path; `daykeep repair --rescue-to` saves what is left",
     )
 }
 
 /// Words `trouble` with the file at `path`.
 pub(super) fn store_error(path: impl Display, doing: &str, trouble: Trouble) -> StoreError {
     let damaged = |text| {
-        let message = format!("{doing}: the file is damaged: {text}; run `check`, or restore the file from a copy");
+        let message = format!(
+            "{doing}: the file is damaged: {text}; `daykeep repair --rescue-to` saves what is left of it into a new repository"
+        );
         StoreError::new(StoreErrorKind::Damaged, &path, message)
     };
     match trouble {

@@ -1,0 +1,250 @@
+//! Files of several names: the first of them is restored, and the others are linked to it at the end, if it then is what
+//! the snapshot has. If not, each is restored for itself.
+
+use std::collections::HashMap;
+use std::collections::hash_map::Entry as Slot;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+use std::sync::atomic::Ordering;
+
+use crate::base::{Event, lock};
+use crate::error::{Error, Result};
+use crate::format::codec::Writer;
+use crate::format::content::Content;
+use crate::format::tree::{Class, Entry, Metadata, Node, Timestamp};
+use crate::restore::run::{Place, Restore};
+use crate::restore::target_dir::{LocalOwners, TargetDir};
+use crate::source::{FileKind, Stat};
+
+/// What tells names of one file from those of another.
+type LinkKey = blake3::Hash;
+
+/// Returns what an entry has in common with the other names of the same file, if it has any.
+///
+/// Device and inode alone would not do: an entry may have been taken over from a snapshot of another day, when the system
+/// had numbered its devices in another way. So all must agree that is restored. The time of the last change of metadata is
+/// no part of it: each link that is made while a backup runs changes it.
+fn key(entry: &Entry) -> Option<LinkKey> {
+    entry.metadata.link_device?;
+    let node = match &entry.node {
+        Node::File { content, .. } => Node::File { content: content.clone(), class: Class::General, capture: None },
+        other => other.clone(),
+    };
+    let metadata = Metadata { ctime: Timestamp::default(), ..entry.metadata.clone() };
+    let mut record = Writer::default();
+    Entry { name: Vec::new(), metadata, node }.write(&mut record);
+    Some(blake3::hash(&record.finish()))
+}
+
+/// The name of a file that the others are linked to.
+#[derive(Clone)]
+struct First {
+    folder: Vec<Vec<u8>>,
+    name: Vec<u8>,
+    /// Device and inode at the target.
+    file: (u64, u64),
+    /// Whether it has what the snapshot has; if not, it was there and stayed, and may have.
+    is_known: bool,
+}
+
+/// Another name of a file that is restored elsewhere.
+struct LaterLink {
+    folder: Vec<Vec<u8>>,
+    path: PathBuf,
+    entry: Entry,
+    owners: LocalOwners,
+    key: LinkKey,
+}
+
+/// The files of several names that a restore met.
+#[derive(Default)]
+pub(super) struct Links {
+    /// `None` as long as the first one is at work, and for good if it failed.
+    firsts: Mutex<HashMap<LinkKey, Option<First>>>,
+    later: Mutex<Vec<LaterLink>>,
+}
+
+impl Links {
+    /// Returns whether this is the first name that is met of a file.
+    fn begin(&self, key: LinkKey) -> bool {
+        match lock(&self.firsts).entry(key) {
+            Slot::Occupied(_) => false,
+            Slot::Vacant(slot) => {
+                slot.insert(None);
+                true
+            }
+        }
+    }
+
+    fn first(&self, key: &LinkKey) -> Option<First> {
+        lock(&self.firsts).get(key).cloned().flatten()
+    }
+
+    /// Notes what others can be linked to, unless something as good is known.
+    fn note(&self, key: LinkKey, first: First) {
+        let mut firsts = lock(&self.firsts);
+        let slot = firsts.entry(key).or_default();
+        if slot.as_ref().is_none_or(|other| first.is_known && !other.is_known) {
+            *slot = Some(first);
+        }
+    }
+
+    fn forget(&self, key: LinkKey) {
+        lock(&self.firsts).insert(key, None);
+    }
+}
+
+impl Restore<'_> {
+    /// Restores anything but a directory, or leaves it for the end if another name of the same file comes first.
+    pub fn file_or_link(&self, entry: &Entry, place: &Place<'_>, owners: &LocalOwners) -> Result<()> {
+        // Where nothing is made there is nothing to link to: each name stands for itself.
+        let makes = !self.options.dry_run && self.taker.is_none();
+        let Some(key) = makes.then(|| key(entry)).flatten() else { return self.leaf(entry, place, owners).map(drop) };
+        if self.links.begin(key) {
+            let is_known = self.leaf(entry, place, owners)?;
+            return self.note_first(key, place.make()?.as_ref(), place.names(), &entry.name, is_known);
+        }
+        // The folder is made now, since it gets its metadata before the link is made.
+        place.make()?;
+        let (folder, path) = (place.names(), place.join(&entry.name));
+        lock(&self.links.later).push(LaterLink { folder, path, entry: entry.clone(), owners: owners.clone(), key });
+        Ok(())
+    }
+
+    fn note_first(
+        &self,
+        key: LinkKey,
+        dir: &TargetDir,
+        folder: Vec<Vec<u8>>,
+        name: &[u8],
+        is_known: bool,
+    ) -> Result<()> {
+        if let Some(found) = dir.stat(name)? {
+            self.links.note(key, First { folder, name: name.to_vec(), file: identity(&found), is_known });
+        }
+        Ok(())
+    }
+
+    /// Makes the other links, now that every first one is there or failed.
+    pub fn link_later(&self, root: &TargetDir) -> Result<()> {
+        for link in std::mem::take(&mut *lock(&self.links.later)) {
+            self.check_cancel()?;
+            let outcome = self.later(root, &link);
+            self.unless_fatal(|| link.path.clone(), outcome)?;
+        }
+        Ok(())
+    }
+
+    fn later(&self, root: &TargetDir, link: &LaterLink) -> Result<()> {
+        let folder = open_below(root, &link.folder)?;
+        // The folder has its metadata already; what is done in it now must not show in it.
+        let before = folder.begin_change()?;
+        let outcome = self.link_or_restore(root, &folder, link);
+        outcome.and(folder.end_change(&before))
+    }
+
+    fn link_or_restore(&self, root: &TargetDir, folder: &TargetDir, link: &LaterLink) -> Result<()> {
+        let name = link.entry.name.as_slice();
+        let existing = folder.stat(name)?;
+        let stays = existing.as_ref().is_some_and(|existing| self.keeps(existing, &link.entry));
+        let mut refused = None;
+        if !stays && let Some((first_folder, first)) = self.usable_first(root, link)? {
+            match self.link(folder, existing.as_ref(), (&first_folder, &first), link) {
+                Err(Error::File { action, source, .. }) if source.kind() != io::ErrorKind::StorageFull => {
+                    // There are file systems without hard links, and limits of how many a file may have.
+                    self.links.forget(link.key);
+                    refused = Some(format!("restored as a file of its own: {action}: {source}"));
+                }
+                outcome => return outcome,
+            }
+        }
+        let is_known = self.put(&link.entry, &|| link.path.clone(), folder, &link.owners)?;
+        if let Some(reason) = refused {
+            self.warn(&link.path, reason);
+        }
+        self.note_first(link.key, folder, link.folder.clone(), name, is_known)
+    }
+
+    /// Returns the first name and its folder, if what is there now is what the snapshot has.
+    fn usable_first(&self, root: &TargetDir, link: &LaterLink) -> Result<Option<(TargetDir, First)>> {
+        let Some(mut first) = self.links.first(&link.key) else { return Ok(None) };
+        let opened = open_below(root, &first.folder).and_then(|folder| Ok((folder.stat(&first.name)?, folder)));
+        if let Ok((Some(found), folder)) = opened
+            && identity(&found) == first.file
+            && (first.is_known || self.is_as_stored(&folder, &first.name, &found, link)?)
+        {
+            first.is_known = true;
+            self.links.note(link.key, first.clone());
+            return Ok(Some((folder, first)));
+        }
+        self.links.forget(link.key);
+        Ok(None)
+    }
+
+    /// Returns whether a file that was kept is in all respects what a restore would make: to link to it is no better.
+    fn is_as_stored(&self, folder: &TargetDir, name: &[u8], found: &Stat, link: &LaterLink) -> Result<bool> {
+        let Node::File { content, .. } = &link.entry.node else { return Ok(false) };
+        let wanted = &link.entry.metadata;
+        let seems_so = found.kind == FileKind::File
+            && found.size == content.bytes()
+            && found.metadata.mtime == wanted.mtime
+            && found.metadata.mode == wanted.mode
+            && self.applier.is_owner(&found.metadata, wanted, &link.owners);
+        let compare = |path: &Path| Ok(self.difference(&folder.open_for_read(name)?, content, path)?.is_none());
+        match seems_so.then(|| compare(&folder.path_of(name))) {
+            Some(Err(Error::Cancelled)) => Err(Error::Cancelled),
+            // One that cannot be read is not known, and what the snapshot has is read once more to restore the link.
+            Some(outcome) => Ok(outcome.unwrap_or(false)),
+            None => Ok(false),
+        }
+    }
+
+    fn link(
+        &self,
+        folder: &TargetDir,
+        existing: Option<&Stat>,
+        (first_folder, first): (&TargetDir, &First),
+        link: &LaterLink,
+    ) -> Result<()> {
+        let (entry, bytes) = (&link.entry, link.entry.node.content().map_or(0, Content::bytes));
+        match existing {
+            Some(existing) if identity(existing) == first.file => {
+                self.kept(bytes);
+                return Ok(());
+            }
+            // What is there stays until the link is made.
+            Some(_) => {
+                let linked = |temporary: &[u8]| folder.link(temporary, first_folder, &first.name);
+                let replacement = folder.make_replacement(&entry.name, linked)?;
+                Self::remove_companions(entry, folder)?;
+                replacement.commit()?;
+            }
+            None => {
+                Self::remove_companions(entry, folder)?;
+                if !folder.link(&entry.name, first_folder, &first.name)? {
+                    return Err(Self::in_the_way(link.path.clone()));
+                }
+            }
+        }
+        self.files.fetch_add(1, Ordering::Relaxed);
+        self.send(&Event::Progress { files: 1, bytes });
+        Ok(())
+    }
+}
+
+const fn identity(stat: &Stat) -> (u64, u64) {
+    (stat.device, stat.metadata.inode)
+}
+
+/// Opens a folder below `root`, one name at a time, no link followed.
+fn open_below(root: &TargetDir, names: &[Vec<u8>]) -> Result<TargetDir> {
+    let mut dir = root.try_clone()?;
+    for name in names {
+        dir = dir.open_dir(name)?.ok_or_else(|| Error::UnsafeTarget {
+            path: dir.path_of(name),
+            reason: "the folder was removed during the restore; run it again".into(),
+        })?;
+    }
+    Ok(dir)
+}
