@@ -105,12 +105,10 @@ impl Place {
         OpenOptions::default().cache_dir(self.path("cache")).memory_bytes(64 << 20)
     }
 
-    /// Opens the repository.
+    /// Opens the repository. A process that another test starts has the locks of this one too until its program begins, so
+    /// that is waited for.
     pub fn try_open(&self, access: Access) -> Result<Repository> {
-        self.open_with(access, &self.options())
-    }
-
-    fn open_with(&self, access: Access, options: &OpenOptions) -> Result<Repository> {
+        let options = &self.options().wait(Duration::from_secs(10));
         match (self.location(), &self.memory) {
             (Some(location), _) => Repository::open(&location, &secret(), access, options),
             (None, Some(store)) => Repository::open_in(Arc::clone(store), &secret(), access, options),
@@ -118,12 +116,10 @@ impl Place {
         }
     }
 
-    /// Opens the repository for writing. A process that another test starts has the locks of this one too until its
-    /// program begins, so that is waited for.
+    /// Opens the repository for writing.
     #[track_caller]
     pub fn open(&self) -> Repository {
-        let options = self.options().wait(Duration::from_secs(10));
-        self.open_with(Access::Write, &options).unwrap_or_else(|error| panic!("{:?}: {error}", self.kind))
+        self.try_open(Access::Write).unwrap_or_else(|error| panic!("{:?}: {error}", self.kind))
     }
 
     /// Lets this client forget which snapshot it saw last, after one was deleted behind its back.

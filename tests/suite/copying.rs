@@ -257,6 +257,35 @@ fn what_cannot_be_read_is_named_and_the_others_are_copied() {
     assert_clean(&target);
 }
 
+/// What a damaged index object lists counts as missing, and the catalog that lacks it is no reason to stop.
+#[test]
+fn a_damaged_index_object_keeps_nobody_from_the_others() {
+    let (from, to) = (Place::new(Kind::Memory), Place::new(Kind::Memory));
+    let (source, store) = (from.open(), from.store());
+    let mut made = Vec::new();
+    for name in ["first", "second", "third"] {
+        let folder = from.folder(name);
+        fs::write(folder.join("noise"), noise::random(made.len() as u64, 100_000)).unwrap();
+        let before = store.list(ObjectKind::Index).unwrap();
+        let id = back_up(&source, &folder).snapshot.unwrap();
+        let index = store.list(ObjectKind::Index).unwrap().into_iter().find(|index| !before.contains(index)).unwrap();
+        made.push((id, ObjectName::new(ObjectKind::Index, index.0)));
+    }
+    drop(source);
+    let (hurt, index) = made[1];
+    let mut bytes = store.get(&index, OBJECT_BYTES_MAX).unwrap();
+    bytes[100] ^= 1;
+    replace(store.as_ref(), &index, &bytes);
+    let options = OpenOptions::default().memory_bytes(64 << 20);
+    let source = Repository::open_in(store, &secret(), Access::Read, &options).unwrap();
+    let target = to.open();
+    let report = copy(&source, &target);
+    assert!(report.failed.iter().any(|(id, _)| *id == hurt), "{report:?}");
+    assert!(report.copied.iter().any(|copied| copied.from == made[0].0), "{report:?}");
+    assert_eq!(report.copied.len() + report.failed.len(), 3);
+    assert_clean(&target);
+}
+
 /// A copy that a rewrite or a repair made has the first id and the time of what it was made from.
 #[test]
 fn a_copy_without_some_files_does_not_stand_for_all_of_them() {

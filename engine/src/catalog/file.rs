@@ -47,6 +47,8 @@ pub(super) struct CatalogFile {
     database: Option<Database>,
     /// Whether anything in it was found to be wrong.
     is_damaged: AtomicBool,
+    /// Whether it is of no use after this run.
+    is_distrusted: AtomicBool,
     /// Whether anything may be.
     is_doubted: AtomicBool,
     /// Whether redb ever panicked; then nothing of its is dropped, since a panic in one drop followed by another ends the
@@ -120,6 +122,7 @@ impl CatalogFile {
             adding: Mutex::default(),
             database: Some(database),
             is_damaged: AtomicBool::new(false),
+            is_distrusted: AtomicBool::new(false),
             is_doubted: AtomicBool::new(false),
             panicked: AtomicBool::new(false),
         }
@@ -375,7 +378,7 @@ impl CatalogFile {
 
     /// Takes note that it is of no use after this run.
     pub(super) fn distrust(&self) {
-        self.is_damaged.store(true, Ordering::Release);
+        self.is_distrusted.store(true, Ordering::Release);
     }
 
     /// Takes note that something in it may be wrong.
@@ -391,6 +394,9 @@ impl CatalogFile {
     /// Returns whether it can be used again. Nothing is found in it any more: if it is doubted, redb compares all of it with
     /// its checksums, for which nobody may read.
     pub(super) fn is_of_use(&mut self) -> bool {
+        if *self.is_distrusted.get_mut() {
+            return false;
+        }
         if *self.is_damaged.get_mut() || *self.panicked.get_mut() || !*self.is_doubted.get_mut() {
             return !*self.is_damaged.get_mut();
         }

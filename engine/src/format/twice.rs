@@ -15,9 +15,17 @@ pub fn twice(object: &[u8]) -> Vec<u8> {
     stored
 }
 
-/// Returns where the copies of an object may begin, each with all that follows: at the beginning, and at every later sector
-/// that begins as objects do.
+/// So many places are looked at: the two copies, and what damage may have put before or between them. To try a copy of a key
+/// slot takes a second, and whoever keeps the store could put any number there.
+const COPIES_MAX: usize = 4;
+
+/// Returns where the copies of an object may begin, each with all that follows: at the beginning, and at the first later
+/// sectors that begin as objects do.
 pub fn copies(stored: &[u8]) -> impl Iterator<Item = &[u8]> {
     let sectors = (0..stored.len().max(1)).step_by(SECTOR_BYTES).map(|at| &stored[at..]);
-    sectors.enumerate().filter(|(number, copy)| *number == 0 || copy.starts_with(&MAGIC)).map(|(_, copy)| copy)
+    sectors
+        .enumerate()
+        .filter(|(number, copy)| *number == 0 || copy.starts_with(&MAGIC))
+        .map(|(_, copy)| copy)
+        .take(COPIES_MAX)
 }

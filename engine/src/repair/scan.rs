@@ -60,12 +60,14 @@ impl Damaged {
         let mut entries = std::fs::read_dir(folder)?.collect::<std::io::Result<Vec<_>>>()?;
         entries.sort_by_key(DirEntry::file_name);
         for entry in entries {
-            // What cannot be looked at is as lost as what cannot be read.
-            match entry.metadata() {
-                Ok(found) if found.is_file() => self.add(entry.path(), found.len()),
-                Ok(found) if found.is_dir() && depth < DEPTH_MAX => {
-                    let _ = self.add_files_of(&entry.path(), depth + 1);
-                }
+            let outcome = entry.metadata().and_then(|found| match found.file_type() {
+                kind if kind.is_file() => File::open(entry.path()).map(|_| self.add(entry.path(), found.len())),
+                kind if kind.is_dir() && depth < DEPTH_MAX => self.add_files_of(&entry.path(), depth + 1),
+                _ => Ok(()),
+            });
+            // What the disk does not give out is lost; what this user may not read is not.
+            match outcome {
+                Err(error) if error.raw_os_error() != Some(rustix::io::Errno::IO.raw_os_error()) => return Err(error),
                 _ => {}
             }
         }

@@ -376,8 +376,6 @@ impl Repository {
     }
 }
 
-/// Brings a catalog in line with the store: an entry counts only while its index object is in the store's list now. It is
-/// begun anew if one that it knew is gone.
 /// Returns the error for a repository that has lost nothing but its config, or has lost that too.
 fn without_config(reason: &str) -> Error {
     let reason = format!("{reason}; `daykeep repair --rescue-to` saves all else into a new repository");
@@ -411,6 +409,8 @@ fn unlock(
     Ok((codec, master, config))
 }
 
+/// Brings a catalog in line with the store: an entry counts only while its index object is in the store's list now. It is
+/// begun anew if one that it knew is gone.
 fn load_catalog(store: &dyn Store, codec: &Codec, catalog: &Catalog) -> Result<()> {
     let listed: Vec<ObjectId> = store.list(ObjectKind::Index)?.into_iter().map(|(id, _)| id).collect();
     let mut known = catalog.index_objects()?;

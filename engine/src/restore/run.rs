@@ -24,6 +24,9 @@ use crate::source::{Reach, Selection};
 use crate::store::Store;
 use crate::tree::{self, PieceWalk};
 
+/// After so many failures of the store a restore ends: it is not one bad place of a disk.
+const UNREADABLE_MAX: u64 = 1000;
+
 /// A folder at the target that is made when the first thing in it is.
 pub(super) struct Place<'a> {
     above: Option<&'a Place<'a>>,
@@ -100,6 +103,8 @@ pub(super) struct Restore<'a> {
     pub files_verified: AtomicU64,
     pub bytes: AtomicU64,
     directories: AtomicU64,
+    /// How often the store did not give out something.
+    unreadable: AtomicU64,
     warnings: Mutex<Vec<(String, String)>>,
 }
 
@@ -141,6 +146,7 @@ impl Repository {
             files_verified: AtomicU64::new(0),
             bytes: AtomicU64::new(0),
             directories: AtomicU64::new(0),
+            unreadable: AtomicU64::new(0),
             warnings: Mutex::default(),
         };
         let names = what.names();
@@ -233,7 +239,9 @@ impl Restore<'_> {
     /// Returns whether the store gives out what every repository has: then what it did not give out is one bad place of a
     /// disk, and there may be more to have from others.
     fn store_answers(&self) -> bool {
-        small::get(self.store, &ObjectName::CONFIG, SMALL_OBJECT_BYTES_MAX).is_ok()
+        // That may be in some memory still when the disk is gone.
+        self.unreadable.fetch_add(1, Ordering::Relaxed) < UNREADABLE_MAX
+            && small::get(self.store, &ObjectName::CONFIG, SMALL_OBJECT_BYTES_MAX).is_ok()
     }
 
     /// Restores everything in a tree. `reach`: what the patterns say of the folder itself.

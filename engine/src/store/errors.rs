@@ -32,11 +32,11 @@ pub(super) fn wrong_length(name: &ObjectName, bytes: u64, listed: u64) -> StoreE
     StoreError::new(StoreErrorKind::Damaged, name, message)
 }
 
-/// The disk does not give out some of the object.
-pub(super) fn not_given_out(name: &ObjectName) -> StoreError {
+/// The disk does not give out some of an object, or of a whole store.
+pub(super) fn not_given_out(object: impl ToString) -> StoreError {
     let message =
         "the disk does not give out some of its bytes; copy the repository to another disk before anything else";
-    StoreError::new(StoreErrorKind::Io, name, message)
+    StoreError::new(StoreErrorKind::Io, object, message)
 }
 
 /// redb panicked, and what it has in memory is not to be written.

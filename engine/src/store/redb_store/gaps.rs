@@ -10,6 +10,7 @@ use std::collections::HashMap;
 use std::io;
 use std::ops::{Bound, Range};
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use redb::{BackendError, StorageBackend};
 
@@ -44,12 +45,24 @@ pub(super) fn reading_a_body<T>(work: impl FnOnce() -> T) -> (T, Vec<Range<usize
 
 /// Which parts of which bodies are zeros that nobody wrote. redb may keep the pages, so this is kept until the store is closed.
 #[derive(Default)]
-pub(super) struct Gaps(Mutex<HashMap<ObjectName, Vec<Range<usize>>>>);
+pub(super) struct Gaps {
+    known: Mutex<HashMap<ObjectName, Vec<Range<usize>>>>,
+    /// Whether zeros were given at all, for whatever.
+    were_met: AtomicBool,
+}
 
 impl Gaps {
+    /// Runs `work`, in which this thread reads a body that nobody asked for, to find the place of another or to take it away.
+    pub fn passing<T>(&self, work: impl FnOnce() -> T) -> T {
+        let (outcome, zeros) = reading_a_body(work);
+        self.were_met.fetch_or(!zeros.is_empty(), Ordering::AcqRel);
+        outcome
+    }
+
     /// Notes what of `body`, just read, lies where zeros were given, and returns what is known of it.
     pub fn note(&self, name: &ObjectName, body: &[u8], zeros: Vec<Range<usize>>) -> Vec<Range<usize>> {
-        let mut known = lock(&self.0);
+        self.were_met.fetch_or(!zeros.is_empty(), Ordering::AcqRel);
+        let mut known = lock(&self.known);
         let start = body.as_ptr() as usize;
         let inside = |zeros: Range<usize>| {
             let (from, to) = (zeros.start.saturating_sub(start), zeros.end.saturating_sub(start).min(body.len()));
@@ -64,12 +77,12 @@ impl Gaps {
 
     /// Forgets an object whose body is another now, or gone.
     pub fn forget(&self, name: &ObjectName) {
-        lock(&self.0).remove(name);
+        lock(&self.known).remove(name);
     }
 
-    /// Returns an object that has gaps, if there is one.
-    pub fn first(&self) -> Option<ObjectName> {
-        lock(&self.0).keys().min().copied()
+    /// Returns whether zeros were given, so that redb may have them in memory.
+    pub fn were_met(&self) -> bool {
+        self.were_met.load(Ordering::Acquire)
     }
 }
 

@@ -30,7 +30,7 @@ mod tables;
 mod tests;
 mod trouble;
 
-use gaps::{AroundGaps, Gaps, reading_a_body};
+use gaps::{AroundGaps, Gaps};
 use tables::{Body, Handle, Memory, NAMES, OBJECTS, PACKS, Tables, bodies};
 use trouble::store_error;
 
@@ -271,14 +271,14 @@ impl RedbStore {
             }
             let mut table = transaction.open_table(bodies(name.kind))?;
             // Of packs the last one is read to find the place behind it.
-            let number = match reading_a_body(|| table.last()).0? {
+            let number = match self.gaps.passing(|| table.last())? {
                 None => 0,
                 Some((last, _)) => {
                     let exhausted = || redb::Error::Corrupted("an object has the last number there is".into());
                     last.value().checked_add(1).ok_or_else(exhausted)?
                 }
             };
-            reading_a_body(|| insert(&mut table, number)).0?;
+            self.gaps.passing(|| insert(&mut table, number))?;
             drop(table);
             transaction.open_table(NAMES)?.insert(key, (len as u64, number))?;
             Ok(true)
@@ -313,7 +313,7 @@ impl Store for RedbStore {
             let listed = transaction.open_table(NAMES)?.get(key)?.map(|listed| listed.value());
             let Some((_, number)) = listed else { return Ok(false) };
             let mut table = transaction.open_table(bodies(name.kind))?;
-            reading_a_body(|| table.insert(number, bytes).map(drop)).0?;
+            self.gaps.passing(|| table.insert(number, bytes).map(drop))?;
             drop(table);
             transaction.open_table(NAMES)?.insert(key, (bytes.len() as u64, number))?;
             Ok(true)
@@ -370,7 +370,7 @@ impl Store for RedbStore {
             let listed = transaction.open_table(NAMES)?.remove(key)?.map(|listed| listed.value());
             if let Some((_, number)) = listed {
                 let mut table = transaction.open_table(bodies(name.kind))?;
-                reading_a_body(|| table.remove(number).map(drop)).0?;
+                self.gaps.passing(|| table.remove(number).map(drop))?;
             }
             Ok(())
         })?;
@@ -403,8 +403,8 @@ impl Store for RedbStore {
 
     fn compact(&self) -> Result<(), StoreError> {
         // It would move the zeros that redb may keep in their place, and the disk would have nothing else any more.
-        if let Some(name) = self.gaps.first() {
-            return Err(errors::not_given_out(&name));
+        if self.gaps.were_met() {
+            return Err(errors::not_given_out(self.location()));
         }
         self.sync()?;
         let mut writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);

@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::ops::Range;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use redb::{
@@ -76,6 +77,7 @@ pub(super) struct Tables {
     recent: Mutex<VecDeque<(ObjectId, Arc<Body>)>>,
     pub(super) recent_max: usize,
     gaps: Arc<Gaps>,
+    is_counted: AtomicBool,
 }
 
 /// How the memory that a store may use is shared out.
@@ -107,6 +109,7 @@ impl Tables {
             recent: Mutex::default(),
             recent_max,
             gaps,
+            is_counted: AtomicBool::new(false),
         })
     }
 
@@ -158,15 +161,16 @@ impl Tables {
             let (name, listed) = entry?;
             objects.push((ObjectId::from_bytes(*name.value().1), listed.value().0));
         }
-        // A prune goes by this list.
-        if kind == ObjectKind::Snapshot {
-            self.is_complete()?;
+        // Where a snapshot is hidden, a prune would take what it needs.
+        if kind == ObjectKind::Snapshot && !self.is_counted.load(Ordering::Acquire) {
+            self.count()?;
+            self.is_counted.store(true, Ordering::Release);
         }
         Ok(objects)
     }
 
     /// Counts all names: redb does not look at its checksums when it reads, and one changed byte in its tables may hide some.
-    fn is_complete(&self) -> Result<(), redb::Error> {
+    fn count(&self) -> Result<(), redb::Error> {
         let mut names = 0;
         for entry in self.names.iter()? {
             entry?;
