@@ -1,6 +1,8 @@
 //! `prune`: gives back the space of what no snapshot needs any more.
 
-use daykeep_engine::{Access, PruneFigures, PruneOptions, PruneReport, Result};
+use std::fs::Metadata;
+
+use daykeep_engine::{Access, PruneFigures, PruneOptions, PruneReport, Repository, Result};
 use serde::Serialize;
 
 use super::{Context, Status, warn_of_rollback};
@@ -23,10 +25,22 @@ pub fn run(context: &Context, args: PruneArgs) -> Result<Status> {
     options.cancel = context.signals.cancel_token().clone();
     let plan = repository.prune_plan(&options)?;
     let figures = plan.figures;
+    let before = file_bytes(&repository);
     let report = if args.dry_run { None } else { Some(repository.prune(plan, &options)?) };
     drop(progress);
     summarise(context, &figures, report.as_ref());
+    if let (true, Some(before), Some(after)) = (args.compact, before, file_bytes(&repository))
+        && !context.out.is_json()
+        && !context.global.quiet
+    {
+        context.out.line(&format!("The file has {}, before {}", text::size(after), text::size(before)));
+    }
     Ok(Status::Done)
+}
+
+/// Returns how long a repository's file is, if it is one.
+fn file_bytes(repository: &Repository) -> Option<u64> {
+    std::fs::metadata(repository.location()).ok().filter(Metadata::is_file).map(|found| found.len())
 }
 
 fn summarise(context: &Context, figures: &PruneFigures, report: Option<&PruneReport>) {

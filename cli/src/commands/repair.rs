@@ -1,8 +1,10 @@
 //! `repair`: mends what can be mended.
 
+use std::collections::BTreeMap;
+
 use daykeep_engine::{
-    Access, HurtSnapshot, Location, LostEntry, RepairFigures, RepairOptions, RepairPlan, RepairReport, Repository,
-    RescueReport, Result, Secret,
+    Access, HurtSnapshot, Location, LostEntry, ObjectId, RepairFigures, RepairOptions, RepairPlan, RepairReport,
+    Repository, RescueReport, Result, Secret,
 };
 use serde::Serialize;
 
@@ -127,10 +129,19 @@ impl Told {
 
     fn say(&self, context: &Context, report: Option<&RepairReport>) {
         self.findings.iter().for_each(|finding| note(&format!("found: {finding}")));
-        for lost in &self.lost {
+        // One file may be lost in many snapshots.
+        let mut lost: BTreeMap<(&[u8], &str), Vec<ObjectId>> = BTreeMap::new();
+        for entry in &self.lost {
+            lost.entry((&entry.path, &entry.reason)).or_default().push(entry.snapshot);
+        }
+        for ((path, reason), snapshots) in lost {
             // The root has no name.
-            let path = if lost.path.is_empty() { "/".to_owned() } else { text::name(&lost.path) };
-            note(&format!("lost: {}:{path}: {}", text::short_id(&lost.snapshot), lost.reason));
+            let path = if path.is_empty() { "/".to_owned() } else { text::name(path) };
+            let others = match snapshots.len() - 1 {
+                0 => String::new(),
+                others => format!(", and in {}", text::counted(others as u64, "other snapshot", "other snapshots")),
+            };
+            note(&format!("lost: {}:{path}{others}: {reason}", text::short_id(&snapshots[0])));
         }
         let more = self.figures.lost - self.lost.len() as u64;
         if more > 0 {
@@ -152,7 +163,8 @@ impl Told {
         let (all, replaced) = (self.figures.index_objects, self.figures.index_objects_replaced);
         let damaged = self.figures.index_objects_damaged;
         line("Index objects:", format!("{}; {replaced} to be replaced, {damaged} of them damaged", text::count(all)));
-        line("Lost:", text::counted(self.figures.lost, "file or folder", "files and folders"));
+        let lost = text::counted(self.figures.lost, "file or folder", "files and folders");
+        line("Lost:", if self.snapshots.len() > 1 { format!("{lost}, counted in each snapshot") } else { lost });
         for HurtSnapshot { snapshot, copy, copy_id, lost, .. } in &self.snapshots {
             let made = report.and_then(|report| report.copies.iter().find(|(id, _)| *id == snapshot.id));
             let becomes = match (copy, copy_id.as_ref().or(made.map(|(_, id)| id))) {

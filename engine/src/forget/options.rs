@@ -24,7 +24,8 @@ pub struct KeepPolicy {
     pub monthly: u32,
     /// The same of years.
     pub yearly: u32,
-    /// Those at most so much older than the newest one of the group.
+    /// Those at most so much older than the newest one of the group; and once, where the next older one is further away than that, as
+    /// after a pause, or under a clock that was wrong, those at most so much older than that one.
     pub within: Option<CalendarSpan>,
     /// Those with any of these tags.
     pub tags: Vec<String>,
