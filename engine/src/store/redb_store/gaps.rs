@@ -14,33 +14,59 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use redb::{BackendError, StorageBackend};
 
+use super::tables::Listed;
 use crate::base::limits::KIB;
 use crate::base::{ObjectName, lock};
 
 /// redb's page, which most disks read whole or not at all. What is no longer is part of a tree, or as small as one.
 const PAGE_BYTES: usize = 4 * KIB;
+/// What stands before the only body of a leaf.
+const LEAF_BYTES: usize = 16;
 /// With so many pages missing in one read it is not a sector that is bad. A failing disk may take seconds for each.
 const GAPS_MAX: usize = 64;
 
+/// A body of more bytes is alone in its leaf: redb puts two into one only if they fill a page together.
+const ALONE_BYTES: u64 = 2 * PAGE_BYTES as u64;
+
+/// What this thread reads.
+struct Reading {
+    /// The body, if it is known which.
+    listed: Option<Listed>,
+    /// Where zeros were given, by their place in memory.
+    zeros: Vec<Range<usize>>,
+}
+
 thread_local! {
-    /// Where zeros were given, by their place in memory, while this thread reads a body.
-    static GAPS: RefCell<Option<Vec<Range<usize>>>> = const { RefCell::new(None) };
+    static READING: RefCell<Option<Reading>> = const { RefCell::new(None) };
 }
 
 /// Runs `work`, in which this thread reads a body, and returns where in memory it was given zeros.
-pub(super) fn reading_a_body<T>(work: impl FnOnce() -> T) -> (T, Vec<Range<usize>>) {
+pub(super) fn reading_a_body<T>(listed: Option<Listed>, work: impl FnOnce() -> T) -> (T, Vec<Range<usize>>) {
     struct End;
     impl Drop for End {
         fn drop(&mut self) {
-            GAPS.set(None);
+            READING.set(None);
         }
     }
-    GAPS.set(Some(Vec::new()));
+    READING.set(Some(Reading { listed, zeros: Vec::new() }));
     let end = End;
     let outcome = work();
-    let gaps = GAPS.take().unwrap_or_default();
+    let zeros = READING.take().map_or(Vec::new(), |reading| reading.zeros);
     drop(end);
-    (outcome, gaps)
+    (outcome, zeros)
+}
+
+/// Returns how a leaf of `leaf_bytes` bytes begins that holds one body and nothing else: a byte that says that it is a leaf, a
+/// byte of no meaning, the number of entries, where the body ends, and its number, which is the key.
+fn beginning_of_leaf((bytes, number): Listed, leaf_bytes: usize) -> Option<[u8; LEAF_BYTES]> {
+    let end = u32::try_from(bytes + LEAF_BYTES as u64).ok()?;
+    let is_alone =
+        bytes > ALONE_BYTES && (end as usize).div_ceil(PAGE_BYTES).next_power_of_two() * PAGE_BYTES == leaf_bytes;
+    let mut beginning = [0; LEAF_BYTES];
+    beginning[..4].copy_from_slice(&[1, 0, 1, 0]);
+    beginning[4..8].copy_from_slice(&end.to_le_bytes());
+    beginning[8..].copy_from_slice(&number.to_le_bytes());
+    is_alone.then_some(beginning)
 }
 
 /// Which parts of which bodies are zeros that nobody wrote. redb may keep the pages, so this is kept until the store is closed.
@@ -53,8 +79,8 @@ pub(super) struct Gaps {
 
 impl Gaps {
     /// Runs `work`, in which this thread reads a body that nobody asked for, to find the place of another or to take it away.
-    pub fn passing<T>(&self, work: impl FnOnce() -> T) -> T {
-        let (outcome, zeros) = reading_a_body(work);
+    pub fn passing<T>(&self, listed: Option<Listed>, work: impl FnOnce() -> T) -> T {
+        let (outcome, zeros) = reading_a_body(listed, work);
         self.were_met.fetch_or(!zeros.is_empty(), Ordering::AcqRel);
         outcome
     }
@@ -94,7 +120,7 @@ impl<B: StorageBackend> AroundGaps<B> {
     /// Reads page by page; `error` is what came of reading all at once.
     fn read_pages(&self, offset: u64, out: &mut [u8], error: io::Error) -> io::Result<()> {
         let mut gaps_left = GAPS_MAX.min(out.len() / PAGE_BYTES - 1);
-        let mut at = offset;
+        let (leaf_bytes, mut at) = (out.len(), offset);
         for page in out.chunks_mut(PAGE_BYTES) {
             if self.0.read(at, page).is_err() {
                 gaps_left = match gaps_left.checked_sub(1) {
@@ -104,7 +130,18 @@ impl<B: StorageBackend> AroundGaps<B> {
                 page.fill(0);
                 let zeros = page.as_ptr_range();
                 let zeros = zeros.start as usize..zeros.end as usize;
-                GAPS.with_borrow_mut(|gaps| gaps.get_or_insert_default().push(zeros));
+                let listed = READING.with_borrow_mut(|reading| {
+                    reading.as_mut().and_then(|reading| {
+                        reading.zeros.push(zeros);
+                        reading.listed
+                    })
+                });
+                // Before the body stands what redb needs to find it, and that is known.
+                if at == offset
+                    && let Some(beginning) = listed.and_then(|listed| beginning_of_leaf(listed, leaf_bytes))
+                {
+                    page[..LEAF_BYTES].copy_from_slice(&beginning);
+                }
             }
             at += page.len() as u64;
         }
@@ -121,7 +158,7 @@ impl<B: StorageBackend> StorageBackend for AroundGaps<B> {
         match self.0.read(offset, out) {
             // What the file ends before was never there.
             Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Err(error),
-            Err(error) if out.len() > PAGE_BYTES && GAPS.with_borrow(Option::is_some) => {
+            Err(error) if out.len() > PAGE_BYTES && READING.with_borrow(Option::is_some) => {
                 self.read_pages(offset, out, error)
             }
             outcome => outcome,

@@ -271,14 +271,14 @@ impl RedbStore {
             }
             let mut table = transaction.open_table(bodies(name.kind))?;
             // Of packs the last one is read to find the place behind it.
-            let number = match self.gaps.passing(|| table.last())? {
+            let number = match self.gaps.passing(None, || table.last())? {
                 None => 0,
                 Some((last, _)) => {
                     let exhausted = || redb::Error::Corrupted("an object has the last number there is".into());
                     last.value().checked_add(1).ok_or_else(exhausted)?
                 }
             };
-            self.gaps.passing(|| insert(&mut table, number))?;
+            self.gaps.passing(None, || insert(&mut table, number))?;
             drop(table);
             transaction.open_table(NAMES)?.insert(key, (len as u64, number))?;
             Ok(true)
@@ -313,7 +313,7 @@ impl Store for RedbStore {
             let listed = transaction.open_table(NAMES)?.get(key)?.map(|listed| listed.value());
             let Some((_, number)) = listed else { return Ok(false) };
             let mut table = transaction.open_table(bodies(name.kind))?;
-            self.gaps.passing(|| table.insert(number, bytes).map(drop))?;
+            self.gaps.passing(listed, || table.insert(number, bytes).map(drop))?;
             drop(table);
             transaction.open_table(NAMES)?.insert(key, (bytes.len() as u64, number))?;
             Ok(true)
@@ -370,7 +370,7 @@ impl Store for RedbStore {
             let listed = transaction.open_table(NAMES)?.remove(key)?.map(|listed| listed.value());
             if let Some((_, number)) = listed {
                 let mut table = transaction.open_table(bodies(name.kind))?;
-                self.gaps.passing(|| table.remove(number).map(drop))?;
+                self.gaps.passing(listed, || table.remove(number).map(drop))?;
             }
             Ok(())
         })?;

@@ -144,9 +144,9 @@ impl Tables {
 
     /// Returns an object's body.
     pub(super) fn body(&self, name: &ObjectName) -> Result<Option<Body>, redb::Error> {
-        let Some((_, number)) = self.listed(name)? else { return Ok(None) };
+        let Some(listed) = self.listed(name)? else { return Ok(None) };
         let table = if name.kind == ObjectKind::Pack { &self.packs } else { &self.objects };
-        let (guard, zeros) = reading_a_body(|| table.get_owned(number));
+        let (guard, zeros) = reading_a_body(Some(listed), || table.get_owned(listed.1));
         Ok(guard?.map(|guard| {
             let gaps = self.gaps.note(name, guard.value(), zeros);
             Body { guard, gaps }
