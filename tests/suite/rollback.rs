@@ -1,6 +1,7 @@
 //! An older copy of a repository that is put back in its place is noticed, and what is no such thing is not.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Command;
 use std::sync::{Arc, Mutex};
@@ -98,6 +99,7 @@ fn what_was_done_here_or_hurts_nothing_is_not_noticed() {
     assert_eq!(gone(&place.open()).map(|gone| gone.first_id), Some(newest.first_id()), "the newest went elsewhere");
     // Any text in its place is no memory, and no harm.
     let file = place.options().cache_dir.unwrap().join(place.open().id().to_string()).join("newest-seen");
+    assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
     for text in ["", "x", "00 11 22 33", &"9".repeat(10_000)] {
         fs::write(&file, text).unwrap();
         assert_eq!(gone(&place.open()), None);

@@ -5,6 +5,9 @@
 //! forgot it elsewhere. Losing the cache directory loses the memory, no more.
 
 use std::fmt;
+use std::fs::OpenOptions;
+use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 use crate::base::{ObjectId, ObjectKind};
@@ -64,7 +67,9 @@ impl GoneSnapshot {
         let text = format!("{id} {first_id} {} {}\n", started.seconds, started.nanos);
         // Never half a text, whatever else reads or writes it.
         let aside = folder.join(format!("{FILE_NAME}-{}", std::process::id()));
-        if std::fs::write(&aside, text).and_then(|()| std::fs::rename(&aside, folder.join(FILE_NAME))).is_err() {
+        let opened = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&aside);
+        let written = opened.and_then(|mut file| file.write_all(text.as_bytes()));
+        if written.and_then(|()| std::fs::rename(&aside, folder.join(FILE_NAME))).is_err() {
             let _ = std::fs::remove_file(&aside);
         }
     }
