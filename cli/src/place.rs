@@ -253,9 +253,8 @@ pub fn open_other(
 
 /// Returns whether two paths lead to the same file or folder.
 fn is_same(one: &Path, other: &Path) -> bool {
-    let real = |path: &Path| path.canonicalize().ok();
     let number = |path: &Path| path.metadata().ok().map(|metadata| (metadata.dev(), metadata.ino()));
-    real(one).is_some_and(|one| Some(one) == real(other)) || number(one).is_some_and(|one| Some(one) == number(other))
+    number(one).is_some_and(|one| Some(one) == number(other))
 }
 
 /// Opens the repository that the options name, and for writing another one. Both share the memory budget.

@@ -255,6 +255,15 @@ impl Error {
         }
     }
 
+    /// Returns whether it tells that something is damaged or missing. What a disk does not give out now it may give out later.
+    pub(crate) fn is_damage(&self) -> bool {
+        match self {
+            Self::Missing { .. } => true,
+            Self::Store(error) if error.kind == StoreErrorKind::NotFound => true,
+            error => error.is_of_object(),
+        }
+    }
+
     /// Makes the error for bytes of an object that break the format.
     pub fn damaged(object: impl ToString, source: &FormatError) -> Self {
         Self::Damaged { object: object.to_string(), reason: source.to_string() }

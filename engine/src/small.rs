@@ -2,23 +2,28 @@
 //! sectors of its own: whatever happens to one of them, the other is still whole. Index objects are not, since packs tell
 //! all that is in them.
 
-use crate::base::limits::SMALL_OBJECT_BYTES_MAX;
+use crate::base::limits::{SECTOR_BYTES, SMALL_OBJECT_BYTES_MAX};
 use crate::base::{ObjectKind, ObjectName};
 use crate::codec::Codec;
 use crate::error::{Error, Result, StoreError};
-use crate::format::twice::{SECTOR_BYTES, copies, twice};
+use crate::format::twice::{copies, twice};
 use crate::store::{Store, get_around};
 
 /// What is stored twice.
 pub const KINDS: [ObjectKind; 4] = [ObjectKind::Config, ObjectKind::Key, ObjectKind::Snapshot, ObjectKind::Proof];
 /// The longest of them once decompressed: a snapshot's paths and tags are all it can be long of.
 pub const PLAIN_BYTES_MAX: usize = 64 * SMALL_OBJECT_BYTES_MAX;
+
 /// Stores an object, and returns how long what is stored of it is.
 ///
 /// # Errors
 /// The store's own.
-pub fn put(store: &dyn Store, codec: &Codec, name: &ObjectName, object: Vec<u8>) -> Result<u64, StoreError> {
-    let stored = if codec.parity_percent == 0 { object } else { twice(&object) };
+pub fn put(store: &dyn Store, codec: &Codec, name: &ObjectName, object: &[u8]) -> Result<u64, StoreError> {
+    if codec.parity_percent == 0 {
+        store.put(name, object)?;
+        return Ok(object.len() as u64);
+    }
+    let stored = twice(object);
     store.put(name, &stored)?;
     Ok(stored.len() as u64)
 }
@@ -31,21 +36,22 @@ pub fn get(store: &dyn Store, name: &ObjectName, bytes_max: usize) -> Result<Vec
     get_around(store, name, 2 * bytes_max + SECTOR_BYTES)
 }
 
-/// Returns the payload of a sealed object.
+/// Returns the payload, of at most `payload_max` bytes, of a sealed object that has no more.
 ///
 /// # Errors
-/// As [`Codec::open_object`], of the first copy, if none is whole.
-pub fn open(codec: &Codec, name: &ObjectName, stored: &[u8], payload_max: usize) -> Result<Vec<u8>> {
+/// The store's own; as [`Codec::open_object`], of the first copy, if none is whole.
+pub fn load(store: &dyn Store, codec: &Codec, name: &ObjectName, payload_max: usize) -> Result<Vec<u8>> {
+    let stored = get(store, name, payload_max)?;
     if codec.parity_percent == 0 {
-        return codec.open_object(name, stored, payload_max);
+        return codec.open_object(name, &stored, payload_max);
     }
-    open_copy(codec, name, stored, payload_max).map(|(_, payload)| payload)
+    open_copy(codec, name, &stored, payload_max).map(|(_, payload)| payload)
 }
 
 /// Returns the first copy that is whole of a sealed object, and its payload.
 ///
 /// # Errors
-/// As [`open`].
+/// As [`Codec::open_object`], of the first copy, if none is whole.
 pub fn open_copy<'a>(
     codec: &Codec,
     name: &ObjectName,

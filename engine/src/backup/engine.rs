@@ -307,7 +307,7 @@ impl Engine<'_> {
 
     /// Returns whether this is the repository itself or the cache.
     pub fn is_own(&self, stat: &Stat) -> bool {
-        self.repo.own_files.contains(&(stat.device, stat.metadata.inode))
+        self.repo.own_files.contains(&stat.identity())
     }
 
     /// Counts what was read and compares it with what the parent has.

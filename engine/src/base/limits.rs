@@ -4,6 +4,8 @@
 pub const KIB: usize = 1024;
 /// 1 MiB in bytes.
 pub const MIB: usize = 1024 * KIB;
+/// What a disk loses at once.
+pub const SECTOR_BYTES: usize = 4 * KIB;
 
 /// The longest chunk, in every store.
 pub const CHUNK_BYTES_MAX: usize = MIB;

@@ -44,15 +44,13 @@ impl Repository {
 
     /// Returns what is to be stored of an object if that is not what is, and one copy of it is whole.
     fn healed_small(&self, name: &ObjectName) -> Option<Vec<u8>> {
-        if name.kind == ObjectKind::Key {
-            let (slot, is_intact) = self.slot(name.id).ok()?;
-            let stored = small::get(self.store.as_ref(), name, small::PLAIN_BYTES_MAX).ok()?;
-            let healed = twice(&slot.object);
-            return (is_intact && healed != stored).then_some(healed);
-        }
         let stored = small::get(self.store.as_ref(), name, small::PLAIN_BYTES_MAX).ok()?;
-        let (object, _) = small::open_copy(&self.codec, name, &stored, small::PLAIN_BYTES_MAX).ok()?;
-        let healed = twice(object);
+        let healed = if name.kind == ObjectKind::Key {
+            let (slot, is_intact) = self.slot(name.id).ok()?;
+            is_intact.then(|| twice(&slot.object))?
+        } else {
+            twice(small::open_copy(&self.codec, name, &stored, small::PLAIN_BYTES_MAX).ok()?.0)
+        };
         (healed != stored).then_some(healed)
     }
 }

@@ -9,7 +9,7 @@ use crate::chunks::{ChunkReader, ChunkWriter, CommitCounts, Sort, WriterOptions}
 use crate::copy::known::Known;
 use crate::copy::options::{CopiedSnapshot, CopyOptions, CopyReport};
 use crate::copy::trees::Batch;
-use crate::error::{Error, Result, StoreErrorKind};
+use crate::error::{Error, Result};
 use crate::format::content::Content;
 use crate::format::snapshot::SnapshotRecord;
 use crate::repo::{Repository, new_object_id};
@@ -124,12 +124,7 @@ impl Repository {
 
 /// Returns whether an error is about something that is to be read, and not about the store that has it.
 fn is_of_content(error: &Error) -> bool {
-    use StoreErrorKind::{Damaged, NotFound, TooLarge};
-    match error {
-        Error::Damaged { .. } | Error::Missing { .. } | Error::LimitExceeded { .. } => true,
-        Error::Store(error) => matches!(error.kind, Damaged | NotFound | TooLarge),
-        _ => false,
-    }
+    error.is_damage() || matches!(error, Error::LimitExceeded { .. })
 }
 
 fn failure(id: ObjectId, error: &Error) -> Failure {

@@ -1,11 +1,11 @@
 //! Where the parity of a pack lies, and how much there is of it: all told by the pack's length and a percentage.
 
-use crate::base::limits::PACK_BYTES_MAX;
+use crate::base::limits::{PACK_BYTES_MAX, SECTOR_BYTES};
 use crate::format::header::HEADER_BYTES;
 use crate::format::pack::TRAILER_BYTES;
 
 /// The bytes of a shard: what a disk loses at once.
-pub const SHARD_BYTES: usize = 4096;
+pub const SHARD_BYTES: usize = SECTOR_BYTES;
 /// The bytes of a shard's check in a table.
 pub const CHECK_BYTES: usize = 8;
 /// The most parity that a repository may have, in percent of what it protects.

@@ -1,9 +1,11 @@
 //! How a small object is stored twice: whole, filled up with zeros to the next sector, and whole once more.
 
+use crate::base::limits::SECTOR_BYTES;
 use crate::format::header::MAGIC;
 
-/// What a disk loses at once, in bytes.
-pub const SECTOR_BYTES: usize = 4096;
+/// So many places are looked at: the two copies, and what damage may have put before or between them. To try a copy of a key
+/// slot takes a second, and whoever keeps the store could put any number there.
+const COPIES_MAX: usize = 4;
 
 /// Returns what is stored of an object that is stored twice.
 pub fn twice(object: &[u8]) -> Vec<u8> {
@@ -14,10 +16,6 @@ pub fn twice(object: &[u8]) -> Vec<u8> {
     stored.extend_from_slice(object);
     stored
 }
-
-/// So many places are looked at: the two copies, and what damage may have put before or between them. To try a copy of a key
-/// slot takes a second, and whoever keeps the store could put any number there.
-const COPIES_MAX: usize = 4;
 
 /// Returns where the copies of an object may begin, each with all that follows: at the beginning, and at the first later
 /// sectors that begin as objects do.

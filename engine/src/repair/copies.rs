@@ -10,11 +10,9 @@ use crate::format::snapshot::SnapshotRecord;
 use crate::format::tree::{Entry, Node};
 use crate::repair::packs::damage;
 use crate::rewrite::{Keep, RewrittenTree};
-use crate::snapshot::Snapshot;
+use crate::snapshot::{REPAIRED_TAG, Snapshot};
 use crate::tree::{self, PieceWalk};
 
-/// The tag of copies.
-const TAG: &str = "repaired";
 /// So many lost files and folders are told one by one.
 const LOST_MAX: usize = 10_000;
 
@@ -108,6 +106,6 @@ impl Keep for Readable {
 /// Returns the record of a copy whose trees were rewritten.
 pub fn copy_of(snapshot: &Snapshot, tree: &RewrittenTree) -> Option<SnapshotRecord> {
     let mut copy = tree.record(snapshot)?;
-    copy.add_tag(TAG);
+    copy.add_tag(REPAIRED_TAG);
     Some(copy)
 }

@@ -4,7 +4,7 @@ use crate::base::limits::{FRAME_BYTES_MAX, PACK_BYTES_MAX};
 use crate::base::{ObjectId, ObjectKind, ObjectName, ShortId};
 use crate::chunks::{shorten, verify_pack};
 use crate::codec::FrameDecoder;
-use crate::error::{Error, Result, StoreErrorKind};
+use crate::error::{Error, Result};
 use crate::format::header::HEADER_BYTES;
 use crate::format::index::{FrameLocation, FrameTable, PackRecord};
 use crate::format::pack::{Footer, TRAILER_BYTES};
@@ -18,12 +18,7 @@ use crate::repo::Repository;
 /// The error, if it tells of anything else: what a disk does not give out now it may give out later, and must not pass for
 /// lost.
 pub fn damage(error: Error) -> Result<Error> {
-    use StoreErrorKind::{Damaged, NotFound, TooLarge};
-    match &error {
-        Error::Damaged { .. } | Error::Missing { .. } => Ok(error),
-        Error::Store(store) if matches!(store.kind, Damaged | NotFound | TooLarge) => Ok(error),
-        _ => Err(error),
-    }
+    if error.is_damage() { Ok(error) } else { Err(error) }
 }
 
 /// Returns the record of a pack of `bytes` bytes, from its footer. Reads its beginning and end alone, unless it has to be

@@ -182,7 +182,7 @@ impl Rescue<'_> {
         let lengths = self.listed_lengths(of(ObjectKind::Index))?;
         for (at, name) in of(ObjectKind::Pack) {
             let Some((object, has_footer)) = self.pack(at, &name, &lengths)? else { continue };
-            if self.put(store, &name, object)? {
+            if self.put(store, &name, &object)? {
                 *(if has_footer { &mut self.report.packs } else { &mut self.report.packs_without_footer }) += 1;
             }
         }
@@ -194,7 +194,7 @@ impl Rescue<'_> {
         for kind in [ObjectKind::Index, ObjectKind::Snapshot] {
             for (at, name) in of(kind) {
                 if let Some((object, _)) = self.sealed(at, &name, SEALED_BYTES_MAX)
-                    && self.put(store, &name, object)?
+                    && self.put(store, &name, &object)?
                 {
                     let report = &mut self.report;
                     *(if kind == ObjectKind::Index { &mut report.index_objects } else { &mut report.snapshots }) += 1;
@@ -203,18 +203,18 @@ impl Rescue<'_> {
             store.sync()?;
         }
         for slot in slots {
-            if slot.is_of(&self.codec.keys) && self.put(store, &slot.name, slot.object.clone())? {
+            if slot.is_of(&self.codec.keys) && self.put(store, &slot.name, &slot.object)? {
                 self.report.keys += 1;
             }
         }
         store.sync()?;
-        self.put(store, &ObjectName::CONFIG, config)?;
+        self.put(store, &ObjectName::CONFIG, &config)?;
         let left: HashSet<ObjectName> = headers.iter().map(|(_, name)| *name).collect();
         self.report.left = left.difference(&self.saved).count() as u64;
         Ok(store.sync()?)
     }
 
-    fn put(&mut self, store: &dyn Store, name: &ObjectName, object: Vec<u8>) -> Result<bool> {
+    fn put(&mut self, store: &dyn Store, name: &ObjectName, object: &[u8]) -> Result<bool> {
         if self.cancel.is_cancelled() {
             return Err(Error::Cancelled);
         }
@@ -224,7 +224,7 @@ impl Rescue<'_> {
         self.report.bytes += if small::KINDS.contains(&name.kind) {
             small::put(store, &self.codec, name, object)?
         } else {
-            store.put(name, &object)?;
+            store.put(name, object)?;
             object.len() as u64
         };
         Ok(true)

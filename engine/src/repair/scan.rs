@@ -7,15 +7,13 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use crate::base::CancelToken;
-use crate::base::limits::{KIB, MIB, PACK_BYTES_MAX};
+use crate::base::limits::{MIB, PACK_BYTES_MAX, SECTOR_BYTES};
 use crate::error::{Error, Result};
 use crate::format::header::{self, FORMAT_VERSION, HEADER_BYTES, Header};
 use crate::format::pack::{self, TRAILER_BYTES};
 
 /// So much is looked through at once.
 const WINDOW_BYTES: usize = 4 * MIB;
-/// What cannot be read is passed over in steps of this length, a sector or page of most disks.
-const STEP_BYTES: usize = 4 * KIB;
 /// Folders of a repository lie one in the other, no deeper.
 const DEPTH_MAX: usize = 4;
 /// So many ends are tried for a pack.
@@ -53,7 +51,7 @@ impl Damaged {
     /// Each begins at a whole sector, as in a file system.
     fn add(&mut self, path: PathBuf, bytes: u64) {
         self.parts.push((self.bytes, path));
-        self.bytes = (self.bytes + bytes).next_multiple_of(STEP_BYTES as u64);
+        self.bytes = (self.bytes + bytes).next_multiple_of(SECTOR_BYTES as u64);
     }
 
     fn add_files_of(&mut self, folder: &Path, depth: usize) -> std::io::Result<()> {
@@ -102,7 +100,8 @@ impl Damaged {
         out.fill(0);
         let Ok(bytes) = file.metadata().map(|metadata| metadata.len()) else { return };
         let mut at = at;
-        for step in out.chunks_mut(STEP_BYTES) {
+        // What cannot be read is passed over.
+        for step in out.chunks_mut(SECTOR_BYTES) {
             let inside = (bytes.saturating_sub(at) as usize).min(step.len());
             if file.read_exact_at(&mut step[..inside], at).is_err() {
                 step.fill(0);

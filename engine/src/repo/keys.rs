@@ -76,7 +76,7 @@ pub(super) fn put_slot(
     let mut object = header.to_vec();
     object.extend_from_slice(&slot.encode_body());
     object.extend_from_slice(&slot.mac);
-    small::put(store, codec, &name, object)?;
+    small::put(store, codec, &name, &object)?;
     Ok(name.id)
 }
 
@@ -94,14 +94,9 @@ impl FoundSlot {
     }
 }
 
-/// Reads a slot; if it is stored twice and the copies differ, both. Without parity anything behind it is damage, but whether
-/// there is parity only who has opened the repository knows: `is_twice`.
-fn get_slot(
-    store: &dyn Store,
-    repository: RepositoryId,
-    id: ObjectId,
-    is_twice: Option<bool>,
-) -> Result<Vec<FoundSlot>> {
+/// Reads a slot; if it is stored twice and the copies differ, both. Without parity anything behind it is damage, but who has
+/// not opened the repository does not know whether there is parity: for them it `may_be_twice`.
+fn get_slot(store: &dyn Store, repository: RepositoryId, id: ObjectId, may_be_twice: bool) -> Result<Vec<FoundSlot>> {
     let name = ObjectName::new(ObjectKind::Key, id);
     let stored = small::get(store, &name, SMALL_OBJECT_BYTES_MAX)?;
     let (mut found, mut damage): (Vec<FoundSlot>, _) = (Vec::new(), None);
@@ -112,7 +107,7 @@ fn get_slot(
             Err(error) => damage = damage.or(Some(error)),
         }
     }
-    if is_twice == Some(false) && found.iter().any(|slot| slot.object.len() < stored.len()) {
+    if !may_be_twice && found.iter().any(|slot| slot.object.len() < stored.len()) {
         return Err(Error::damaged_object(&name, "more bytes follow its end"));
     }
     match damage {
@@ -160,7 +155,7 @@ pub(super) fn find_master(
         damage = Some(Error::Damaged { object: "keys".into(), reason });
     }
     for &id in &ids {
-        match get_slot(store, repository, id, None) {
+        match get_slot(store, repository, id, true) {
             Ok(found) => {
                 for found in found {
                     let Some(master) = crypt::open_slot(&found.slot, &secret).map_err(no_random)? else { continue };
@@ -181,8 +176,8 @@ pub(super) fn find_master(
 impl Repository {
     /// Returns a slot, and whether it is intact.
     pub(crate) fn slot(&self, id: ObjectId) -> Result<(FoundSlot, bool)> {
-        let is_twice = Some(self.codec.parity_percent > 0);
-        let mut found = get_slot(self.store.as_ref(), self.codec.repository, id, is_twice)?;
+        let may_be_twice = self.codec.parity_percent > 0;
+        let mut found = get_slot(self.store.as_ref(), self.codec.repository, id, may_be_twice)?;
         let intact = found.iter().position(|slot| slot.is_intact(&self.codec.keys));
         Ok((found.swap_remove(intact.unwrap_or(0)), intact.is_some()))
     }

@@ -141,7 +141,7 @@ impl Repository {
             store.sync()?;
         }
         let object = codec.seal_object(&ObjectName::CONFIG, &config.encode())?;
-        small::put(store.as_ref(), &codec, &ObjectName::CONFIG, object)?;
+        small::put(store.as_ref(), &codec, &ObjectName::CONFIG, &object)?;
         store.sync()?;
         Self::assemble(store, codec, master, config, Access::Write, options)
     }

@@ -30,6 +30,14 @@ const RUNS_MAX: usize = 256;
 /// So many chunks of a file that may be of deltas are read at once, on all cores: what they stand on lies here and there.
 const CHUNKS_AT_ONCE: usize = 128 * 1024;
 
+/// Where something is restored: its path in the snapshot, the folder at the target, and who its owners are there.
+#[derive(Clone, Copy)]
+pub struct Spot<'a> {
+    pub path: &'a dyn Fn() -> PathBuf,
+    pub dir: &'a TargetDir,
+    pub owners: &'a LocalOwners,
+}
+
 /// Chunks that lie one after the other in a file.
 #[derive(Default)]
 struct Run {
@@ -67,20 +75,14 @@ impl Restore<'_> {
         if let Some(taker) = self.taker {
             return self.give(taker, entry, place).map(|()| false);
         }
-        self.put(entry, &|| place.join(&entry.name), place.make()?.as_ref(), owners)
+        self.put(entry, Spot { path: &|| place.join(&entry.name), dir: place.make()?.as_ref(), owners })
     }
 
     /// Restores anything but a directory into a folder. Returns the same as [`leaf`](Self::leaf).
-    pub fn put(
-        &self,
-        entry: &Entry,
-        path: &dyn Fn() -> PathBuf,
-        dir: &TargetDir,
-        owners: &LocalOwners,
-    ) -> Result<bool> {
+    pub fn put(&self, entry: &Entry, spot: Spot<'_>) -> Result<bool> {
         match &entry.node {
-            Node::File { content, class, .. } => self.file(entry, (content, *class), path, dir, owners),
-            _ => self.special(entry, path, dir, owners),
+            Node::File { content, class, .. } => self.file(entry, (content, *class), spot),
+            _ => self.special(entry, spot),
         }
     }
 
@@ -112,9 +114,7 @@ impl Restore<'_> {
         &self,
         entry: &Entry,
         (content, class): (&Content, Class),
-        path: &dyn Fn() -> PathBuf,
-        dir: &TargetDir,
-        owners: &LocalOwners,
+        Spot { path, dir, owners }: Spot<'_>,
     ) -> Result<bool> {
         let name = entry.name.as_slice();
         self.check_fits(content, dir, path)?;
@@ -190,13 +190,7 @@ impl Restore<'_> {
         Err(Error::LimitExceeded { object: path().display().to_string(), reason })
     }
 
-    fn special(
-        &self,
-        entry: &Entry,
-        path: &dyn Fn() -> PathBuf,
-        dir: &TargetDir,
-        owners: &LocalOwners,
-    ) -> Result<bool> {
+    fn special(&self, entry: &Entry, Spot { path, dir, owners }: Spot<'_>) -> Result<bool> {
         let name = entry.name.as_slice();
         let make = |name: &[u8]| match &entry.node {
             Node::Symlink { target } => dir.symlink(name, target),

@@ -13,6 +13,7 @@ use crate::error::{Error, Result};
 use crate::format::codec::Writer;
 use crate::format::content::Content;
 use crate::format::tree::{Class, Entry, Metadata, Node, Timestamp};
+use crate::restore::files::Spot;
 use crate::restore::run::{Place, Restore};
 use crate::restore::target_dir::{LocalOwners, TargetDir};
 use crate::source::{FileKind, Stat};
@@ -121,7 +122,7 @@ impl Restore<'_> {
         is_known: bool,
     ) -> Result<()> {
         if let Some(found) = dir.stat(name)? {
-            self.links.note(key, First { folder, name: name.to_vec(), file: identity(&found), is_known });
+            self.links.note(key, First { folder, name: name.to_vec(), file: found.identity(), is_known });
         }
         Ok(())
     }
@@ -159,7 +160,8 @@ impl Restore<'_> {
                 outcome => return outcome,
             }
         }
-        let is_known = self.put(&link.entry, &|| link.path.clone(), folder, &link.owners)?;
+        let is_known =
+            self.put(&link.entry, Spot { path: &|| link.path.clone(), dir: folder, owners: &link.owners })?;
         if let Some(reason) = refused {
             self.warn(&link.path, reason);
         }
@@ -171,7 +173,7 @@ impl Restore<'_> {
         let Some(mut first) = self.links.first(&link.key) else { return Ok(None) };
         let opened = open_below(root, &first.folder).and_then(|folder| Ok((folder.stat(&first.name)?, folder)));
         if let Ok((Some(found), folder)) = opened
-            && identity(&found) == first.file
+            && found.identity() == first.file
             && (first.is_known || self.is_as_stored(&folder, &first.name, &found, link)?)
         {
             first.is_known = true;
@@ -209,7 +211,7 @@ impl Restore<'_> {
     ) -> Result<()> {
         let (entry, bytes) = (&link.entry, link.entry.node.content().map_or(0, Content::bytes));
         match existing {
-            Some(existing) if identity(existing) == first.file => {
+            Some(existing) if existing.identity() == first.file => {
                 self.kept(bytes);
                 return Ok(());
             }
@@ -231,10 +233,6 @@ impl Restore<'_> {
         self.send(&Event::Progress { files: 1, bytes });
         Ok(())
     }
-}
-
-const fn identity(stat: &Stat) -> (u64, u64) {
-    (stat.device, stat.metadata.inode)
 }
 
 /// Opens a folder below `root`, one name at a time, no link followed.

@@ -14,10 +14,8 @@ use crate::format::tree::{Entry, Node};
 use crate::repo::Repository;
 use crate::rewrite::options::{RewriteOptions, RewriteReport, Rewritten};
 use crate::rewrite::trees::{Keep, Trees};
-use crate::snapshot::Snapshot;
+use crate::snapshot::{REWRITE_TAG, Snapshot};
 
-/// The tag of new snapshots beside which the old ones stay.
-const TAG: &str = "rewrite";
 /// So many paths are told one by one.
 const PATHS_MAX: usize = 10_000;
 
@@ -121,7 +119,7 @@ fn rewritten(trees: &Trees<'_>, before: &Snapshot, options: &RewriteOptions) -> 
     let tree = trees.root(&before.record.root)?;
     let Some(mut record) = tree.record(before) else { return Ok(None) };
     if !options.forget {
-        record.add_tag(TAG);
+        record.add_tag(REWRITE_TAG);
     }
     match SnapshotRecord::decode(&record.encode()) {
         Ok(_) => Ok(Some(record)),

@@ -13,8 +13,10 @@ use crate::store::Store;
 
 pub use path::SnapshotPath;
 
-/// The tags of copies that `repair` and `rewrite` make.
-const REDUCED_TAGS: [&str; 2] = ["repaired", "rewrite"];
+/// The tag of copies that `repair` makes.
+pub const REPAIRED_TAG: &str = "repaired";
+/// The tag of copies that `rewrite` makes, where the old ones stay.
+pub const REWRITE_TAG: &str = "rewrite";
 
 /// A snapshot and its name.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -33,7 +35,7 @@ impl Snapshot {
 
     /// Returns whether it is tagged as a copy without some of the files.
     pub(crate) fn is_tagged_reduced(&self) -> bool {
-        self.record.tags.iter().any(|tag| REDUCED_TAGS.contains(&tag.as_str()))
+        self.record.tags.iter().any(|tag| [REPAIRED_TAG, REWRITE_TAG].contains(&tag.as_str()))
     }
 
     /// Returns what snapshots are sorted by, oldest first: a copy without some of the files comes after what it was made
@@ -50,7 +52,7 @@ impl Snapshot {
 pub fn store(store: &dyn Store, codec: &Codec, id: ObjectId, record: &SnapshotRecord) -> Result<u64> {
     let name = ObjectName::new(ObjectKind::Snapshot, id);
     let object = codec.seal_object(&name, &record.encode())?;
-    Ok(small::put(store, codec, &name, object)?)
+    Ok(small::put(store, codec, &name, &object)?)
 }
 
 /// Reads one snapshot.
@@ -59,8 +61,7 @@ pub fn store(store: &dyn Store, codec: &Codec, id: ObjectId, record: &SnapshotRe
 /// `Damaged`, `NewerFormat`, or the store's own.
 pub fn load(store: &dyn Store, codec: &Codec, id: ObjectId) -> Result<Snapshot> {
     let name = ObjectName::new(ObjectKind::Snapshot, id);
-    let payload =
-        small::open(codec, &name, &small::get(store, &name, small::PLAIN_BYTES_MAX)?, small::PLAIN_BYTES_MAX)?;
+    let payload = small::load(store, codec, &name, small::PLAIN_BYTES_MAX)?;
     let record = SnapshotRecord::decode(&payload).map_err(|error| Error::damaged(name, &error))?;
     Ok(Snapshot { id, record })
 }

@@ -34,7 +34,7 @@ pub fn load(store: &dyn Store, codec: &Codec) -> Result<(Proofs, Vec<Error>)> {
 
 fn load_one(store: &dyn Store, codec: &Codec, id: ObjectId) -> Result<ProofRecord> {
     let name = ObjectName::new(ObjectKind::Proof, id);
-    let payload = small::open(codec, &name, &small::get(store, &name, OBJECT_BYTES_MAX)?, OBJECT_BYTES_MAX)?;
+    let payload = small::load(store, codec, &name, OBJECT_BYTES_MAX)?;
     ProofRecord::decode(&payload).map_err(|error| Error::damaged(name, &error))
 }
 
@@ -65,7 +65,7 @@ pub fn replace(store: &dyn Store, codec: &Codec, id: ObjectId, proofs: &Proofs) 
     latest.sort_by_key(|(id, _)| *id);
     let name = ObjectName::new(ObjectKind::Proof, id);
     let object = codec.seal_object(&name, &ProofRecord { proofs: latest }.encode())?;
-    small::put(store, codec, &name, object)?;
+    small::put(store, codec, &name, &object)?;
     store.sync()?;
     for id in replaced {
         store.delete(&ObjectName::new(ObjectKind::Proof, id))?;

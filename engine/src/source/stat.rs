@@ -57,6 +57,11 @@ pub struct Stat {
 }
 
 impl Stat {
+    /// Returns device and inode, which two names of one file have in common.
+    pub const fn identity(&self) -> (u64, u64) {
+        (self.device, self.metadata.inode)
+    }
+
     /// Returns the state of an open file.
     ///
     /// # Errors

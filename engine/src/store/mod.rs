@@ -2,9 +2,9 @@
 //!
 //! Everything above this module is the same for every store.
 
+use crate::base::limits::SECTOR_BYTES;
 use crate::base::{ObjectId, ObjectKind, ObjectName};
 use crate::error::{StoreError, StoreErrorKind};
-use crate::format::twice::SECTOR_BYTES;
 
 mod directory;
 mod errors;

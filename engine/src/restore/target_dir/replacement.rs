@@ -21,10 +21,6 @@ pub struct Replacement<'a, T> {
     new: T,
 }
 
-fn id(stat: &Stat) -> (u64, u64) {
-    (stat.device, stat.metadata.inode)
-}
-
 impl TargetDir {
     /// Begins a file that replaces `name` when it is whole; until then the old one stays.
     ///
@@ -36,7 +32,7 @@ impl TargetDir {
             // Where there are no such locks, what is left stays.
             let _ = rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive);
             let stat = fstat(&file).map_err(|error| self.error(name, "looking at the file just made", error))?;
-            Ok(Some((id(&Stat::of(&stat)), file)))
+            Ok(Some((Stat::of(&stat).identity(), file)))
         })
     }
 
@@ -52,7 +48,7 @@ impl TargetDir {
     ) -> Result<Replacement<'_, ()>, Error> {
         self.replacement(name, |temporary| {
             let found = if make(temporary)? { self.stat(temporary)? } else { None };
-            Ok(found.map(|found| (id(&found), ())))
+            Ok(found.map(|found| (found.identity(), ())))
         })
     }
 
@@ -112,7 +108,7 @@ impl<T> Replacement<'_, T> {
     /// Returns whether the temporary name is still the one of what was made.
     fn has_its_name(&self) -> bool {
         let named = statat(self.dir.fd(), self.temporary.as_slice(), AtFlags::SYMLINK_NOFOLLOW);
-        named.is_ok_and(|named| id(&Stat::of(&named)) == self.id)
+        named.is_ok_and(|named| Stat::of(&named).identity() == self.id)
     }
 
     /// Puts the new one in the place of the old one, in one step. What stood there goes, be it a symbolic link; what that
