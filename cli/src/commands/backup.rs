@@ -193,6 +193,7 @@ struct JsonSummary<'a> {
     bytes_new: u64,
     bytes_stored: u64,
     duration_seconds: f64,
+    notes: Vec<JsonProblem<'a>>,
     captured: Vec<JsonPath>,
     opened: Vec<JsonPath>,
     companions: Vec<JsonPath>,
@@ -221,6 +222,7 @@ impl<'a> JsonSummary<'a> {
             captured: report.captured.iter().map(|path| JsonPath::of(path)).collect(),
             opened: report.opened.iter().map(|path| JsonPath::of(path)).collect(),
             companions: report.companions.iter().map(|path| JsonPath::of(path)).collect(),
+            notes: report.notes.iter().map(problem).collect(),
             errors: report.warnings.iter().map(problem).collect(),
         }
     }

@@ -3,6 +3,7 @@
 use std::collections::{BTreeSet, HashMap};
 use std::ffi::CStr;
 use std::io;
+use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -14,14 +15,14 @@ use crate::backup::capture::{self, Captures};
 use crate::backup::options::{BackupOptions, Warning};
 pub(super) use crate::base::DirPath;
 use crate::base::limits::TREE_DEPTH_MAX;
-use crate::base::{Event, FileState, ShortId, lock};
+use crate::base::{Event, FileState, ShortId, lock, shown};
 use crate::catalog::SketchStore;
 use crate::chunks::{ChunkReader, ChunkWriter};
 use crate::error::{Error, Result};
 use crate::format::content::Content;
 use crate::format::index::ChunkKind;
 use crate::format::snapshot::Counts;
-use crate::format::tree::{Entry, Metadata, Node, OwnerName, Timestamp, Tree};
+use crate::format::tree::{Entry, Metadata, Node, OwnerName, Timestamp, Tree, TreeHead};
 use crate::repo::Repository;
 use crate::source::{Dir, FileKind, Owners, Stat, is_cache_dir};
 use crate::tree::{self, Outline, PieceWalk};
@@ -86,6 +87,7 @@ pub(super) struct Engine<'a> {
     pub tally: Tally,
     pub captures: Captures,
     pub warnings: Mutex<Vec<Warning>>,
+    pub notes: Mutex<Vec<Warning>>,
 }
 
 /// Device, inode, and what tells that there is still the same in it: length, and the times of content and metadata.
@@ -108,8 +110,16 @@ impl Engine<'_> {
 
     /// Notes a source that could not be read, or not in peace.
     pub fn warn(&self, path: PathBuf, message: String) {
-        self.send(&Event::Warning { object: path.display().to_string(), message: message.clone() });
+        let object = shown(path.as_os_str().as_bytes());
+        self.send(&Event::Warning { object, path: Some(path.clone()), message: message.clone() });
         lock(&self.warnings).push(Warning { path, message });
+    }
+
+    /// Notes something that needs no action.
+    pub fn tell(&self, path: PathBuf, message: String) {
+        let object = shown(path.as_os_str().as_bytes());
+        self.send(&Event::Note { object, path: Some(path.clone()), message: message.clone() });
+        lock(&self.notes).push(Warning { path, message });
     }
 
     pub fn warn_io(&self, path: PathBuf, doing: &str, error: &io::Error) {
@@ -153,7 +163,7 @@ impl Engine<'_> {
 
     fn tell_of_loss(&self, error: &Error) {
         let message = format!("{error}; what this backup needs of it is read and stored again");
-        self.send(&Event::Warning { object: "the parent snapshot".into(), message });
+        self.send(&Event::Warning { object: "the parent snapshot".into(), path: None, message });
     }
 
     /// Backs up everything in `dir` and returns its stored tree; `None` if it cannot be listed.
@@ -242,8 +252,8 @@ impl Engine<'_> {
         let groups = owners(|entry| entry.metadata.gid, &|id| self.owners.group(id));
         let mut scratch = self.writer.lend()?;
         let last = last.map_or_else(Outline::default, |last| Outline::of(&self.reader, last, usize::MAX));
-        let owners = (users.as_slice(), groups.as_slice());
-        let content = tree::store(&self.writer, &mut scratch, &self.repo.chunker, owners, entries, last);
+        let head = TreeHead { users: &users, groups: &groups, ..TreeHead::default() };
+        let content = tree::store(&self.writer, &mut scratch, &self.repo.chunker, head, entries, last);
         self.writer.give_back(scratch);
         content
     }

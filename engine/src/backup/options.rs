@@ -147,6 +147,8 @@ pub struct BackupReport {
     pub companions: Vec<PathBuf>,
     /// What could not be read, or changed while it was; the rest is saved.
     pub warnings: Vec<Warning>,
+    /// What is worth knowing and needs no action.
+    pub notes: Vec<Warning>,
 }
 
 /// A stream to back up as a file.

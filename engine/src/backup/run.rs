@@ -90,7 +90,7 @@ impl Repository {
         let (snapshots, _) = self.snapshots()?;
         let gone_snapshot = self.gone_snapshot(&snapshots)?;
         if let (Some(gone), Some(observer)) = (&gone_snapshot, &options.observer) {
-            observer.event(&Event::Warning { object: self.location(), message: gone.to_string() });
+            observer.event(&Event::Warning { object: self.location(), path: None, message: gone.to_string() });
         }
         let parent = parent(snapshots, &host, &paths);
         let pool = match &options.pool {
@@ -127,6 +127,7 @@ impl Repository {
             tally: Tally::default(),
             captures: Captures::new(self.cache_dir.as_deref(), options),
             warnings: Mutex::default(),
+            notes: Mutex::default(),
         };
         let parent_root = parent.as_ref().map(|parent| &parent.record.root);
         let (root, committed) = pool.install(|| engine.writer.finish_after(work(&engine, parent_root)))?;
@@ -173,7 +174,8 @@ impl Repository {
             captured: sorted(&engine.captures.captured),
             opened: sorted(&engine.captures.opened),
             companions: sorted(&engine.captures.companions),
-            warnings: engine.warnings.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner),
+            warnings: std::mem::take(&mut *lock(&engine.warnings)),
+            notes: std::mem::take(&mut *lock(&engine.notes)),
         })
     }
 }

@@ -85,7 +85,7 @@ impl Stat {
             ctime: timestamp(raw.st_ctime as i64, raw.st_ctime_nsec as u64),
             inode: raw.st_ino as u64,
             link_device: (links > 1 && kind != FileKind::Directory).then_some(device),
-            xattrs: Vec::new(),
+            ..Metadata::default()
         };
         Self {
             kind,
