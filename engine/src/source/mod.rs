@@ -4,6 +4,7 @@
 //! Everything below a root is reached through the descriptor of its directory and without following symbolic links, so a
 //! path that changes while it is walked never leads elsewhere.
 
+mod anchor;
 pub mod cachedir;
 pub mod database;
 pub mod dir;
@@ -19,6 +20,6 @@ pub use cachedir::is_cache_dir;
 pub use dir::Dir;
 pub use extents::{data_extents, may_be_sparse};
 pub use owners::Owners;
-pub use patterns::{Patterns, Reach, Selection};
+pub use patterns::{Patterns, PatternsBuilder, Reach, Selection};
 pub use stat::{FileKind, Stat, same_file_state};
 pub use xattrs::file_xattrs;
