@@ -86,7 +86,7 @@ impl PatternsBuilder {
         patterns: impl IntoIterator<Item = &'a str>,
     ) -> Result<Self, Error> {
         for pattern in patterns {
-            self.add(&Written { base: Some(folder), is_root: true, ..Written::default() }, pattern, "")?;
+            self.add(&Written { base: Some(folder), is_root: true }, pattern, "")?;
         }
         Ok(self)
     }
