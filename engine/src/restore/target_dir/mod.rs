@@ -11,12 +11,14 @@ mod metadata;
 mod owners;
 mod replacement;
 mod root;
+mod temporary;
 #[cfg(test)]
 mod tests;
 
-pub use dir::TargetDir;
+pub use dir::{Opening, TargetDir};
 pub use metadata::Applier;
 pub use owners::LocalOwners;
+pub use replacement::{Nursery, Replacement, Waiting};
 
 use std::io;
 use std::path::PathBuf;

@@ -112,7 +112,7 @@ fn a_target_behind_a_symbolic_link_is_refused_and_the_real_path_is_named() {
 #[test]
 fn names_that_are_no_single_component_are_refused_by_every_call() {
     let place = Place::new();
-    let (dir, applier) = (&place.target, Applier::new(false));
+    let (dir, applier) = (&place.target, Applier::new(false, false));
     for name in [b"..".as_slice(), b".", b"", b"a/b", b"/etc", b"../outside/file", b"a\0b", &[b'x'; 5000]] {
         let calls = [
             is_unsafe(dir.make_dir(name)),
@@ -152,7 +152,7 @@ fn a_symbolic_link_in_the_way_is_never_followed() {
     assert_eq!(dir.stat(b"file").unwrap().unwrap().kind, FileKind::Symlink);
 
     // Metadata goes to the link, a replacement takes its place, a removal removes it.
-    let applier = Applier::new(true);
+    let applier = Applier::new(true, false);
     let problems = applier.other(dir, b"file", &meta(0o777), &LocalOwners::default(), true).unwrap();
     assert!(problems.is_empty(), "{problems:?}");
     // Even if a link stands where a pipe was made, its mode is not set on what it points to.
@@ -262,7 +262,7 @@ fn whatever_has_a_name_can_replace_a_file() {
 #[test]
 fn metadata_is_applied_to_every_kind() {
     let place = Place::new();
-    let (dir, applier, owners) = (&place.target, Applier::new(false), LocalOwners::default());
+    let (dir, applier, owners) = (&place.target, Applier::new(false, false), LocalOwners::default());
     for mode in [0o600, 0o644, 0o400, 0o000, 0o4755, 0o2755] {
         let name = format!("file {mode:o}");
         let file = dir.create_file(name.as_bytes()).unwrap().unwrap();
@@ -295,7 +295,7 @@ fn metadata_is_applied_to_every_kind() {
 #[test]
 fn attributes_are_set_and_those_that_cannot_be_are_told() {
     let place = Place::new();
-    let (dir, applier, owners) = (&place.target, Applier::new(false), LocalOwners::default());
+    let (dir, applier, owners) = (&place.target, Applier::new(false, false), LocalOwners::default());
     let xattr = |name: &str, value: &[u8]| Xattr { name: name.into(), value: value.to_vec() };
     // The file ends up read-only, which must not keep the attributes away.
     let mut wanted = meta(0o400);
@@ -344,27 +344,27 @@ fn root_gives_files_to_their_owners_by_name_or_number() {
         ..Tree::default()
     };
     let daemon = nix::unistd::User::from_name("daemon").unwrap().unwrap();
-    let by_name = Applier::new(false).local_owners(&tree);
+    let by_name = Applier::new(false, false).local_owners(&tree);
     assert_eq!((by_name.user(4000), by_name.user(4001)), (daemon.uid.as_raw(), 4001));
     assert_eq!((by_name.user(0), by_name.user(77), by_name.group(4000)), (0, 77, daemon.gid.as_raw()));
-    assert_eq!(Applier::new(true).local_owners(&tree), LocalOwners::default());
+    assert_eq!(Applier::new(true, false).local_owners(&tree), LocalOwners::default());
 
     let wanted = Metadata { uid: 4000, gid: 4000, ..meta(0o6755) };
     let file = dir.create_file(b"named").unwrap().unwrap();
-    assert!(Applier::new(false).new_file(dir, &file, &wanted, &by_name).is_empty());
+    assert!(Applier::new(false, false).new_file(dir, &file, &wanted, &by_name).is_empty());
     let local = Metadata { uid: daemon.uid.as_raw(), gid: daemon.gid.as_raw(), ..wanted.clone() };
     assert_applied(&place.path("named"), &local);
     let file = dir.create_file(b"numbered").unwrap().unwrap();
-    assert!(Applier::new(true).new_file(dir, &file, &wanted, &LocalOwners::default()).is_empty());
+    assert!(Applier::new(true, false).new_file(dir, &file, &wanted, &LocalOwners::default()).is_empty());
     assert_applied(&place.path("numbered"), &wanted);
     dir.symlink(b"link", b"x").unwrap();
-    assert!(Applier::new(true).other(dir, b"link", &wanted, &LocalOwners::default(), true).unwrap().is_empty());
+    assert!(Applier::new(true, false).other(dir, b"link", &wanted, &LocalOwners::default(), true).unwrap().is_empty());
     assert_applied(&place.path("link"), &wanted);
 
     // Nobody's number is left alone, and such a file gets no set-id bits: it would lend them root's rights.
     let hostile = Metadata { uid: u32::MAX, gid: u32::MAX, ..meta(0o6755) };
     let file = dir.create_file(b"nobody's").unwrap().unwrap();
-    let problems = Applier::new(true).new_file(dir, &file, &hostile, &LocalOwners::default());
+    let problems = Applier::new(true, false).new_file(dir, &file, &hostile, &LocalOwners::default());
     assert!(problems.len() == 1 && problems[0].what.contains("set-user-id"), "{problems:?}");
     assert_applied(&place.path("nobody's"), &meta(0o755));
 }
@@ -376,7 +376,7 @@ fn a_folder_that_gives_its_group_does_not_confuse_the_saved_calls() {
     }
     let place = Place::new();
     let (sub, _) = place.target.make_dir(b"sub").unwrap();
-    let applier = Applier::new(true);
+    let applier = Applier::new(true, false);
     let owners = LocalOwners::default();
     assert!(applier.dir(&sub, &Metadata { gid: 4000, ..meta(0o2770) }, &owners).is_empty());
     for name in ["first", "second"] {
