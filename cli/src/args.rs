@@ -33,7 +33,7 @@ Exit codes:
   0    done
   1    failed, nothing recorded; or `check` found damage
   2    the command line cannot be understood, or an option cannot be used like that
-  3    done, but something could not be read or restored; it is named on stderr
+  3    done, but something could not be read, restored or printed; it is named on stderr
   10   no such repository
   11   the repository is in use by another process
   12   wrong password or key
@@ -147,6 +147,20 @@ pub enum Command {
         /// Which shell.
         shell: clap_complete::Shell,
     },
+}
+
+impl Command {
+    /// Returns whether nothing is left of it but what it prints.
+    pub const fn only_prints(&self) -> bool {
+        match self {
+            Self::Snapshots(_) | Self::Ls(_) | Self::Chats(_) | Self::Find(_) | Self::Diff(_) => true,
+            Self::Check(args) => !args.repair && args.restore_test.is_none(),
+            Self::Stats | Self::Benchmark(_) | Self::Completions { .. } => true,
+            Self::Key(command) => matches!(command, KeyCommand::List | KeyCommand::ShowRecovery),
+            Self::Init(_) | Self::Backup(_) | Self::Restore(_) | Self::Tag(_) | Self::Copy(_) => false,
+            Self::Rewrite(_) | Self::Forget(_) | Self::Prune(_) | Self::Repair(_) => false,
+        }
+    }
 }
 
 #[derive(ClapArgs, Debug)]
