@@ -215,7 +215,8 @@ fn an_unmodified_file_gets_the_device_of_today() {
     forge.flush();
     let paths = vec![source.as_os_str().as_bytes().to_vec()];
     // A snapshot that began after the file last changed.
-    let started = time(found.ctime() + 10, 0);
+    let started = time(found.ctime() + 3, 0);
+    std::thread::sleep(std::time::Duration::from_millis(3100));
     let record =
         SnapshotRecord { started, ended: started, host: "forge".into(), root, paths, ..SnapshotRecord::default() };
     let name = forge.name(ObjectKind::Snapshot);
