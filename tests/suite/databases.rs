@@ -356,7 +356,8 @@ fn encrypted_files_are_opened_and_a_week_of_them_costs_little_more_than_one() {
         encrypt(&path, &folder.join(format!("{name}.crypt15")), night);
         wanted.push((name, fs::read(&path).unwrap()));
         let report = repository.backup(&[&folder], &with_key("07")).unwrap();
-        assert_eq!((report.warnings.len(), report.opened.len()), (0, 1), "{:?}", report.warnings);
+        // Those of the nights before are opened again, if at all, since their ctimes are of a moment ago.
+        assert!(report.warnings.is_empty() && !report.opened.is_empty(), "{:?}", report.warnings);
         assert_eq!(report.counts.files_unmodified + 1, report.counts.files);
         stored.push(report.bytes_stored);
         (0..3).for_each(|_| transaction(&mut database, &mut rng));
@@ -394,11 +395,17 @@ fn what_cannot_be_opened_is_saved_as_it_is_and_tried_again() {
     for options in [BackupOptions::default(), with_key("08")] {
         let has_key = options.whatsapp_key.is_some();
         let report = repository.backup(&[&folder], &options).unwrap();
-        assert_eq!(report.warnings.len(), if has_key { 3 } else { 0 }, "{:?}", report.warnings);
+        assert_eq!(report.warnings.len(), if has_key { 2 } else { 0 }, "{:?}", report.warnings);
+        assert_eq!(
+            report.notes.len(),
+            usize::from(has_key),
+            "that a name is taken needs no action: {:?}",
+            report.notes
+        );
         daykeep_tests::place::assert_restores(&repository, "latest", &folder, &encrypted);
     }
     let report = repository.backup(&[&folder], &with_key("07")).unwrap();
-    assert_eq!((report.warnings.len(), report.opened.len()), (2, 1), "{:?}", report.warnings);
+    assert_eq!((report.warnings.len(), report.opened.len()), (1, 1), "{:?}", report.warnings);
     // One file that is named, too.
     let file = folder.join("msgstore.db.crypt15");
     for _ in 0..2 {

@@ -8,9 +8,10 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
-use crate::backup::engine::{DirPath, Engine, find_near};
+use crate::backup::engine::{DirPath, Engine};
 use crate::backup::file::{ReadSource, Stream};
 use crate::backup::options::{BackupOptions, SqliteCapture};
+use crate::backup::outcome::find_near;
 use crate::base::lock;
 use crate::chunk::{SNIFF_BYTES, sniff};
 use crate::error::{Error, Result};

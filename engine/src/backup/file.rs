@@ -9,7 +9,8 @@ use std::path::PathBuf;
 use rayon::prelude::*;
 
 use crate::backup::capture::{Use, entry_name};
-use crate::backup::engine::{Engine, Spot};
+use crate::backup::engine::Engine;
+use crate::backup::outcome::Spot;
 use crate::backup::resemble::Resemblance;
 use crate::base::Event;
 use crate::base::limits::MIB;
