@@ -272,8 +272,12 @@ impl Restore<'_> {
     /// nothing may be overwritten.
     pub fn remove_companions(&self, names: &[Vec<u8>], dir: &TargetDir, path: &Path) -> Result<()> {
         for name in names {
-            let is_file = dir.stat(name)?.is_some_and(|found| found.kind == FileKind::File);
-            if !is_file || !is_sqlites(&dir.open_for_read(name)?) {
+            let found = match dir.stat(name) {
+                // With a longer name it could not be there.
+                Err(Error::File { source, .. }) if source.kind() == io::ErrorKind::InvalidFilename => None,
+                found => found?,
+            };
+            if found.is_none_or(|found| found.kind != FileKind::File) || !is_sqlites(&dir.open_for_read(name)?) {
                 continue;
             }
             if self.options.overwrite == Overwrite::Never {

@@ -329,9 +329,7 @@ impl<'a> Place<'a> {
 }
 
 fn clean(dir: &TargetDir, tree: Option<&Tree>, ways: Ways) {
-    if let Some(tree) = tree
-        && ways.cleans
-    {
-        dir.remove_left(tree.entries.iter().map(|entry| entry.name.as_slice()));
+    if ways.cleans {
+        dir.remove_left(tree.iter().flat_map(|tree| &tree.entries).map(|entry| entry.name.as_slice()));
     }
 }

@@ -143,11 +143,12 @@ impl Repository {
             Some(entry) => What::Entry(entry),
         };
         let counted = Chosen { what: what_chosen, prefix: &prefix, reach: restore.selection.root() };
-        let metadata = chosen.as_ref().filter(|entry| matches!(entry.node, Node::Directory { .. }));
+        let is_folder = |entry: &&Entry| matches!(entry.node, Node::Directory { .. }) && !entry.metadata.is_unknown;
+        let metadata = chosen.as_ref().filter(is_folder);
         let outcome = restore.beside_total(&counted, what.path.is_some(), || {
             crate::pool::new(options.threads)?.install(|| {
                 restore.all(&counted, is_new, Ways::of(options, cleans))?;
-                if let (true, Some(dir), Some(entry)) = (is_new && !options.dry_run, &restore.root, metadata) {
+                if let (true, Some(dir), Some(entry)) = (is_new, &restore.root, metadata) {
                     restore.apply_to_dir(dir, &entry.metadata, &LocalOwners::default());
                 }
                 Ok(())
@@ -235,7 +236,7 @@ impl<'a> Restore<'a> {
         self.link_later()?;
         self.commit_waiting()?;
         self.set_late_flags();
-        self.root.as_ref().map_or(Ok(()), |root| root.leave())
+        Ok(())
     }
 
     /// Tells at the end what was not told on the way, and gives up what waits if the restore failed.
@@ -243,7 +244,8 @@ impl<'a> Restore<'a> {
         if outcome.is_err() {
             self.discard_waiting();
         }
-        outcome?;
+        let left = self.root.as_ref().filter(|_| !self.options.dry_run).map_or(Ok(()), |root| root.leave());
+        outcome.and(left)?;
         for pattern in self.selection.include.without_effect() {
             let message =
                 format!("the pattern `{pattern}` to include matched nothing; `ls` shows what the snapshot holds");

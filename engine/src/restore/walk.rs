@@ -36,7 +36,8 @@ impl Restore<'_> {
         if place.wants_nursery() {
             let small = tree.entries.par_iter().filter(|entry| Place::is_for_nursery(entry)).try_for_each(each);
             // What is whole gets its name even if the restore ends here.
-            place.publish().and(small)?;
+            let published = place.publish();
+            small.and(published)?;
             tree.entries.par_iter().filter(|entry| !Place::is_for_nursery(entry)).try_for_each(each)?;
         } else {
             tree.entries.par_iter().try_for_each(each)?;
@@ -96,6 +97,10 @@ impl Restore<'_> {
     }
 
     pub fn apply_to_dir(&self, dir: &TargetDir, metadata: &Metadata, owners: &LocalOwners) {
+        if dir.is_path_only() {
+            self.warn(dir.path(), "its metadata could not be restored: it belongs to another user".into());
+            return;
+        }
         if metadata.flags != 0 {
             self.set_flags(dir.fd(), metadata.flags);
         }
