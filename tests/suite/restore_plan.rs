@@ -103,8 +103,6 @@ fn a_dry_run_tells_what_a_run_does() {
             options.include = Patterns::new(include.iter().copied()).unwrap();
             options.exclude = Patterns::new(exclude.iter().copied()).unwrap();
             (options.delete, options.delete_excluded) = (delete, delete_excluded);
-            // In the same order, so that the same file is the first to be told.
-            options.threads = 1;
         };
         let before = target.exists().then(|| read(&target));
         let dry = run(&repository, &what, &target, |options| {
@@ -115,7 +113,10 @@ fn a_dry_run_tells_what_a_run_does() {
         let wet = run(&repository, &what, &target, set);
         let counts = |report: &RestoreReport| {
             let RestoreReport { files, directories, bytes, files_kept, deleted, folders_spared, .. } = *report;
-            let (unmatched, warned) = (report.includes_unmatched.clone(), report.warnings.clone());
+            // Which file below a folder in the way is the first to be told is not the same.
+            let mut warned: Vec<_> = report.warnings.iter().map(|(_, message)| message.clone()).collect();
+            warned.sort();
+            let unmatched = report.includes_unmatched.clone();
             (files, directories, bytes, files_kept, deleted, folders_spared, unmatched, warned)
         };
         let how = format!("{what} {overwrite:?} +{include:?} -{exclude:?} delete {delete} {delete_excluded}");

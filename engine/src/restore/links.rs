@@ -26,14 +26,20 @@ type LinkKey = blake3::Hash;
 ///
 /// Device and inode alone would not do: an entry may have been taken over from a snapshot of another day, when the system
 /// had numbered its devices in another way. So all must agree that is restored. The time of the last change of metadata is
-/// no part of it: each link that is made while a backup runs changes it.
+/// no part of it: each link that is made while a backup runs changes it. Neither is what is only told.
 fn key(entry: &Entry) -> Option<LinkKey> {
     entry.metadata.link_device?;
     let node = match &entry.node {
         Node::File { content, .. } => Node::File { content: content.clone(), class: Class::General, capture: None },
         other => other.clone(),
     };
-    let metadata = Metadata { ctime: Timestamp::default(), ..entry.metadata.clone() };
+    let metadata = Metadata {
+        ctime: Timestamp::default(),
+        birth: None,
+        crypt_header: None,
+        other: Vec::new(),
+        ..entry.metadata.clone()
+    };
     let mut record = Writer::default();
     Entry { name: Vec::new(), metadata, node }.write(&mut record);
     Some(blake3::hash(&record.finish()))

@@ -340,14 +340,16 @@ impl TargetDir {
         }
         match std::fs::canonicalize(self.path_of(name)) {
             Ok(real) if real.is_dir() => format!(
-                "a symbolic link to {real} is where a folder is to be; it was not followed. Restore the content of this \
-                 folder with {real} as the target, or let links above what is restored be followed \
+                "a symbolic link is where a folder is to be; it was not followed. It leads to {real}: restore the content \
+                 of this folder with that as the target, or let links above what is restored be followed \
                  (--follow-target-links)",
                 real = shown(real.as_os_str().as_bytes())
             ),
-            _ => "a symbolic link that leads to no folder is where a folder is to be: remove it, or choose an empty \
+            _ => {
+                "a symbolic link is where a folder is to be, and it leads to no folder: remove it, or choose an empty \
                   target"
-                .to_owned(),
+                    .to_owned()
+            }
         }
     }
 
