@@ -1,10 +1,11 @@
-//! Contents that are not a file's own bytes: databases in use, taken through SQLite, and those inside WhatsApp's encrypted
-//! files.
+//! Contents that are not a file's own bytes, and what is left out for them: which databases were taken how, and those inside
+//! WhatsApp's encrypted files.
 
+use std::collections::HashSet;
 use std::ffi::{CStr, CString};
 use std::fs::File;
+use std::io;
 use std::os::unix::ffi::OsStringExt;
-use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
@@ -12,10 +13,9 @@ use crate::backup::engine::{DirPath, Engine, find_near};
 use crate::backup::file::{ReadSource, Stream};
 use crate::backup::options::{BackupOptions, SqliteCapture};
 use crate::base::lock;
-use crate::chunk::{SNIFF_BYTES, sniff};
 use crate::error::{Error, Result};
 use crate::format::tree::{self, CaptureKind, Class, Entry, Node, Timestamp};
-use crate::source::database::{self, Capture, Captured, Companions};
+use crate::source::database::{self, Companions};
 use crate::source::names::Names;
 use crate::source::whatsapp::{self, Refused};
 use crate::source::{Dir, Stat};
@@ -36,6 +36,11 @@ pub(super) fn entry_name<'n>(name: &'n [u8], node: &Node) -> &'n [u8] {
     }
 }
 
+/// Returns whether another name of the same file has this content too: what an encrypted file is opened for is its name.
+pub(super) fn is_of_any_name(node: &Node) -> bool {
+    node.capture().is_none_or(|capture| capture.kind != CaptureKind::WhatsApp)
+}
+
 /// Returns the parent's entry of the file `name`.
 pub(super) fn previous<'e>(entries: &'e [Entry], near: usize, name: &[u8]) -> Option<&'e Entry> {
     let is_opened = |entry: &&Entry| entry_name(name, &entry.node) == entry.name && entry.name != name;
@@ -54,33 +59,21 @@ fn is_taken(dir: &Dir, name: &[u8]) -> bool {
     is_there(b"") || CRYPT_ENDINGS.into_iter().any(is_there)
 }
 
-/// Whether a file is a database that somebody uses.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Use {
-    /// It is none, or nobody does.
-    None,
-    /// It was written a moment ago, and might be written again without its times telling.
-    Possible,
-    /// There is a lock on it, or a log or journal beside it.
-    Certain,
-}
-
-/// The shortest page of a database; a file of another length is none.
-const PAGE_BYTES_MIN: u64 = 512;
-
 /// How this backup takes databases, and which it took.
 pub(super) struct Captures {
-    mode: SqliteCapture,
+    pub mode: SqliteCapture,
     /// Whether encrypted files can be opened.
     has_key: bool,
     /// Where copies lie for as long as they are read.
-    folder: PathBuf,
-    /// The databases that were taken through SQLite.
+    pub folder: PathBuf,
+    /// The databases in use that were taken in one committed state.
     pub captured: Mutex<Vec<PathBuf>>,
     /// The encrypted files that were opened.
     pub opened: Mutex<Vec<PathBuf>>,
     /// What was left out for it.
     pub companions: Mutex<Vec<PathBuf>>,
+    /// The databases whose files are saved as they are, with what lies beside them: nothing better could be had.
+    pub as_they_are: Mutex<HashSet<PathBuf>>,
 }
 
 impl Captures {
@@ -100,12 +93,18 @@ impl Captures {
             captured: Mutex::default(),
             opened: Mutex::default(),
             companions: Mutex::default(),
+            as_they_are: Mutex::default(),
         }
     }
 
-    /// Returns whether databases in use are taken through SQLite.
+    /// Returns whether databases in use are taken in one committed state.
     pub fn is_on(&self) -> bool {
         self.mode != SqliteCapture::Off
+    }
+
+    /// Returns whether the file `name` may be opened with a key.
+    pub fn may_open(&self, name: &[u8]) -> bool {
+        self.has_key && opened_name(name).is_some()
     }
 
     /// Returns which of `names` would be the log, journal or shared memory of another, and of which, by their places.
@@ -117,10 +116,18 @@ impl Captures {
         (0..names.len()).filter_map(|index| Some((index, database(index)?))).collect()
     }
 
-    /// Returns whether the entry was taken through SQLite, so that what lies beside it is in it.
-    pub fn is_captured(entry: Option<&Entry>) -> bool {
-        let kind = entry.and_then(|entry| entry.node.capture()).map(|capture| capture.kind);
-        kind == Some(CaptureKind::Sqlite)
+    /// Returns whether the file `name`, called like a log, journal or shared memory of a database whose entry and path are
+    /// given, is left out: it is SQLite's own, and the database was saved in a state that needs nothing of it.
+    pub fn is_companion(&self, dir: &Dir, name: &CStr, entry: Option<&Entry>, database: &Path) -> bool {
+        let is_sqlite = |node: &Node| match node {
+            Node::File { capture: Some(capture), .. } => capture.kind == CaptureKind::Sqlite,
+            Node::File { class, .. } => *class == Class::Sqlite,
+            _ => false,
+        };
+        entry.is_some_and(|entry| is_sqlite(&entry.node))
+            && !lock(&self.as_they_are).contains(database)
+            // One that is gone since the names were read was SQLite's: that is how it ends its transactions.
+            && database::is_companion_in(dir, name).unwrap_or_else(|error| error.kind() == io::ErrorKind::NotFound)
     }
 
     /// Returns whether a database is as the parent has it, as far as what lies beside it tells.
@@ -147,15 +154,6 @@ impl Captures {
 /// Returns what tells, beside its times, that an encrypted file is as it was: its length, for nothing lies beside it.
 fn encrypted_state(stat: &Stat) -> [u8; 16] {
     Companions::default().state(stat.size)
-}
-
-/// Returns whether a file is an SQLite database, by its length and its first bytes.
-fn is_database(file: &File, stat: &Stat) -> bool {
-    let mut head = [0; SNIFF_BYTES];
-    stat.size > 0
-        && stat.size.is_multiple_of(PAGE_BYTES_MIN)
-        && file.read_exact_at(&mut head, 0).is_ok()
-        && sniff(&head).class == Class::Sqlite
 }
 
 impl Engine<'_> {
@@ -204,56 +202,5 @@ impl Engine<'_> {
                 Ok(None)
             }
         }
-    }
-
-    /// Returns whether a file that is `stat` is a database that should be taken through SQLite.
-    pub fn database_use(&self, dir: &Dir, name: &CStr, file: &File, stat: &Stat) -> Use {
-        if !self.captures.is_on() || !is_database(file, stat) {
-            Use::None
-        } else if database::is_locked(file) || Companions::of(dir, name).is_ok_and(|companions| companions.any()) {
-            Use::Certain
-        } else if database::is_fresh(stat) {
-            Use::Possible
-        } else {
-            Use::None
-        }
-    }
-
-    /// Takes a database through SQLite; `None` if that cannot be done, with a warning unless it need not be.
-    pub fn capture(
-        &self,
-        dir: &Dir,
-        name: &CStr,
-        path: &DirPath<'_>,
-        stat: &Stat,
-        is_needed: bool,
-    ) -> Option<(Captured, tree::Capture)> {
-        let full_path = || path.join(name.to_bytes());
-        let capture = Capture { folder: &self.captures.folder, verify: self.captures.mode == SqliteCapture::Verify };
-        // What is looked at before cannot have changed unseen.
-        let state = Companions::of(dir, name).map(|companions| companions.state(stat.size));
-        let taken = capture.take(dir, name, stat);
-        let (state, captured) = match (state, taken) {
-            (Ok(state), Ok(captured)) => (state, captured),
-            (Err(error), _) => {
-                self.warn_io(full_path(), "look at what lies beside it", &error);
-                return None;
-            }
-            (_, Err(_)) if !is_needed => return None,
-            (_, Err(why)) => {
-                let message = format!(
-                    "this database is in use and could not be copied through SQLite: {}. Its bytes are saved as they \
-                     are; close the program that uses it and back up again to be sure of them",
-                    why.0
-                );
-                self.warn(full_path(), message);
-                return None;
-            }
-        };
-        if let Some(problem) = &captured.problem {
-            self.warn(full_path(), format!("SQLite finds this database damaged: {problem}; saved as it is"));
-        }
-        lock(&self.captures.captured).push(full_path());
-        Some((captured, tree::Capture { kind: CaptureKind::Sqlite, state }))
     }
 }

@@ -23,7 +23,7 @@ use crate::format::index::ChunkKind;
 use crate::format::snapshot::Counts;
 use crate::format::tree::{Entry, Metadata, Node, OwnerName, Timestamp, Tree};
 use crate::repo::Repository;
-use crate::source::{Dir, FileKind, Owners, Stat, is_cache_dir};
+use crate::source::{Dir, FileKind, Owners, Stat, is_cache_dir, same_file_state};
 use crate::tree::{self, Outline, PieceWalk};
 
 /// What is counted while many threads work.
@@ -89,11 +89,12 @@ pub(super) struct Engine<'a> {
 }
 
 /// Device, inode, and what tells that there is still the same in it: length, and the times of content and metadata.
-type LinkedFile = (u64, u64, u64, Timestamp, Timestamp);
+/// And for a database, what lies beside this name: its log is found by the name.
+type LinkedFile = (u64, u64, u64, Timestamp, Timestamp, [u8; 16]);
 
-fn linked_file(stat: &Stat) -> Option<LinkedFile> {
+fn linked_file(stat: &Stat, beside: [u8; 16]) -> Option<LinkedFile> {
     let of = &stat.metadata;
-    Some((of.link_device?, of.inode, stat.size, of.mtime, of.ctime))
+    Some((of.link_device?, of.inode, stat.size, of.mtime, of.ctime, beside))
 }
 
 /// The most inodes that are remembered for their other links; further ones are read again and found known.
@@ -193,8 +194,9 @@ impl Engine<'_> {
             .collect::<Result<_>>()?;
         for (companion, database) in companions {
             let (previous, outcome) = &outcomes[database];
-            if Captures::is_captured(outcome.entry(*previous)) {
-                lock(&self.captures.companions).push(path.join(names.get(companion).to_bytes()));
+            let (name, of) = (names.get(companion), path.join(names.get(database).to_bytes()));
+            if self.captures.is_companion(dir, name, outcome.entry(*previous), &of) {
+                lock(&self.captures.companions).push(path.join(name.to_bytes()));
             } else {
                 outcomes[companion] = back_up(companion)?;
             }
@@ -431,17 +433,20 @@ impl Engine<'_> {
     }
 
     /// Returns what another link to the same inode is, if one was read.
-    pub fn linked(&self, stat: &Stat) -> Option<Node> {
-        let file = linked_file(stat)?;
+    pub fn linked(&self, stat: &Stat, beside: [u8; 16]) -> Option<Node> {
+        let file = linked_file(stat, beside)?;
         lock(&self.links).get(&file).cloned()
     }
 
-    /// Remembers what an inode with more than one link is.
-    pub fn remember_link(&self, stat: &Stat, node: &Node) {
-        if let Some(file) = linked_file(stat) {
+    /// Remembers what an inode with more than one link is, unless it changed while it was read.
+    pub fn remember_link(&self, stat: &Stat, beside: [u8; 16], node: &Node, file: &std::fs::File) {
+        if let Some(linked) = linked_file(stat, beside)
+            && capture::is_of_any_name(node)
+            && Stat::of_file(file).is_ok_and(|after| same_file_state(stat, &after))
+        {
             let mut links = lock(&self.links);
             if links.len() < LINKS_MAX {
-                links.insert(file, node.clone());
+                links.insert(linked, node.clone());
             }
         }
     }

@@ -9,7 +9,8 @@ use std::path::PathBuf;
 
 use rayon::prelude::*;
 
-use crate::backup::capture::{Use, entry_name};
+use crate::backup::capture::entry_name;
+use crate::backup::database::DatabaseFile;
 use crate::backup::engine::{DirPath, Engine};
 use crate::backup::resemble::Resemblance;
 use crate::base::Event;
@@ -20,6 +21,7 @@ use crate::compress::looks_incompressible;
 use crate::error::Result;
 use crate::format::content::{Content, Part};
 use crate::format::tree::{Class, Entry, Node};
+use crate::source::database::SharedLock;
 use crate::source::{Dir, Stat, data_extents, file_xattrs, may_be_sparse, same_file_state};
 use crate::tree::ContentBuilder;
 
@@ -47,6 +49,8 @@ pub(super) trait Source: Send {
 /// A run of bytes of a file.
 struct FileSource<'a> {
     file: &'a File,
+    /// Is given back at the end.
+    lock: Option<&'a SharedLock<'a>>,
     at: u64,
     end: u64,
 }
@@ -68,6 +72,16 @@ fn read_at(file: &File, mut buffer: &mut [u8], mut at: u64) -> io::Result<usize>
 }
 
 impl FileSource<'_> {
+    /// Notes that so many bytes were read of those that were asked for.
+    fn read(&mut self, wanted: usize, count: usize) {
+        self.at += count as u64;
+        if let Some(lock) = self.lock
+            && (self.at == self.end || count < wanted)
+        {
+            lock.end();
+        }
+    }
+
     fn window(&self, len: usize) -> usize {
         usize::try_from(self.end - self.at).unwrap_or(usize::MAX).min(len)
     }
@@ -77,7 +91,7 @@ impl Source for FileSource<'_> {
     fn fill(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let len = self.window(buffer.len());
         let count = read_at(self.file, &mut buffer[..len], self.at)?;
-        self.at += count as u64;
+        self.read(len, count);
         Ok(count)
     }
 
@@ -92,7 +106,7 @@ impl Source for FileSource<'_> {
         // A file that was cut short meanwhile ends at the first part that is not full.
         let full = counts.iter().take_while(|&&count| count == PREAD_BYTES).count();
         let count = full * PREAD_BYTES + counts.get(full).copied().unwrap_or(0);
-        self.at += count as u64;
+        self.read(len, count);
         Ok(count)
     }
 
@@ -171,9 +185,20 @@ impl Engine<'_> {
         if self.is_own(&before) {
             return Ok(None);
         }
-        let node = match self.linked(&before) {
+        let beside = self.beside(dir, name, &file, &before);
+        let linked = match self.captures.may_open(name.to_bytes()) {
+            true => None,
+            false => self.linked(&before, beside),
+        };
+        let node = match linked {
             Some(known) => Some(known),
-            None => self.read_file(dir, name, path, (&file, &before, stat.unwrap_or(&before)), previous)?,
+            None => {
+                let node = self.read_file(dir, name, path, (&file, &before, stat.unwrap_or(&before)), previous)?;
+                if let Some(node) = &node {
+                    self.remember_link(&before, beside, node, &file);
+                }
+                node
+            }
         };
         let Some(node) = node else { return Ok(None) };
         let mut metadata = before.metadata;
@@ -181,7 +206,7 @@ impl Engine<'_> {
         Ok(Some(Entry { name: entry_name(name.to_bytes(), &node).to_vec(), metadata, node }))
     }
 
-    /// Reads a file, through SQLite if it is a database in use; `None` if it cannot be read. `before` is what it was when
+    /// Reads a file, in one committed state if it is a database; `None` if it cannot be read. `before` is what it was when
     /// it was opened, `seen` what it was at the first look.
     fn read_file(
         &self,
@@ -192,56 +217,38 @@ impl Engine<'_> {
         previous: Option<&Entry>,
     ) -> Result<Option<Node>> {
         let full_path = || path.join(name.to_bytes());
-        let read = |file: &File, stat: &Stat| {
-            let read = self.file_content(file, stat, full_path, previous)?;
-            Ok::<_, crate::error::Error>(read.map_err(|error| self.warn_io(full_path(), "read it", &error)).ok())
-        };
-        let capture = |is_needed: bool| -> Result<Option<Node>> {
-            let Some((captured, capture)) = self.capture(dir, name, path, before, is_needed) else { return Ok(None) };
-            let stat =
-                Stat::of_file(&captured.file).map_err(|error| self.warn_io(full_path(), "read its copy", &error));
-            let Ok(stat) = stat else { return Ok(None) };
-            let content = read(&captured.file, &stat)?;
-            Ok(content.map(|(content, class)| Node::File { content, class, capture: Some(capture) }))
-        };
         if let Some(node) = self.open_crypt(dir, name, path, (file, before), previous)? {
             return Ok(Some(node));
         }
-        let database_use = self.database_use(dir, name, file, before);
-        if database_use != Use::None
-            && let Some(node) = capture(database_use == Use::Certain)?
-        {
-            self.remember_link(before, &node);
-            return Ok(Some(node));
+        if self.is_database(file, before) {
+            return self.database(DatabaseFile { dir, name, path, file }, previous);
         }
-        let Some((content, class)) = read(file, before)? else { return Ok(None) };
-        let node = Node::File { content, class, capture: None };
+        let (content, class) = match self.file_content((file, None), before, full_path, previous)? {
+            Ok(read) => read,
+            Err(error) => {
+                self.warn_io(full_path(), "read it", &error);
+                return Ok(None);
+            }
+        };
         match Stat::of_file(file) {
+            Ok(after) if same_file_state(before, &after) && same_file_state(seen, &after) => {}
             Ok(after) => {
-                let changed = !(same_file_state(before, &after) && same_file_state(seen, &after));
-                // Somebody may have begun to use it meanwhile.
-                let is_new = class == Class::Sqlite && database_use == Use::None && self.captures.is_on();
-                if is_new
-                    && (changed || self.database_use(dir, name, file, &after) == Use::Certain)
-                    && let Some(captured) = capture(true)?
-                {
-                    return Ok(Some(captured));
+                // It may be a database since.
+                if self.is_database(file, &after) {
+                    return self.database(DatabaseFile { dir, name, path, file }, previous);
                 }
-                if changed {
-                    self.warn(full_path(), "changed while it was read; saved as it was read".into());
-                } else {
-                    self.remember_link(before, &node);
-                }
+                self.warn(full_path(), "changed while it was read; saved as it was read".into());
             }
             Err(error) => self.warn_io(full_path(), "look at it again", &error),
         }
-        Ok(Some(node))
+        Ok(Some(Node::File { content, class, capture: None }))
     }
 
-    /// Stores a file's bytes. The inner error is the file's, the outer the repository's.
-    fn file_content(
+    /// Stores a file's bytes, and gives back its lock as soon as they are read. The inner error is the file's, the outer the
+    /// repository's.
+    pub fn file_content(
         &self,
-        file: &File,
+        (file, lock): (&File, Option<&SharedLock<'_>>),
         stat: &Stat,
         path: impl FnOnce() -> PathBuf,
         previous: Option<&Entry>,
@@ -255,7 +262,13 @@ impl Engine<'_> {
             stream.may_be_encrypted = may_be_encrypted(&name, stat.size);
             stream.last = Some((name, content));
         }
-        let outcome = self.read_extents(file, stat, &mut stream, &mut scratch);
+        let outcome = match lock {
+            // What is read at once needs nobody to look at the clock.
+            Some(lock) if stat.size > READ_BYTES as u64 => {
+                lock.for_half_a_second(|| self.read_extents((file, Some(lock)), stat, &mut stream, &mut scratch))
+            }
+            _ => self.read_extents((file, lock), stat, &mut stream, &mut scratch),
+        };
         self.end_stream(stream, scratch, outcome)
     }
 
@@ -282,18 +295,18 @@ impl Engine<'_> {
 
     fn read_extents(
         &self,
-        file: &File,
+        (file, lock): (&File, Option<&SharedLock<'_>>),
         stat: &Stat,
         stream: &mut Stream,
         scratch: &mut Scratch,
     ) -> Result<(), StreamError> {
         if !may_be_sparse(stat) {
-            self.stream(&mut FileSource { file, at: 0, end: stat.size }, stream, scratch)?;
+            self.stream(&mut FileSource { file, lock, at: 0, end: stat.size }, stream, scratch)?;
         } else {
             for extent in data_extents(file, stat.size).map_err(StreamError::Source)? {
                 self.hole(extent.offset - stream.bytes, stream, scratch)?;
                 let end = extent.offset + extent.bytes;
-                self.stream(&mut FileSource { file, at: extent.offset, end }, stream, scratch)?;
+                self.stream(&mut FileSource { file, lock: lock.filter(|_| end == stat.size), at: extent.offset, end }, stream, scratch)?;
                 if stream.bytes < end {
                     // Cut short meanwhile; what follows is gone.
                     return Ok(());

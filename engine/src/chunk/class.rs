@@ -75,6 +75,19 @@ pub fn sniff(head: &[u8]) -> Sniffed {
     Sniffed { class: if media { Class::Media } else { Class::General }, page_bytes: 0 }
 }
 
+/// How many bytes the header of an SQLite database has.
+pub const HEADER_BYTES: usize = 100;
+
+/// Returns whether only the first bytes of a database's header are in clear, which begins with `head`: SQLCipher leaves
+/// those to systems that want to see whose file it is (`cipher_plaintext_header_size`). SQLite cannot read it.
+pub fn has_encrypted_pages(head: &[u8; HEADER_BYTES]) -> bool {
+    let number = |at: usize| u32::from_be_bytes([head[at], head[at + 1], head[at + 2], head[at + 3]]);
+    let (schema_format, encoding) = (number(44), number(56));
+    // An empty database has neither, and twenty bytes behind them are zero in all.
+    let is_header = schema_format <= 4 && encoding <= 3 && head[72..92].iter().all(|&byte| byte == 0);
+    sqlite_page_bytes(head).is_some() && !is_header
+}
+
 fn sqlite_page_bytes(head: &[u8]) -> Option<u32> {
     let rest = head.strip_prefix(b"SQLite format 3\0")?;
     let page_bytes = match u32::from(u16::from_be_bytes([*rest.first()?, *rest.get(1)?])) {
