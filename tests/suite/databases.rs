@@ -271,8 +271,12 @@ fn capture_can_be_switched_off() {
 fn what_only_looks_like_a_database_in_use_is_saved_as_it_is_with_a_warning() {
     let place = Place::new(Kind::Memory);
     let folder = place.folder("source");
-    let bytes = noise::sqlite(1, 4096, 40 * 4096);
-    fs::write(folder.join("other.db"), &bytes).unwrap();
+    let path = folder.join("other.db");
+    drop(hold(&path, "delete", 50));
+    let mut bytes = fs::read(&path).unwrap();
+    // A header, and nothing behind it.
+    bytes[100..].fill(0xa5);
+    fs::write(&path, bytes).unwrap();
     fs::write(folder.join("other.db-wal"), [&0x377f_0682u32.to_be_bytes()[..], &[0; 28], &[7; 4120]].concat()).unwrap();
     fs::write(folder.join("report-wal"), b"of nothing").unwrap();
     let wanted = read(&folder);

@@ -39,7 +39,7 @@ impl Folder {
     }
 
     pub(super) fn beside(&self, suffix: &str) -> PathBuf {
-        self.0.join(format!("database{suffix}"))
+        path_beside(&self.database(), suffix)
     }
 
     /// Removes what a try left.
@@ -68,6 +68,13 @@ impl Drop for Folder {
         // What cannot be removed now is removed when the next backup begins.
         let _ = fs::remove_dir_all(&self.0);
     }
+}
+
+/// Returns the path of what is called like the file at `path` with a further ending.
+pub fn path_beside(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(suffix);
+    name.into()
 }
 
 /// Calls `take` with each slice of a file, up to `bytes` bytes of it.

@@ -28,6 +28,7 @@ use crate::base::CancelToken;
 pub use crate::source::database::beside::{Companions, SUFFIXES, database_of, is_companion, is_companion_in};
 use crate::source::database::beside::{JOURNAL, WAL, name_beside};
 use crate::source::database::copy::Folder;
+pub use crate::source::database::copy::path_beside;
 use crate::source::database::lock::SharedMemory;
 pub use crate::source::database::lock::{Asked, SharedLock, is_locked, is_reserved};
 use crate::source::dir::Dir;
@@ -276,7 +277,7 @@ impl Capture<'_> {
         if !before.same_log(&source.companions()?) || !source.has_its_name()? {
             return Err(Try::Moving);
         }
-        Ok(self.settle(folder)?)
+        Ok(settle(&folder.database(), self.cancel)?)
     }
 
     /// Copies a database with the journal of a writer that crashed. Under our lock nobody can roll it back meanwhile.
@@ -294,29 +295,7 @@ impl Capture<'_> {
         if !is_same_journal || !same_file_state(stat, &Stat::of_file(source.file)?) {
             return Err(Try::Moving);
         }
-        let bytes_max = stat.size.saturating_add(before.bytes());
-        if !copy::prepare_journal(&folder.beside(JOURNAL), bytes_max)? {
-            fs::remove_file(folder.beside(JOURNAL))?;
-        }
-        Ok(self.settle(folder)?)
-    }
-
-    /// Lets SQLite bring a copy in order that has a log or a journal beside it.
-    fn settle(&self, folder: &Folder) -> Result<(), NotCaptured> {
-        let copy = folder.database();
-        let bytes = |path: &Path| fs::metadata(path).map_or(0, |metadata| metadata.len());
-        let bytes_max = bytes(&copy).saturating_add(bytes(&folder.beside(WAL)));
-        if bytes(&folder.beside(WAL)) == 0 && bytes(&folder.beside(JOURNAL)) == 0 {
-            return Ok(());
-        }
-        let database = self.open_copy(&copy)?;
-        database.execute_batch("PRAGMA synchronous = OFF")?;
-        let _: i64 = database.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
-        if bytes(&folder.beside(WAL)) > 0 {
-            check_length(&database, bytes_max)?;
-            let _: i64 = database.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0))?;
-        }
-        database.close().map_err(|(_, error)| self.failed(error))
+        Ok(settle(&folder.database(), self.cancel)?)
     }
 
     /// Copies the pages of one committed state of a database that others have open.
@@ -371,24 +350,55 @@ impl Capture<'_> {
         Ok(file.write_all_at(&schema_version.to_be_bytes(), SCHEMA_VERSION_AT)?)
     }
 
-    fn open_copy(&self, copy: &Path) -> Result<Connection, NotCaptured> {
-        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-        let mut database = Connection::open_with_flags(copy, flags)?;
-        let cancel = self.cancel.clone();
-        database.progress_handler(10_000, Some(move || cancel.is_cancelled()))?;
-        Ok(database)
-    }
-
     fn failed(&self, error: rusqlite::Error) -> NotCaptured {
-        if self.cancel.is_cancelled() { NotCaptured::Cancelled } else { error.into() }
+        failed(self.cancel, error)
     }
 
     /// Returns what SQLite finds wrong with a copy.
     fn quick_check(&self, copy: &Path) -> Result<Option<String>, NotCaptured> {
-        let found = self.open_copy(copy)?.query_row("PRAGMA quick_check(1)", [], |row| row.get::<_, String>(0));
+        let copy = open_copy(copy, self.cancel)?;
+        let found = copy.query_row("PRAGMA quick_check(1)", [], |row| row.get::<_, String>(0));
         let found = found.map_err(|error| self.failed(error))?;
         Ok((found != "ok").then_some(found))
     }
+}
+
+fn failed(cancel: &CancelToken, error: rusqlite::Error) -> NotCaptured {
+    if cancel.is_cancelled() { NotCaptured::Cancelled } else { error.into() }
+}
+
+fn open_copy(copy: &Path, cancel: &CancelToken) -> Result<Connection, NotCaptured> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let mut database = Connection::open_with_flags(copy, flags)?;
+    let cancel = cancel.clone();
+    database.progress_handler(10_000, Some(move || cancel.is_cancelled()))?;
+    Ok(database)
+}
+
+/// Lets SQLite bring a copy in order that has a log or a journal beside it, which nobody else may use. It gets no longer
+/// than all these files together.
+///
+/// # Errors
+/// If that cannot be done.
+pub fn settle(copy: &Path, cancel: &CancelToken) -> Result<(), NotCaptured> {
+    let (log, journal) = (copy::path_beside(copy, WAL), copy::path_beside(copy, JOURNAL));
+    let bytes = |path: &Path| fs::metadata(path).map_or(0, |metadata| metadata.len());
+    let bytes_max = [copy, &log, &journal].into_iter().map(bytes).fold(0, u64::saturating_add);
+    if bytes(&journal) > 0 && !copy::prepare_journal(&journal, bytes_max)? {
+        fs::remove_file(&journal)?;
+    }
+    if bytes(&log) == 0 && bytes(&journal) == 0 {
+        return Ok(());
+    }
+    let database = open_copy(copy, cancel)?;
+    let read = |sql: &str| database.query_row(sql, [], |row| row.get::<_, i64>(0)).map_err(|error| failed(cancel, error));
+    database.execute_batch("PRAGMA synchronous = OFF")?;
+    read("SELECT count(*) FROM sqlite_schema")?;
+    if bytes(&log) > 0 {
+        check_length(&database, bytes_max)?;
+        read("PRAGMA wal_checkpoint(TRUNCATE)")?;
+    }
+    database.close().map_err(|(_, error)| failed(cancel, error))
 }
 
 /// Refuses a database whose log says that it has more pages than all its files together: the copy would be as long.
