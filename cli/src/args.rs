@@ -151,18 +151,34 @@ pub enum Command {
 
 #[derive(ClapArgs, Debug)]
 pub struct BackupArgs {
-    /// Files and folders to back up.
-    #[arg(value_name = "PATH", required_unless_present = "stdin", conflicts_with = "stdin")]
+    /// Files and folders to back up; with --stdin-from-command, the command and its arguments.
+    #[arg(value_name = "PATH", required_unless_present_any = ["stdin", "files_from"], conflicts_with = "stdin")]
     pub paths: Vec<PathBuf>,
-    /// Leave out what this pattern matches, written as in .gitignore; may be given many times.
+    /// Back up the files and folders named in this file too, one in each line or with NUL between them; `-`: standard
+    /// input (can be repeated).
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["stdin", "stdin_from_command"])]
+    pub files_from: Vec<PathBuf>,
+    /// Leave out what this pattern matches, written as in .gitignore (can be repeated). A pattern with a slash before its
+    /// end is anchored: at `/` if it begins with one, else at the current folder. One without, or with `**/` at its start,
+    /// matches at any depth.
     #[arg(short, long, value_name = "GLOB")]
     pub exclude: Vec<String>,
-    /// Leave out what the patterns in this file match, one in each line; may be given many times.
+    /// As --exclude, without regard to upper and lower case (can be repeated).
+    #[arg(long, value_name = "GLOB")]
+    pub iexclude: Vec<String>,
+    /// Leave out what the patterns in this file match, one in each line (can be repeated). There a pattern with a slash
+    /// before its end is anchored at `/`, and a line that begins with `#` is a comment.
     #[arg(long, value_name = "FILE")]
     pub exclude_from: Vec<PathBuf>,
     /// Leave out the content of folders that a CACHEDIR.TAG marks as caches.
     #[arg(long)]
     pub exclude_caches: bool,
+    /// Leave out the content of folders that hold a file of this name, such as .nobackup (can be repeated).
+    #[arg(long, value_name = "FILE", value_parser = values::file_name)]
+    pub exclude_if_present: Vec<std::ffi::CString>,
+    /// Leave out files larger than this, e.g. 500M.
+    #[arg(long, value_name = "SIZE", value_parser = values::size)]
+    pub exclude_larger_than: Option<usize>,
     /// Do not descend into other file systems.
     #[arg(short = 'x', long)]
     pub one_file_system: bool,
@@ -178,13 +194,26 @@ pub struct BackupArgs {
     /// Read every file, even those that look unchanged since the last snapshot.
     #[arg(short, long)]
     pub force: bool,
+    /// Take a file for unchanged though its inode number is another, for file systems that number their files anew (some
+    /// network and FUSE file systems).
+    #[arg(long, conflicts_with = "force")]
+    pub ignore_inode: bool,
+    /// Take a file for unchanged though the time of its last status change (ctime) is another. A file that is replaced with
+    /// its time kept is not seen then.
+    #[arg(long, conflicts_with = "force")]
+    pub ignore_ctime: bool,
     /// Back up standard input as one file.
     #[arg(long)]
     pub stdin: bool,
-    /// That file's path in the snapshot.
-    // Not `requires = "stdin"`: clap forgives that where `stdin` conflicts with something given, as with paths it does.
-    #[arg(long, value_name = "NAME", default_value = "stdin", conflicts_with = "paths")]
-    pub stdin_filename: String,
+    /// Run the command that follows `--`, and back up what it prints as one file. If it fails there is no snapshot.
+    #[arg(long, conflicts_with = "stdin")]
+    pub stdin_from_command: bool,
+    /// The path of that file in the snapshot [default: stdin].
+    #[arg(long, value_name = "NAME")]
+    pub stdin_filename: Option<String>,
+    /// Save a file without content if nothing comes from standard input or the command.
+    #[arg(long)]
+    pub stdin_allow_empty: bool,
     /// What to do with SQLite databases in use: save one committed state of each, which holds what its log or journal
     /// holds; check that too; or save their files as they are.
     #[arg(long, value_enum, value_name = "HOW", default_value_t = SqliteMode::Auto)]
@@ -287,7 +316,7 @@ pub struct ChatsArgs {
 #[derive(ClapArgs, Debug)]
 pub struct FindArgs {
     /// A name, a path or a pattern written as in .gitignore; several may be given. One with a slash before its end is
-    /// anchored at `/`: write **/folder/*.jpg to find it at any depth.
+    /// anchored, at `/` if it begins with one, else at the current folder: write **/folder/*.jpg to find it at any depth.
     #[arg(value_name = "GLOB", required = true)]
     pub patterns: Vec<String>,
     /// Look only into this snapshot, `latest` or the first digits of an id; may be given many times.
@@ -332,8 +361,8 @@ pub struct RewriteArgs {
     /// `latest` or the first digits of an id; several may be given [default: all].
     #[arg(value_name = "SNAPSHOT")]
     pub snapshots: Vec<String>,
-    /// Take out what this pattern matches, written as in .gitignore; may be given many times. One with a slash before its
-    /// end is anchored at `/`: write **/folder/*.tmp to match at any depth.
+    /// Take out what this pattern matches, written as in .gitignore (can be repeated). One with a slash before its end is
+    /// anchored, at `/` if it begins with one, else at the current folder: write **/folder/*.tmp to match at any depth.
     #[arg(short, long, value_name = "GLOB", required = true)]
     pub exclude: Vec<String>,
     /// Remove the old snapshots once the new ones are safe.

@@ -30,8 +30,14 @@ fn main() -> ExitCode {
     let outcome = Signals::listen().and_then(|signals| {
         let context = Context { global: args.global, out: Arc::clone(&out), signals };
         let status = commands::run(&context, args.command)?;
-        out.finish()?;
-        Ok(status)
+        // What was done is done, though nobody can read what was printed of it.
+        Ok(out.finish().map_or_else(
+            |error| {
+                out.error(&error, INCOMPLETE);
+                Status::Incomplete
+            },
+            |()| status,
+        ))
     });
     match outcome {
         Ok(Status::Done) => ExitCode::SUCCESS,

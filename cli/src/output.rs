@@ -1,6 +1,8 @@
 //! Standard output and standard error, neither of which may take the program down.
 
 use std::io::{self, BufWriter, IsTerminal, Write};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use daykeep_engine::{Error, Result};
@@ -108,11 +110,26 @@ impl Out {
 
     /// Tells of something that was left out or is odd while the work goes on.
     pub fn warning(&self, object: &str, message: &str) {
+        self.warning_of(object, None, message);
+    }
+
+    /// As [`warning`](Self::warning), of a path that `object` shows.
+    pub fn warning_of(&self, object: &str, path: Option<&Path>, message: &str) {
         if self.is_json {
-            self.json(&JsonWarning { object, message });
+            self.json(&JsonWarning { object, path_bytes: path_bytes(path), message });
             self.flush();
         }
         note(&format!("warning: {object}: {message}"));
+    }
+
+    /// Tells of something that needs no action.
+    pub fn note(&self, object: &str, path: Option<&Path>, message: &str, is_quiet: bool) {
+        if self.is_json {
+            self.json(&JsonNote { object, path_bytes: path_bytes(path), message });
+            self.flush();
+        } else if !is_quiet {
+            note(&format!("note: {object}: {message}"));
+        }
     }
 
     /// Tells why the program ends without having done its work.
@@ -131,6 +148,17 @@ impl Out {
 #[serde(tag = "type", rename = "warning")]
 struct JsonWarning<'a> {
     object: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    path_bytes: Option<String>,
+    message: &'a str,
+}
+
+#[derive(Serialize)]
+#[serde(tag = "type", rename = "note")]
+struct JsonNote<'a> {
+    object: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    path_bytes: Option<String>,
     message: &'a str,
 }
 
@@ -139,6 +167,12 @@ struct JsonWarning<'a> {
 struct JsonError<'a> {
     message: &'a str,
     code: u8,
+}
+
+/// Returns the bytes of a path that text cannot hold, in hexadecimal digits.
+fn path_bytes(path: Option<&Path>) -> Option<String> {
+    let bytes = path?.as_os_str().as_bytes();
+    str::from_utf8(bytes).is_err().then(|| text::hex(bytes))
 }
 
 /// Prints a line to standard error. A terminal that is gone is no reason to stop.

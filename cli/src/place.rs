@@ -33,6 +33,17 @@ pub struct Place {
     key_file: Option<PathBuf>,
 }
 
+/// What a new repository shall be.
+#[derive(Default)]
+pub struct New {
+    /// How it cuts files, if as another one does.
+    pub chunking: Option<Chunking>,
+    /// How much parity it adds.
+    pub parity_percent: u8,
+    /// Whether somebody asked for it, rather than for a backup.
+    pub is_asked_for: bool,
+}
+
 /// An open repository, and the password that opened it if one did.
 pub struct Opened {
     pub repository: Repository,
@@ -121,7 +132,7 @@ impl Place {
     }
 
     /// Makes the repository, with a key file or a password, and tells the user the recovery key.
-    fn create(&self, context: &Context, chunking: Option<Chunking>, parity_percent: u8) -> Result<Repository> {
+    fn create(&self, context: &Context, new: &New) -> Result<Repository> {
         if self.location.path().is_file() {
             return Err(Error::RepositoryExists { repository: self.location.to_string() });
         }
@@ -135,8 +146,7 @@ impl Place {
             make_private_dir(parent)?;
         }
         let mut options = open_options(context);
-        options.chunking = chunking;
-        options.parity_percent = parity_percent;
+        (options.chunking, options.parity_percent) = (new.chunking, new.parity_percent);
         let created = Repository::create(&self.location, &key, password.as_deref().map(String::as_str), &options);
         let repository = created.inspect_err(|_| {
             // A key that the user named a place for belongs to no repository now, and would be in the way of the next
@@ -145,7 +155,7 @@ impl Place {
                 let _ = std::fs::remove_file(path);
             }
         })?;
-        tell_created(context, &repository, &key, self.key_file.as_deref(), password.is_some());
+        tell_created(context, &repository, &key, new.is_asked_for, self.key_file.as_deref(), password.is_some());
         Ok(repository)
     }
 
@@ -222,7 +232,7 @@ pub fn open(context: &Context, access: Access) -> Result<Opened> {
 /// As [`open`] and [`create`].
 pub fn open_or_create_default(context: &Context, place: &Place) -> Result<Repository> {
     if place.is_missing_default() {
-        return place.create(context, None, 0);
+        return place.create(context, &New::default());
     }
     place.open(context, Access::Write, &open_options(context)).map(|opened| opened.repository)
 }
@@ -231,8 +241,8 @@ pub fn open_or_create_default(context: &Context, place: &Place) -> Result<Reposi
 ///
 /// # Errors
 /// As the engine's `create`; if the key file cannot be written, or there is one already.
-pub fn create(context: &Context, chunking: Option<Chunking>, parity_percent: u8) -> Result<Repository> {
-    Place::find(context)?.create(context, chunking, parity_percent)
+pub fn create(context: &Context, new: &New) -> Result<Repository> {
+    Place::find(context)?.create(context, new)
 }
 
 /// Opens another repository than the one that the options name.
@@ -286,14 +296,18 @@ struct JsonCreated<'a> {
     repository: String,
     repository_id: String,
     key_file: Option<String>,
-    recovery_key: &'a str,
+    /// Not there where nobody asked for a repository to be made: what runs by itself has its output kept in a log.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    recovery_key: Option<&'a str>,
 }
 
-/// Prints the recovery key, the one time that it is shown unasked, and so even to those who want quiet.
+/// Prints the recovery key, the one time that it is shown unasked, and so even to those who want quiet. It is shown on a
+/// terminal alone: cron mails what a command prints, and systemd keeps it in a journal.
 fn tell_created(
     context: &Context,
     repository: &Repository,
     key: &RecoveryKey,
+    is_asked_for: bool,
     key_file: Option<&Path>,
     password: bool,
 ) {
@@ -303,14 +317,18 @@ fn tell_created(
             repository: repository.location(),
             repository_id: repository.id().to_string(),
             key_file: key_file.map(|path| path.display().to_string()),
-            recovery_key: &key,
+            recovery_key: is_asked_for.then_some(key.as_str()),
         });
     } else {
         out.line(&format!("Made the repository {}", crate::text::escape(&repository.location())));
         if let Some(path) = key_file {
             out.line(&format!("Its key file is {}", crate::text::name(path.as_os_str().as_bytes())));
         }
-        out.line(&format!("Recovery key: {}", key.as_str()));
+        if out.is_terminal() {
+            out.line(&format!("Recovery key: {}", key.as_str()));
+        } else {
+            out.line("Recovery key: `daykeep key show-recovery` shows it, on a terminal of yours");
+        }
         let otherwise = match (key_file.is_some(), password) {
             (true, true) => "the key file and the password are lost",
             (true, false) => "the key file is lost",

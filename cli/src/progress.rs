@@ -137,7 +137,12 @@ impl Observer for Shared {
                 self.bytes.fetch_add(*bytes, Relaxed);
             }
             Event::File { path, state } => self.file(path, *state),
-            Event::Warning { object, message } => self.bar.suspend(|| self.out.warning(object, message)),
+            Event::Warning { object, path, message } => {
+                self.bar.suspend(|| self.out.warning_of(object, path.as_deref(), message));
+            }
+            Event::Note { object, path, message } => {
+                self.bar.suspend(|| self.out.note(object, path.as_deref(), message, self.mode == Mode::Silent));
+            }
             // For people the report has the first of them.
             Event::Hurt { path, reason, snapshots } if self.out.is_json() => {
                 let snapshots = snapshots.iter().map(ToString::to_string).collect();

@@ -58,11 +58,16 @@ pub fn password_from_environment(variables: &PasswordVariables) -> Result<Option
 /// `InvalidKey` if the file cannot be read or its first line is empty.
 pub fn password_from_file(path: &Path) -> Result<Zeroizing<String>> {
     let text = read(path)?;
-    let line = text.lines().next().unwrap_or_default();
+    let line = without_mark(&text).lines().next().unwrap_or_default();
     if line.is_empty() {
         return Err(invalid(path.display().to_string(), "its first line is empty; write the password there"));
     }
     Ok(Zeroizing::new(line.to_owned()))
+}
+
+/// Some editors begin a file with a byte order mark, which nobody typed.
+fn without_mark(text: &str) -> &str {
+    text.strip_prefix('\u{feff}').unwrap_or(text)
 }
 
 fn read(path: &Path) -> Result<Zeroizing<String>> {
@@ -79,7 +84,7 @@ fn read(path: &Path) -> Result<Zeroizing<String>> {
 /// `InvalidKey` if there is none.
 pub fn read_key_file(path: &Path) -> Result<RecoveryKey> {
     let reason = "it does not hold the 64 hexadecimal digits of a recovery key";
-    RecoveryKey::parse(&read(path)?).ok_or_else(|| invalid(path.display().to_string(), reason))
+    RecoveryKey::parse(without_mark(&read(path)?)).ok_or_else(|| invalid(path.display().to_string(), reason))
 }
 
 /// Returns a new recovery key.

@@ -1,10 +1,12 @@
-//! Standard input that can be given up while nothing comes.
+//! Streams to back up that can be given up while nothing comes: standard input, and what a command prints.
 
 use std::fs::File;
 use std::io::{self, Read};
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
 
-use daykeep_engine::CancelToken;
+use daykeep_engine::{CancelToken, Error, Result};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 const LOOK_UP: Timespec = Timespec { tv_sec: 0, tv_nsec: 100_000_000 };
@@ -45,5 +47,88 @@ impl Read for Stdin {
                 Err(error) => return Err(error.into()),
             }
         }
+    }
+}
+
+/// What a command prints. It comes to an end without an error only if the command succeeded.
+pub struct CommandOutput {
+    name: String,
+    child: Child,
+    output: Stdin,
+}
+
+impl CommandOutput {
+    /// Starts a command, which has no standard input of its own and the standard error of this program.
+    ///
+    /// # Errors
+    /// If it cannot be started.
+    pub fn start(command: &[PathBuf], cancel: &CancelToken) -> Result<Self> {
+        let (program, arguments) = command.split_first().ok_or_else(|| Error::InvalidOption {
+            option: "stdin-from-command",
+            reason: "name the command after `--`".into(),
+        })?;
+        let failed = |source| Error::File { path: program.clone(), action: "run this command", source };
+        let mut child = Command::new(program)
+            .args(arguments)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .spawn()
+            .map_err(failed)?;
+        let name = program.display().to_string();
+        let output = child.stdout.take().map(OwnedFd::from).ok_or_else(|| failed(io::Error::other("has no output")))?;
+        Ok(Self { name, child, output: Stdin { file: output.into(), cancel: cancel.clone() } })
+    }
+}
+
+impl Read for CommandOutput {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.output.read(buffer)?;
+        if count > 0 || buffer.is_empty() {
+            return Ok(count);
+        }
+        let status = self.child.wait()?;
+        if status.success() {
+            return Ok(0);
+        }
+        Err(io::Error::other(format!(
+            "the command {} failed ({status}), so that what it printed is not whole",
+            self.name
+        )))
+    }
+}
+
+impl Drop for CommandOutput {
+    fn drop(&mut self) {
+        // One that has ended already is not there to be ended.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// A stream that has to have at least one byte.
+pub struct NotEmpty {
+    stream: Box<dyn Read + Send>,
+    /// What an empty one is refused with.
+    refusal: Option<&'static str>,
+}
+
+impl NotEmpty {
+    /// Refuses a stream without a byte, if there is a reason to refuse it with.
+    pub fn new(stream: Box<dyn Read + Send>, refusal: Option<&'static str>) -> Self {
+        Self { stream, refusal }
+    }
+}
+
+impl Read for NotEmpty {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.stream.read(buffer)?;
+        if count > 0 {
+            self.refusal = None;
+        } else if let Some(refusal) = self.refusal
+            && !buffer.is_empty()
+        {
+            return Err(io::Error::other(format!("{refusal}; use --stdin-allow-empty if that is as it should be")));
+        }
+        Ok(count)
     }
 }

@@ -29,6 +29,15 @@ pub fn size(text: &str) -> Result<usize, String> {
     number.checked_mul(1 << shift).ok_or_else(|| "more than this machine can address".to_owned())
 }
 
+/// Reads the name of a file, without a folder.
+pub fn file_name(text: &str) -> Result<std::ffi::CString, String> {
+    let refused = || "give a name without a folder, such as .nobackup".to_owned();
+    if text.is_empty() || text.contains('/') || text == "." || text == ".." {
+        return Err(refused());
+    }
+    std::ffi::CString::new(text).map_err(|_| refused())
+}
+
 /// Reads a span of the calendar: `1y5m7d3h`.
 pub fn span(text: &str) -> Result<CalendarSpan, String> {
     CalendarSpan::parse(text)

@@ -84,8 +84,8 @@ pub use repo::{Chunking, GoneSnapshot, KeyInfo, KeyOpens, Location, OpenOptions,
 pub use restore::{ListedEntry, ListedKind, Overwrite, RestoreOptions, RestoreReport};
 pub use rewrite::{RewriteOptions, RewriteReport, Rewritten};
 pub use snapshot::{Snapshot, SnapshotPath};
-pub use source::Patterns;
 pub use source::whatsapp::{KeyError, WhatsAppKey};
+pub use source::{Patterns, PatternsBuilder};
 pub use store::{Access, DirectoryStore, MemoryStore, RedbStore, Store};
 pub use tag::{TagOptions, Tagged};
 

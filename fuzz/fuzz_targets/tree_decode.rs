@@ -30,6 +30,9 @@ fn seed() -> Vec<u8> {
             inode: 77,
             link_device: (number % 2 == 0).then_some(64_769),
             xattrs: vec![Xattr { name: b"user.note".to_vec(), value: vec![0; number] }],
+            flags: number as u32,
+            birth: (number % 3 == 0).then_some(Timestamp { seconds: -2, nanos: 5 }),
+            ..Metadata::default()
         },
         node,
     };

@@ -4,8 +4,10 @@ use daykeep_engine::internals::base::limits::ARGON2_WORK_MAX;
 use daykeep_engine::internals::base::limits::{BASES_MAX, DELTA_CLOSURE_MAX};
 use daykeep_engine::internals::base::{ChunkId, ShortId};
 use daykeep_engine::internals::crypt::DEFAULT_ARGON2;
+use daykeep_engine::internals::format::codec::{Reader, Writer};
 use daykeep_engine::internals::format::config::{CdcSizes, ChunkerParams, Config, GearKey};
 use daykeep_engine::internals::format::content::{Content, Part, decode_list, encode_list};
+use daykeep_engine::internals::format::extension::Extension;
 use daykeep_engine::internals::format::header::Header;
 use daykeep_engine::internals::format::index::{
     ChunkKind, ChunkRecord, DeltaRecord, Encoding, FrameRecord, FrameTable, Index, PackRecord, Reach,
@@ -84,12 +86,35 @@ fn sorted<T, K: Ord>(mut all: Vec<T>, key: impl Fn(&T) -> K) -> Vec<T> {
 
 fn metadata() -> impl Strategy<Value = Metadata> {
     let xattr = (vec(any::<u8>(), 0..20), vec(any::<u8>(), 0..80)).prop_map(|(name, value)| Xattr { name, value });
-    (0u16..0o10000, any::<[u32; 2]>(), time(), time(), any::<u64>(), any::<Option<u64>>(), vec(xattr, 0..4)).prop_map(
-        |(mode, [uid, gid], mtime, ctime, inode, link_device, xattrs)| {
-            let xattrs = sorted(xattrs, |xattr: &Xattr| xattr.name.clone());
-            Metadata { mode, uid, gid, mtime, ctime, inode, link_device, xattrs }
-        },
+    (
+        (0u16..0o10000, any::<[u32; 2]>(), time(), time()),
+        (any::<u64>(), any::<Option<u64>>(), vec(xattr, 0..4)),
+        (any::<u32>(), any::<bool>(), proptest::option::of(any::<i64>())),
+        (proptest::option::of(vec(any::<u8>(), 0..300)), others()),
     )
+        .prop_map(|(plain, (inode, link_device, xattrs), (flags, is_unknown, age), (crypt_header, other))| {
+            let (mode, [uid, gid], mtime, ctime) = plain;
+            let xattrs = sorted(xattrs, |xattr: &Xattr| xattr.name.clone());
+            let crypt_header = crypt_header.map(Vec::into_boxed_slice);
+            let birth = age.and_then(|age| before(mtime, age));
+            let flags = if flags % 2 == 0 { 0 } else { flags };
+            let links = Metadata { inode, link_device, xattrs, ..Metadata::default() };
+            Metadata { mode, uid, gid, mtime, ctime, flags, is_unknown, birth, crypt_header, other, ..links }
+        })
+}
+
+/// The time that lies so many nanoseconds before another.
+fn before(time: Timestamp, nanos: i64) -> Option<Timestamp> {
+    let all = i128::from(time.seconds) * 1_000_000_000 + i128::from(time.nanos) - i128::from(nanos);
+    let seconds = i64::try_from(all.div_euclid(1_000_000_000)).ok()?;
+    Some(Timestamp { seconds, nanos: all.rem_euclid(1_000_000_000) as u32 })
+}
+
+/// Extensions of a later version.
+fn others() -> impl Strategy<Value = Vec<Extension>> {
+    let other = (4u64..1 << 40, vec(any::<u8>(), 0..50));
+    vec(other.prop_map(|(half, value)| Extension { code: half * 2, value }), 0..3)
+        .prop_map(|others| sorted(others, |other: &Extension| other.code))
 }
 
 fn tree() -> impl Strategy<Value = Tree> {
@@ -98,10 +123,64 @@ fn tree() -> impl Strategy<Value = Tree> {
         entries.into_iter().map(|(name, (metadata, node))| Entry { name, metadata, node }).collect()
     });
     let owners = || vec((any::<u32>(), vec(any::<u8>(), 0..20)).prop_map(|(id, name)| OwnerName { id, name }), 0..4);
-    (owners(), owners(), entries).prop_map(|(users, groups, entries)| {
+    (owners(), owners(), entries, any::<bool>(), others()).prop_map(|(users, groups, entries, left_out, other)| {
         let by_id = |owners| sorted(owners, |owner: &OwnerName| owner.id);
-        Tree { users: by_id(users), groups: by_id(groups), entries }
+        Tree { users: by_id(users), groups: by_id(groups), left_out, other, entries }
     })
+}
+
+/// Entries as a careless writer could make them: one rule or two may be broken.
+fn careless_entry() -> impl Strategy<Value = Entry> {
+    let name = vec(any::<u8>(), 1..40).prop_filter("a name", |name| is_valid_name(name));
+    (name, metadata(), node(), vec((0u8..16, any::<u16>()), 0..3)).prop_map(|(name, metadata, node, faults)| {
+        let mut entry = Entry { name, metadata, node };
+        for (fault, number) in faults {
+            break_rule(&mut entry, fault, number);
+        }
+        entry
+    })
+}
+
+fn break_rule(entry: &mut Entry, fault: u8, number: u16) {
+    let meta = &mut entry.metadata;
+    let xattr = |name: usize, value: usize| Xattr { name: vec![b'n'; name], value: vec![b'v'; value] };
+    let many =
+        |count: usize| (0..count).map(|at| Xattr { name: format!("{at:08}").into(), value: Vec::new() }).collect();
+    let parts = match &mut entry.node {
+        Node::File { content, .. } | Node::Directory { content } => Some(content),
+        _ => None,
+    };
+    let near = usize::from(number % 3);
+    match fault {
+        0 => entry.name = [b"".as_slice(), b".", b"a/b"][near].to_vec(),
+        1 => entry.name = vec![b'x'; 4095 + near],
+        2 => meta.mode = number,
+        3 => meta.mtime.nanos = 999_999_998 + u32::from(number % 3),
+        4 => meta.ctime.nanos = 999_999_998 + u32::from(number % 3),
+        5 => meta.xattrs = many(16_383 + near),
+        6 => meta.xattrs = vec![xattr(4095 + near, 1)],
+        7 => meta.xattrs = vec![xattr(1, 256 * 1024 - 1 + near)],
+        8 => meta.xattrs = (1..=4).map(|name| xattr(name, 256 * 1024 - 4 + near)).collect(),
+        9 => meta.xattrs = vec![xattr(near + 1, 0), xattr(2, 0)],
+        10 => meta.birth = Some(Timestamp { seconds: i64::from(number) << 40, nanos: 1 }),
+        11 => meta.crypt_header = Some(vec![0; 4095 + near].into()),
+        12 => meta.other = vec![Extension { code: u64::from(number % 12), value: Vec::new() }],
+        13 => {
+            meta.other = (0..15 + near as u64).map(|at| Extension { code: 1000 + 2 * at, value: Vec::new() }).collect()
+        }
+        14 => entry.node = Node::Symlink { target: vec![b't'; 64 * 1024 - 1 + near] },
+        _ => {
+            let Some(content) = parts else { return };
+            let chunk = |bytes| Part::Chunk { id: ShortId::from_bytes([1; 16]), bytes };
+            match number % 5 {
+                0 => content.level = 7,
+                1 => content.parts = vec![chunk(1); 15 + near],
+                2 => content.parts.push(chunk((1 << 20) * near as u64)),
+                3 => content.parts.extend([Part::Hole { bytes: 1 }; 2]),
+                _ => content.parts = vec![chunk(1), Part::Hole { bytes: u64::MAX - 2 + near as u64 }],
+            }
+        }
+    }
 }
 
 fn delta() -> impl Strategy<Value = DeltaRecord> {
@@ -183,6 +262,20 @@ fn key_slot() -> impl Strategy<Value = KeySlot> {
     ];
     (kind, time(), "[a-zäöü ]{0,60}", any::<[u8; 32]>(), bytes48(), any::<[u8; 32]>())
         .prop_map(|(kind, created, label, salt, wrapped, mac)| KeySlot { kind, created, label, salt, wrapped, mac })
+}
+
+proptest! {
+    #![proptest_config(config())]
+
+    /// What passes the check of the writer can be read, and what could not be read does not pass.
+    #[test]
+    fn an_entry_passes_the_check_exactly_if_it_can_be_read(entry in careless_entry()) {
+        let mut out = Writer::default();
+        entry.write(&mut out);
+        let encoded = out.finish();
+        let read = Entry::read(&mut Reader::new(&encoded));
+        prop_assert_eq!(entry.check().is_ok(), read.as_ref() == Ok(&entry), "{:?} {:?}", entry.check(), read);
+    }
 }
 
 /// Decodes bytes as everything there is. None of it may panic or take memory beyond a multiple of the input.

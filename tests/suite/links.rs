@@ -41,7 +41,7 @@ fn linked(name: &str, (device, inode): (u64, u64), parts: Vec<Part>) -> Entry {
         ctime: TIME,
         inode,
         link_device: Some(device),
-        xattrs: Vec::new(),
+        ..Metadata::default()
     };
     Entry { name: name.into(), metadata, node: Node::File { content, class: Class::General, capture: None } }
 }

@@ -225,7 +225,7 @@ impl World {
             let (target, told) = (temp(), told.clone());
             let mut options = RestoreOptions::default();
             options.observer = Some(Arc::new(move |event: &Event| {
-                if let Event::Warning { object, message } = event {
+                if let Event::Warning { object, message, .. } = event {
                     told.lock().unwrap().push((object.clone(), message.clone()));
                 }
             }));

@@ -1,9 +1,9 @@
 //! `find`: shows which snapshots hold what a pattern matches.
 
-use daykeep_engine::{Access, EntryKind, Error, FindOptions, FoundEntry, Patterns, Result, Snapshot};
+use daykeep_engine::{Access, EntryKind, Error, FindOptions, FoundEntry, Result, Snapshot};
 use serde::Serialize;
 
-use super::{Context, JsonPath, Status, kind_word};
+use super::{Context, JsonPath, Status, kind_word, patterns_here, tell_without_effect};
 use crate::args::FindArgs;
 use crate::output::note;
 use crate::place;
@@ -11,7 +11,7 @@ use crate::text;
 
 pub fn run(context: &Context, args: FindArgs) -> Result<Status> {
     let mut options = FindOptions::default();
-    options.patterns = Patterns::new(args.patterns.iter().map(String::as_str))?;
+    options.patterns = patterns_here(&args.patterns)?;
     options.snapshots = args.snapshot;
     options.host = args.host;
     options.newest = args.newest;
@@ -42,6 +42,7 @@ pub fn run(context: &Context, args: FindArgs) -> Result<Status> {
         out.line(&format!("{versions} in {}", text::counted(report.snapshots, "snapshot", "snapshots")));
     }
     out.flush();
+    tell_without_effect(context, &options.patterns);
     report.errors.iter().for_each(|error| note(&format!("error: {error}")));
     Ok(if report.errors.is_empty() { Status::Done } else { Status::Incomplete })
 }

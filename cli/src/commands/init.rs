@@ -4,7 +4,7 @@ use daykeep_engine::{Access, Result};
 
 use super::{Context, Status};
 use crate::args::InitArgs;
-use crate::place;
+use crate::place::{self, New};
 
 pub fn run(context: &Context, args: InitArgs) -> Result<Status> {
     let chunking = match &args.copy_chunking_from {
@@ -15,6 +15,6 @@ pub fn run(context: &Context, args: InitArgs) -> Result<Status> {
         None => None,
     };
     // What was made is told where it is made, since `backup` makes repositories too.
-    place::create(context, chunking, args.parity)?;
+    place::create(context, &New { chunking, parity_percent: args.parity, is_asked_for: true })?;
     Ok(Status::Done)
 }

@@ -24,7 +24,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::sync::Arc;
 
-use daykeep_engine::{EntryKind, Error, Repository, Result, Snapshot};
+use daykeep_engine::{EntryKind, Error, Patterns, PatternsBuilder, Repository, Result, Snapshot};
 use serde::Serialize;
 
 use crate::args::{Command, Global};
@@ -92,6 +92,30 @@ pub fn run(context: &Context, command: Command) -> Result<Status> {
 fn report(errors: &[Error]) -> Status {
     errors.iter().for_each(|error| note(&format!("error: {error}")));
     if errors.is_empty() { Status::Done } else { Status::Failed }
+}
+
+/// Returns the current folder, from which relative paths and patterns are taken.
+///
+/// # Errors
+/// If it is gone.
+fn current_dir() -> Result<std::path::PathBuf> {
+    std::env::current_dir().map_err(|source| Error::File {
+        path: ".".into(),
+        action: "find the current folder, from which relative paths are taken",
+        source,
+    })
+}
+
+/// Returns patterns as they are written on the command line.
+fn patterns_here(patterns: &[String]) -> Result<Patterns> {
+    PatternsBuilder::default().written_in(&current_dir()?, patterns.iter().map(String::as_str))?.build()
+}
+
+/// Tells of patterns that matched nothing, so that a slip of the pen does not pass for an empty answer.
+fn tell_without_effect(context: &Context, patterns: &Patterns) {
+    for pattern in patterns.without_effect() {
+        context.out.note(&pattern, None, "matches nothing", context.global.quiet);
+    }
 }
 
 /// Returns the word for a sort of entry.

@@ -1,9 +1,9 @@
 //! `rewrite`: takes something out of snapshots.
 
-use daykeep_engine::{Access, Patterns, Result, RewriteOptions, RewriteReport, Rewritten};
+use daykeep_engine::{Access, Result, RewriteOptions, RewriteReport, Rewritten};
 use serde::Serialize;
 
-use super::{Context, JsonPath, Status, report};
+use super::{Context, JsonPath, Status, patterns_here, report, tell_without_effect};
 use crate::args::RewriteArgs;
 use crate::place;
 use crate::progress::Progress;
@@ -11,7 +11,7 @@ use crate::text::{self, Table};
 
 pub fn run(context: &Context, args: RewriteArgs) -> Result<Status> {
     let mut options = RewriteOptions::default();
-    options.exclude = Patterns::new(args.exclude.iter().map(String::as_str))?;
+    options.exclude = patterns_here(&args.exclude)?;
     options.forget = args.forget;
     options.dry_run = args.dry_run;
     options.threads = context.global.threads;
@@ -22,6 +22,7 @@ pub fn run(context: &Context, args: RewriteArgs) -> Result<Status> {
     let done = repository.rewrite(&args.snapshots, &options)?;
     drop(progress);
     summarise(context, &done, &options);
+    tell_without_effect(context, &options.exclude);
     Ok(report(&done.unreadable))
 }
 

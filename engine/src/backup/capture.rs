@@ -2,7 +2,7 @@
 //! WhatsApp's encrypted files.
 
 use std::collections::HashSet;
-use std::ffi::{CStr, CString};
+use std::ffi::CStr;
 use std::fs::File;
 use std::io;
 use std::os::unix::ffi::OsStringExt;
@@ -25,7 +25,7 @@ const CRYPT_ENDINGS: [&[u8]; 3] = [b".crypt12", b".crypt14", b".crypt15"];
 
 /// Returns the name of the database in one of WhatsApp's encrypted files, if `name` is one of theirs.
 fn opened_name(name: &[u8]) -> Option<&[u8]> {
-    CRYPT_ENDINGS.iter().find_map(|ending| name.strip_suffix(*ending)).filter(|name| !name.is_empty())
+    CRYPT_ENDINGS.iter().find_map(|ending| name.strip_suffix(*ending)).filter(|name| tree::is_valid_name(name))
 }
 
 /// Returns the name that the entry of the file `name` has.
@@ -48,13 +48,13 @@ pub(super) fn previous<'e>(entries: &'e [Entry], near: usize, name: &[u8]) -> Op
     opened.or_else(|| find_near(entries, near, name))
 }
 
-/// Returns whether another file has the name that the database in the encrypted file `name` would have, or would have it
-/// too.
-fn is_taken(dir: &Dir, name: &[u8]) -> bool {
+/// Returns whether another entry of the tree has the name that the database in the encrypted file `name` would have, or
+/// would have it too; `has` tells which names there are.
+pub(super) fn is_taken(name: &[u8], has: impl Fn(&[u8]) -> bool) -> bool {
     let Some(inside) = opened_name(name) else { return false };
     let is_there = |ending: &[u8]| {
         let other = [inside, ending].concat();
-        other != name && CString::new(other).is_ok_and(|other| dir.stat(&other).is_ok())
+        other != name && has(&other)
     };
     is_there(b"") || CRYPT_ENDINGS.into_iter().any(is_there)
 }
@@ -161,7 +161,6 @@ impl Engine<'_> {
     /// done, and without one if there is no key or it is no such file.
     pub fn open_crypt(
         &self,
-        dir: &Dir,
         name: &CStr,
         path: &DirPath<'_>,
         (file, stat): (&File, &Stat),
@@ -171,12 +170,6 @@ impl Engine<'_> {
             return Ok(None);
         };
         let full_path = || path.join(name.to_bytes());
-        if is_taken(dir, name.to_bytes()) {
-            let message = "another file has the name that the database inside would have, or would have it too; saved as \
-                           it is, encrypted";
-            self.warn(full_path(), message.into());
-            return Ok(None);
-        }
         let opened = match whatsapp::open(file, stat.size, key, &self.options.cancel) {
             Ok(opened) => opened,
             Err(Refused::Cancelled) => return Err(Error::Cancelled),

@@ -1,8 +1,10 @@
 //! The state of one backup, and the walk over directories: they fork and join on rayon.
 
+use std::borrow::Borrow;
 use std::collections::{BTreeSet, HashMap};
 use std::ffi::CStr;
 use std::io;
+use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -12,18 +14,22 @@ use rayon::prelude::*;
 use crate::backup::batch::Batches;
 use crate::backup::capture::{self, Captures};
 use crate::backup::options::{BackupOptions, Warning};
+use crate::backup::roots::Root;
+use crate::backup::rules::{Devices, Emptied, Rules};
 pub(super) use crate::base::DirPath;
-use crate::base::limits::TREE_DEPTH_MAX;
-use crate::base::{Event, FileState, ShortId, lock};
+use crate::base::limits::{TREE_BYTES_MAX, TREE_DEPTH_MAX};
+use crate::base::{Event, FileState, ShortId, lock, shown};
 use crate::catalog::SketchStore;
 use crate::chunks::{ChunkReader, ChunkWriter};
 use crate::error::{Error, Result};
+use crate::format::codec::Writer;
 use crate::format::content::Content;
 use crate::format::index::ChunkKind;
 use crate::format::snapshot::Counts;
-use crate::format::tree::{Entry, Metadata, Node, OwnerName, Timestamp, Tree};
+use crate::format::tree::{Entry, Metadata, Node, OwnerName, Timestamp, Tree, TreeHead, Xattr};
 use crate::repo::Repository;
-use crate::source::{Dir, FileKind, Owners, Stat, is_cache_dir, same_file_state};
+use crate::source::names::Names;
+use crate::source::{Dir, FileKind, Owners, Stat, Xattrs, inode_flags, same_file_state};
 use crate::tree::{self, Outline, PieceWalk};
 
 /// What is counted while many threads work.
@@ -35,6 +41,74 @@ pub(super) struct Tally {
     pub new: AtomicU64,
     pub changed: AtomicU64,
     pub unmodified: AtomicU64,
+    pub sockets: AtomicU64,
+}
+
+/// One name in a folder that is backed up.
+#[derive(Clone, Copy)]
+pub(super) struct Spot<'a> {
+    pub name: &'a CStr,
+    /// The folder, as the user named it.
+    pub path: &'a DirPath<'a>,
+    pub devices: Devices,
+    /// The parent's entry of this name.
+    pub previous: Option<&'a Entry>,
+    /// Whether no other entry of the tree would have the name of the database in it, if it is an encrypted file.
+    pub may_open: bool,
+}
+
+impl Spot<'_> {
+    pub fn full_path(&self) -> PathBuf {
+        self.path.join(self.name.to_bytes())
+    }
+
+    /// Returns what became of a folder of this name.
+    pub fn folder(&self, metadata: Metadata, content: Content) -> Outcome {
+        let entry = Entry { name: self.name.to_bytes().to_vec(), metadata, node: Node::Directory { content } };
+        Outcome::of(Some(entry), self.previous)
+    }
+}
+
+/// An entry of a folder that is too large for a tree.
+enum Fitting<'e> {
+    AsItIs(&'e Entry),
+    WithoutAttributes(Box<Entry>),
+}
+
+impl Borrow<Entry> for Fitting<'_> {
+    fn borrow(&self) -> &Entry {
+        match self {
+            Self::AsItIs(entry) => entry,
+            Self::WithoutAttributes(entry) => entry,
+        }
+    }
+}
+
+/// The first to go where a folder is too large: attributes of an entry that take more than this.
+const ATTRIBUTES_BYTES_GO: usize = 4096;
+
+/// Returns the first entries that fit into one tree, those with long attributes without these.
+fn fitting<'e>(entries: &[&'e Entry]) -> Vec<Fitting<'e>> {
+    let mut bytes = 0;
+    let mut fitting = Vec::new();
+    for entry in entries {
+        let attributes: usize = entry.metadata.xattrs.iter().map(|xattr| xattr.name.len() + xattr.value.len()).sum();
+        let entry = if attributes > ATTRIBUTES_BYTES_GO {
+            let metadata = Metadata { xattrs: Vec::new(), ..entry.metadata.clone() };
+            Fitting::WithoutAttributes(Box::new(Entry { metadata, ..(*entry).clone() }))
+        } else {
+            Fitting::AsItIs(entry)
+        };
+        let mut encoded = Writer::default();
+        Borrow::<Entry>::borrow(&entry).write(&mut encoded);
+        bytes += encoded.as_slice().len();
+        // The names of the owners need a little too.
+        if bytes > TREE_BYTES_MAX / 16 * 15 {
+            break;
+        }
+        fitting.push(entry);
+    }
+    fitting
 }
 
 /// What became of an entry.
@@ -48,7 +122,7 @@ pub(super) enum Outcome {
 }
 
 impl Outcome {
-    fn of(entry: Option<Entry>, previous: Option<&Entry>) -> Self {
+    pub fn of(entry: Option<Entry>, previous: Option<&Entry>) -> Self {
         match entry {
             Some(entry) if previous == Some(&entry) => Self::Same,
             Some(entry) => Self::Read(Box::new(entry)),
@@ -70,6 +144,7 @@ impl Outcome {
 pub(super) struct Engine<'a> {
     pub repo: &'a Repository,
     pub options: &'a BackupOptions,
+    pub rules: Arc<Rules>,
     pub writer: ChunkWriter,
     pub reader: Arc<ChunkReader>,
     /// Where the looks of large files' chunks are kept; `None` without a cache.
@@ -86,6 +161,7 @@ pub(super) struct Engine<'a> {
     pub tally: Tally,
     pub captures: Captures,
     pub warnings: Mutex<Vec<Warning>>,
+    pub notes: Mutex<Vec<Warning>>,
 }
 
 /// Device, inode, and what tells that there is still the same in it: length, and the times of content and metadata.
@@ -109,8 +185,16 @@ impl Engine<'_> {
 
     /// Notes a source that could not be read, or not in peace.
     pub fn warn(&self, path: PathBuf, message: String) {
-        self.send(&Event::Warning { object: path.display().to_string(), message: message.clone() });
+        let object = shown(path.as_os_str().as_bytes());
+        self.send(&Event::Warning { object, path: Some(path.clone()), message: message.clone() });
         lock(&self.warnings).push(Warning { path, message });
+    }
+
+    /// Notes something that needs no action.
+    pub fn tell(&self, path: PathBuf, message: String) {
+        let object = shown(path.as_os_str().as_bytes());
+        self.send(&Event::Note { object, path: Some(path.clone()), message: message.clone() });
+        lock(&self.notes).push(Warning { path, message });
     }
 
     pub fn warn_io(&self, path: PathBuf, doing: &str, error: &io::Error) {
@@ -154,89 +238,167 @@ impl Engine<'_> {
 
     fn tell_of_loss(&self, error: &Error) {
         let message = format!("{error}; what this backup needs of it is read and stored again");
-        self.send(&Event::Warning { object: "the parent snapshot".into(), message });
+        self.send(&Event::Warning { object: "the parent snapshot".into(), path: None, message });
     }
 
-    /// Backs up everything in `dir` and returns its stored tree; `None` if it cannot be listed.
+    /// Backs up everything in `dir` and returns its stored tree; `None` if there is nothing to store of it. `named` tells which
+    /// paths in it are named.
     pub fn directory(
         &self,
         dir: &Dir,
         path: &DirPath<'_>,
-        device: u64,
+        devices: Devices,
         parent: Option<&Content>,
+        named: Option<&Root>,
     ) -> Result<Option<Content>> {
         self.check_cancel()?;
-        if path.depth > TREE_DEPTH_MAX {
-            self.warn(path.join(b""), format!("is nested deeper than {TREE_DEPTH_MAX} folders; left out"));
+        if self.is_too_deep(path) {
             return Ok(None);
         }
         let names = match dir.names() {
             Ok(names) => names,
             Err(error) => {
                 self.warn_io(path.join(b""), "list the folder", &error);
-                return Ok(None);
+                return named.map_or(Ok(None), |root| self.above(root, path, parent));
             }
         };
+        let names = named.map_or_else(Names::default, |root| root.names(names));
+        self.folder(Some(dir), &names, path, devices, parent, named)
+    }
+
+    fn is_too_deep(&self, path: &DirPath<'_>) -> bool {
+        let is_too_deep = path.depth > TREE_DEPTH_MAX;
+        if is_too_deep {
+            self.warn(path.join(b""), format!("is nested deeper than {TREE_DEPTH_MAX} folders; left out"));
+        }
+        is_too_deep
+    }
+
+    /// Backs up these names of a folder and returns its stored tree. Without `dir`, only what is `named`; then there is no
+    /// tree if nothing of that could be saved.
+    pub fn folder(
+        &self,
+        dir: Option<&Dir>,
+        names: &Names,
+        path: &DirPath<'_>,
+        devices: Devices,
+        parent: Option<&Content>,
+        named: Option<&Root>,
+    ) -> Result<Option<Content>> {
         let parent_tree = self.parent_tree(parent);
         let old_entries = parent_tree.as_ref().map_or(&[][..], |tree| &tree.entries);
+        let child = |name: &CStr| named.and_then(|root| root.child(name.to_bytes()));
         let back_up = |index: usize| {
             let name = names.get(index);
             let previous = capture::previous(old_entries, index, name.to_bytes());
-            let outcome = self.entry(dir, name, names.kind(index), path, device, previous)?;
+            let may_open = !capture::is_taken(name.to_bytes(), |other| names.position(other).is_some());
+            if !may_open && self.options.whatsapp_key.is_some() {
+                let message = "another file has the name that the database inside would have, or would have it too; saved \
+                               as it is, encrypted";
+                self.tell(path.join(name.to_bytes()), message.into());
+            }
+            let spot = Spot { name, path, devices, previous, may_open };
+            let outcome = match (child(name), dir) {
+                (Some(root), dir) => self.rooted(root, dir, spot)?,
+                (None, Some(dir)) => self.entry(dir, spot, names.kind(index), None)?,
+                (None, None) => Outcome::LeftOut,
+            };
             Ok((previous, outcome))
         };
         // What lies beside a database waits until it is known how that was saved.
-        let companions = self.captures.companions(&names);
+        let companions = self.captures.companions(names);
         let wait = |index: usize| companions.binary_search_by_key(&index, |(companion, _)| *companion).is_ok();
         let mut outcomes: Vec<(Option<&Entry>, Outcome)> = (0..names.len())
             .into_par_iter()
             .map(|index| if wait(index) { Ok((None, Outcome::LeftOut)) } else { back_up(index) })
             .collect::<Result<_>>()?;
+        let mut inside_databases = 0;
         for (companion, database) in companions {
             let (previous, outcome) = &outcomes[database];
             let (name, of) = (names.get(companion), path.join(names.get(database).to_bytes()));
-            if self.captures.is_companion(dir, name, outcome.entry(*previous), &of) {
+            let opened = if dir.is_none() { Dir::open(&path.join(b"")).ok() } else { None };
+            let is_companion = |dir| self.captures.is_companion(dir, name, outcome.entry(*previous), &of);
+            if dir.or(opened.as_ref()).is_some_and(is_companion) {
                 lock(&self.captures.companions).push(path.join(name.to_bytes()));
+                inside_databases += 1;
             } else {
                 outcomes[companion] = back_up(companion)?;
             }
         }
         outcomes.retain(|(_, outcome)| !matches!(outcome, Outcome::LeftOut));
-        // An encrypted file is called as the database inside.
-        let by_name = |(a_previous, a): &(Option<&Entry>, Outcome), (b_previous, b): &(Option<&Entry>, Outcome)| {
-            let (a, b) = (a.entry(*a_previous), b.entry(*b_previous));
-            a.map(|entry| &entry.name).cmp(&b.map(|entry| &entry.name))
-        };
-        if !outcomes.is_sorted_by(|a, b| by_name(a, b).is_lt()) {
-            outcomes.sort_unstable_by(by_name);
+        if dir.is_none() && outcomes.is_empty() {
+            return Ok(None);
         }
-        self.tally.directories.fetch_add(1, Ordering::Relaxed);
+        // What is in a database is not missing; an encrypted file is, under the name that it has on disk.
+        let is_renamed = |name: &[u8]| names.position(name).is_none();
+        let all_entries = outcomes.iter().filter_map(|(previous, outcome)| outcome.entry(*previous));
+        let left_out = dir.is_none()
+            || outcomes.len() + inside_databases < names.len()
+            || all_entries.clone().any(|entry| is_renamed(&entry.name));
+        if dir.is_some() {
+            self.tally.directories.fetch_add(1, Ordering::Relaxed);
+        }
         let all_same = outcomes.iter().all(|(_, outcome)| matches!(outcome, Outcome::Same));
-        if let Some(parent) = parent
+        if let (Some(parent), Some(tree)) = (parent, &parent_tree)
             && all_same
-            && parent_tree.is_some()
+            && left_out == tree.left_out
             && outcomes.len() == old_entries.len()
         {
             return Ok(Some(parent.clone()));
         }
-        match self.store_tree(outcomes.iter().filter_map(|(previous, outcome)| outcome.entry(*previous)), parent) {
-            Err(Error::LimitExceeded { reason, .. }) => {
-                self.warn(path.join(b""), format!("left out with all that is in it: {reason}"));
-                Ok(None)
+        self.store_tree(path, all_entries.collect(), left_out, parent).map(Some)
+    }
+
+    /// Stores a directory's entries. Whatever they are, the tree can be read: what it cannot hold is left out, and told.
+    pub fn store_tree(
+        &self,
+        path: &DirPath<'_>,
+        mut entries: Vec<&Entry>,
+        mut left_out: bool,
+        last: Option<&Content>,
+    ) -> Result<Content> {
+        // An encrypted file is called as the database inside.
+        if !entries.is_sorted_by(|a, b| a.name < b.name) {
+            entries.sort_by(|a, b| a.name.cmp(&b.name));
+        }
+        let mut last_name: Option<&[u8]> = None;
+        entries.retain(|entry| {
+            let checked = match last_name.replace(&entry.name) {
+                Some(last) if last == entry.name => Err("one entry of this name"),
+                _ => entry.check(),
+            };
+            if let Err(expected) = checked {
+                left_out = true;
+                self.warn(path.join(&entry.name), format!("cannot be stored: expected {expected}; left out"));
             }
-            stored => stored.map(Some),
+            checked.is_ok()
+        });
+        match self.store_checked(&entries, left_out, last) {
+            Err(Error::LimitExceeded { .. }) => {
+                let fitting = fitting(&entries);
+                for (entry, fitting) in entries.iter().zip(&fitting) {
+                    if let Fitting::WithoutAttributes(_) = fitting {
+                        self.warn(
+                            path.join(&entry.name),
+                            "is saved without its attributes: the folder is too large".into(),
+                        );
+                    }
+                }
+                if fitting.len() < entries.len() {
+                    let message = "has more in it than the 1 GiB of names and metadata that one folder may have; the last \
+                                   are left out. Move some of what is in it into other folders";
+                    self.warn(path.join(b""), message.into());
+                }
+                self.store_checked(&fitting, true, None)
+            }
+            stored => stored,
         }
     }
 
-    /// Stores a directory's entries, which are sorted by name.
-    pub fn store_tree<'e>(
-        &self,
-        entries: impl Iterator<Item = &'e Entry> + Clone,
-        last: Option<&Content>,
-    ) -> Result<Content> {
+    fn store_checked(&self, entries: &[impl Borrow<Entry>], left_out: bool, last: Option<&Content>) -> Result<Content> {
         type Name = Option<std::sync::Arc<[u8]>>;
         let owners = |id: fn(&Entry) -> u32, name: &dyn Fn(u32) -> Name| -> Vec<OwnerName> {
-            let ids: BTreeSet<u32> = entries.clone().map(id).collect();
+            let ids: BTreeSet<u32> = entries.iter().map(|entry| id(entry.borrow())).collect();
             let named = |id| Some(OwnerName { id, name: name(id)?.to_vec() });
             ids.into_iter().filter_map(named).collect()
         };
@@ -244,30 +406,23 @@ impl Engine<'_> {
         let groups = owners(|entry| entry.metadata.gid, &|id| self.owners.group(id));
         let mut scratch = self.writer.lend()?;
         let last = last.map_or_else(Outline::default, |last| Outline::of(&self.reader, last, usize::MAX));
-        let owners = (users.as_slice(), groups.as_slice());
-        let content = tree::store(&self.writer, &mut scratch, &self.repo.chunker, owners, entries, last);
+        let head = TreeHead { users: &users, groups: &groups, left_out, ..TreeHead::default() };
+        let entries = entries.iter().map(Borrow::borrow);
+        let content = tree::store(&self.writer, &mut scratch, &self.repo.chunker, head, entries, last);
         self.writer.give_back(scratch);
         content
     }
 
-    /// Backs up one entry of `dir`. `kind` is what the directory says it is; `previous` is the parent's entry of the
-    /// same name.
-    pub fn entry(
-        &self,
-        dir: &Dir,
-        name: &CStr,
-        kind: Option<FileKind>,
-        path: &DirPath<'_>,
-        device: u64,
-        previous: Option<&Entry>,
-    ) -> Result<Outcome> {
+    /// Backs up one entry of `dir`. `kind` is what the directory says it is; `named` is set if something in it is named.
+    pub fn entry(&self, dir: &Dir, spot: Spot<'_>, kind: Option<FileKind>, named: Option<&Root>) -> Result<Outcome> {
+        let Spot { name, path, previous, .. } = spot;
         // A new file is opened in any case, and then tells all about itself.
         if previous.is_none() && kind == Some(FileKind::File) {
-            if self.is_excluded(path, name, false) {
+            if self.rules.excludes(path, name, false) {
                 return Ok(Outcome::LeftOut);
             }
             self.check_cancel()?;
-            let entry = self.file(dir, name, path, None, None)?;
+            let entry = self.file(dir, spot, None)?;
             return Ok(self.outcome(entry, name, path, None));
         }
         let stat = match dir.stat(name) {
@@ -278,38 +433,42 @@ impl Engine<'_> {
             }
         };
         let is_dir = stat.kind == FileKind::Directory;
-        if stat.kind == FileKind::Socket || self.is_own(&stat) || self.is_excluded(path, name, is_dir) {
+        if stat.kind == FileKind::Socket {
+            self.tally.sockets.fetch_add(1, Ordering::Relaxed);
+            return Ok(Outcome::LeftOut);
+        }
+        if self.rules.excludes(path, name, is_dir) {
+            return Ok(Outcome::LeftOut);
+        }
+        if self.rules.is_own(&stat) {
+            self.tell(path.join(name.to_bytes()), "is this repository itself, or its cache; left out".into());
             return Ok(Outcome::LeftOut);
         }
         if is_dir {
-            let entry = self.sub_directory(dir, name, path, device, stat, previous)?;
-            return Ok(Outcome::of(entry, previous));
+            return self.sub_directory(dir, spot, stat, named);
         }
+        self.unruled_entry(dir, spot, &stat)
+    }
+
+    /// Backs up an entry, no directory, that no rule leaves out by its name.
+    pub fn unruled_entry(&self, dir: &Dir, spot: Spot<'_>, stat: &Stat) -> Result<Outcome> {
+        let Spot { name, path, previous, .. } = spot;
         let is_unmodified = |previous: &Entry| {
-            self.is_unmodified(previous, &stat)
-                && self.captures.is_unmodified((dir, name), previous, &stat, self.racy_from)
+            self.is_unmodified(previous, stat)
+                && self.captures.is_unmodified((dir, name), previous, stat, self.racy_from)
                 && self.is_whole(previous)
         };
         if previous.is_some_and(is_unmodified) {
-            self.count(path, name.to_bytes(), FileState::Unmodified, stat_bytes(&stat));
-            self.send(&Event::Progress { files: 1, bytes: stat_bytes(&stat) });
-            return Ok(unmodified(previous, &stat));
+            self.count(path, name.to_bytes(), FileState::Unmodified, stat_bytes(stat));
+            self.send(&Event::Progress { files: 1, bytes: stat_bytes(stat) });
+            return Ok(unmodified(previous, stat));
         }
         self.check_cancel()?;
         let entry = match stat.kind {
-            FileKind::File => self.file(dir, name, path, Some(&stat), previous)?,
-            _ => self.special(dir, name, path, &stat),
+            FileKind::File => self.file(dir, spot, Some(stat))?,
+            _ => self.special(dir, name, path, stat),
         };
         Ok(self.outcome(entry, name, path, previous))
-    }
-
-    pub fn is_excluded(&self, path: &DirPath<'_>, name: &CStr, is_dir: bool) -> bool {
-        !self.options.exclude.is_empty() && self.options.exclude.excludes(&path.join(name.to_bytes()), is_dir)
-    }
-
-    /// Returns whether this is the repository itself or the cache.
-    pub fn is_own(&self, stat: &Stat) -> bool {
-        self.repo.own_files.contains(&stat.identity())
     }
 
     /// Counts what was read and compares it with what the parent has.
@@ -340,10 +499,12 @@ impl Engine<'_> {
         same_kind
             && !self.options.force
             && old.mtime == new.mtime
-            && old.ctime == new.ctime
-            && old.inode == new.inode
+            && (self.options.ignore_ctime || old.ctime == new.ctime)
+            && (self.options.ignore_inode || old.inode == new.inode)
             && old.link_device.is_some() == new.link_device.is_some()
             && new.mtime < self.racy_from
+            // One that took its place with its times kept has another ctime, but for a change within the same tick.
+            && (self.options.ignore_ctime || new.ctime < self.racy_from)
     }
 
     /// Returns whether everything is there that an entry of the parent refers to, if that is in doubt.
@@ -371,42 +532,58 @@ impl Engine<'_> {
         }
     }
 
-    fn sub_directory(
-        &self,
-        dir: &Dir,
-        name: &CStr,
-        path: &DirPath<'_>,
-        device: u64,
-        stat: Stat,
-        previous: Option<&Entry>,
-    ) -> Result<Option<Entry>> {
+    fn sub_directory(&self, dir: &Dir, spot: Spot<'_>, stat: Stat, named: Option<&Root>) -> Result<Outcome> {
+        let Spot { name, path, previous, .. } = spot;
         let own_path = path.below(name.to_bytes());
-        let opened = dir.open_child(name).and_then(|child| Ok((child.xattrs_self()?, child)));
-        let (xattrs, child) = match opened {
-            Ok(opened) => opened,
+        if self.is_too_deep(&own_path) {
+            return Ok(Outcome::LeftOut);
+        }
+        if self.rules.is_elsewhere(&stat, spot.devices) {
+            // It is not even opened: a file system on a network may hang.
+            let content = self.emptied(&own_path, named, content_of(previous))?;
+            return Ok(spot.folder(stat.metadata, content));
+        }
+        let child = match dir.open_child(name) {
+            Ok(child) => child,
             Err(error) => {
                 self.warn_io(path.join(name.to_bytes()), "open the folder", &error);
-                return Ok(None);
+                return Ok(Outcome::LeftOut);
             }
         };
-        let is_left_empty = (self.options.one_file_system && stat.device != device)
-            || (self.options.exclude_caches && is_cache_dir(&child));
-        let content = if is_left_empty {
-            self.tally.directories.fetch_add(1, Ordering::Relaxed);
-            self.store_tree(std::iter::empty(), None)?
-        } else {
-            let previous = previous.and_then(|entry| match &entry.node {
-                Node::Directory { content } => Some(content),
-                _ => None,
-            });
-            match self.directory(&child, &own_path, device, previous)? {
-                Some(content) => content,
-                None => return Ok(None),
-            }
+        let previous = content_of(previous);
+        let emptied = self.rules.empties(&child, &stat, spot.devices);
+        if let Some(Emptied::KernelInterface(interface)) = emptied {
+            let message = format!("is {interface}, an interface of the kernel and no folder of files; left empty");
+            self.tell(own_path.join(b""), message);
+        }
+        let content = match (emptied, named) {
+            (Some(_), named) => Some(self.emptied(&own_path, named, previous)?),
+            (None, named) => self.directory(&child, &own_path, spot.devices.below(stat.device), previous, named)?,
         };
-        let mut metadata = stat.metadata;
-        metadata.xattrs = xattrs;
-        Ok(Some(Entry { name: name.to_bytes().to_vec(), metadata, node: Node::Directory { content } }))
+        let Some(content) = content else { return Ok(Outcome::LeftOut) };
+        let metadata = self.directory_metadata(&child, stat.metadata, || own_path.join(b""));
+        Ok(spot.folder(metadata, content))
+    }
+
+    /// Returns the tree of a folder of which nothing is saved but what is named in it.
+    fn emptied(&self, path: &DirPath<'_>, named: Option<&Root>, previous: Option<&Content>) -> Result<Content> {
+        self.tally.directories.fetch_add(1, Ordering::Relaxed);
+        let content = named.map_or(Ok(None), |root| self.above(root, path, previous))?;
+        content.map_or_else(|| self.store_tree(path, Vec::new(), true, None), Ok)
+    }
+
+    /// Completes what was found of a directory with what its descriptor tells.
+    pub fn directory_metadata(&self, dir: &Dir, stat: Metadata, path: impl Fn() -> PathBuf) -> Metadata {
+        let xattrs = self.told(dir.xattrs_self(), path);
+        Metadata { xattrs, flags: inode_flags(dir), ..stat }
+    }
+
+    /// Returns the attributes that could be read, and warns of the others.
+    pub fn told(&self, xattrs: Xattrs, path: impl Fn() -> PathBuf) -> Vec<Xattr> {
+        if let Some(problem) = xattrs.problem {
+            self.warn(path(), format!("{problem}; all else of it is saved"));
+        }
+        xattrs.list
     }
 
     /// Backs up a link, pipe or device.
@@ -418,11 +595,10 @@ impl Engine<'_> {
             FileKind::BlockDevice => Ok(Node::BlockDevice { device: stat.rdev }),
             FileKind::File | FileKind::Directory | FileKind::Socket => return None,
         };
-        let node_and_xattrs = node.and_then(|node| Ok((node, dir.xattrs(name)?)));
-        match node_and_xattrs {
-            Ok((node, xattrs)) => {
-                let mut metadata = stat.metadata.clone();
-                metadata.xattrs = xattrs;
+        match node {
+            Ok(node) => {
+                let xattrs = self.told(dir.xattrs(name), || path.join(name.to_bytes()));
+                let metadata = Metadata { xattrs, ..stat.metadata.clone() };
                 Some(Entry { name: name.to_bytes().to_vec(), metadata, node })
             }
             Err(error) => {
@@ -449,6 +625,14 @@ impl Engine<'_> {
                 links.insert(linked, node.clone());
             }
         }
+    }
+}
+
+/// Returns the content of a folder's entry.
+pub(super) fn content_of(entry: Option<&Entry>) -> Option<&Content> {
+    match entry.map(|entry| &entry.node) {
+        Some(Node::Directory { content }) => Some(content),
+        _ => None,
     }
 }
 

@@ -1,6 +1,5 @@
 //! Reads one file or stream: cut, stored, described by its parts.
 
-use std::ffi::CStr;
 use std::fs::File;
 use std::io::{self, Read};
 use std::os::unix::ffi::OsStringExt;
@@ -11,7 +10,7 @@ use rayon::prelude::*;
 
 use crate::backup::capture::entry_name;
 use crate::backup::database::DatabaseFile;
-use crate::backup::engine::{DirPath, Engine};
+use crate::backup::engine::{Engine, Spot};
 use crate::backup::resemble::Resemblance;
 use crate::base::Event;
 use crate::base::limits::MIB;
@@ -20,9 +19,9 @@ use crate::chunks::{Scratch, Sort};
 use crate::compress::looks_incompressible;
 use crate::error::Result;
 use crate::format::content::{Content, Part};
-use crate::format::tree::{Class, Entry, Node};
+use crate::format::tree::{Class, Entry, Metadata, Node};
 use crate::source::database::SharedLock;
-use crate::source::{Dir, Stat, data_extents, file_xattrs, may_be_sparse, same_file_state};
+use crate::source::{Dir, Stat, UnsizedFile, data_extents, file_xattrs, inode_flags, may_be_sparse, same_file_state};
 use crate::tree::ContentBuilder;
 
 /// What one worker reads at a time: a chunk of the greatest length and then some.
@@ -165,35 +164,31 @@ pub(super) struct Stream {
 
 impl Engine<'_> {
     /// Backs up a regular file; `None` if it cannot be read. `stat` is what it was before, if that was looked at.
-    pub fn file(
-        &self,
-        dir: &Dir,
-        name: &CStr,
-        path: &DirPath<'_>,
-        stat: Option<&Stat>,
-        previous: Option<&Entry>,
-    ) -> Result<Option<Entry>> {
-        let full_path = || path.join(name.to_bytes());
-        let opened = dir.open_file(name).and_then(|(file, before)| Ok((file_xattrs(&file)?, file, before)));
-        let (xattrs, file, before) = match opened {
+    pub fn file(&self, dir: &Dir, spot: Spot<'_>, stat: Option<&Stat>) -> Result<Option<Entry>> {
+        let Spot { name, .. } = spot;
+        let (file, before) = match dir.open_file(name) {
             Ok(opened) => opened,
             Err(error) => {
-                self.warn_io(full_path(), "open it", &error);
+                self.warn_io(spot.full_path(), "open it", &error);
                 return Ok(None);
             }
         };
-        if self.is_own(&before) {
+        if self.rules.is_own(&before) {
+            self.tell(spot.full_path(), "is this repository itself; left out".into());
             return Ok(None);
         }
+        if self.rules.is_too_large(&before) {
+            return Ok(None);
+        }
+        let xattrs = self.told(file_xattrs(&file), || spot.full_path());
+        let flags = inode_flags(&file);
         let beside = self.beside(dir, name, &file, &before);
-        let linked = match self.captures.may_open(name.to_bytes()) {
-            true => None,
-            false => self.linked(&before, beside),
-        };
+        let may_open = spot.may_open && self.captures.may_open(name.to_bytes());
+        let linked = if may_open { None } else { self.linked(&before, beside) };
         let node = match linked {
             Some(known) => Some(known),
             None => {
-                let node = self.read_file(dir, name, path, (&file, &before, stat.unwrap_or(&before)), previous)?;
+                let node = self.read_file(dir, spot, (&file, &before, stat.unwrap_or(&before)))?;
                 if let Some(node) = &node {
                     self.remember_link(&before, beside, node, &file);
                 }
@@ -201,8 +196,7 @@ impl Engine<'_> {
             }
         };
         let Some(node) = node else { return Ok(None) };
-        let mut metadata = before.metadata;
-        metadata.xattrs = xattrs;
+        let metadata = Metadata { xattrs, flags, ..before.metadata };
         Ok(Some(Entry { name: entry_name(name.to_bytes(), &node).to_vec(), metadata, node }))
     }
 
@@ -211,13 +205,12 @@ impl Engine<'_> {
     fn read_file(
         &self,
         dir: &Dir,
-        name: &CStr,
-        path: &DirPath<'_>,
+        spot: Spot<'_>,
         (file, before, seen): (&File, &Stat, &Stat),
-        previous: Option<&Entry>,
     ) -> Result<Option<Node>> {
+        let Spot { name, path, previous, may_open, .. } = spot;
         let full_path = || path.join(name.to_bytes());
-        if let Some(node) = self.open_crypt(dir, name, path, (file, before), previous)? {
+        if may_open && let Some(node) = self.open_crypt(name, path, (file, before), previous)? {
             return Ok(Some(node));
         }
         if self.is_database(file, before) {
@@ -250,7 +243,7 @@ impl Engine<'_> {
         &self,
         (file, lock): (&File, Option<&SharedLock<'_>>),
         stat: &Stat,
-        path: impl FnOnce() -> PathBuf,
+        path: impl Fn() -> PathBuf,
         previous: Option<&Entry>,
     ) -> Result<io::Result<(Content, Class)>> {
         let mut scratch = self.writer.lend()?;
@@ -262,12 +255,21 @@ impl Engine<'_> {
             stream.may_be_encrypted = may_be_encrypted(&name, stat.size);
             stream.last = Some((name, content));
         }
-        let outcome = match lock {
-            // What is read at once needs nobody to look at the clock.
-            Some(lock) if stat.size > READ_BYTES as u64 => {
-                lock.for_half_a_second(|| self.read_extents((file, Some(lock)), stat, &mut stream, &mut scratch))
+        let outcome = if stat.size == 0 {
+            let mut source = ReadSource(UnsizedFile::new(file));
+            let outcome = self.stream(&mut source, &mut stream, &mut scratch);
+            if let Some(why) = source.0.stopped {
+                self.warn(path(), format!("says that it is empty and is not; {why}; saved as far as it was read"));
             }
-            _ => self.read_extents((file, lock), stat, &mut stream, &mut scratch),
+            outcome
+        } else {
+            match lock {
+                // What is read at once needs nobody to look at the clock.
+                Some(lock) if stat.size > READ_BYTES as u64 => {
+                    lock.for_half_a_second(|| self.read_extents((file, Some(lock)), stat, &mut stream, &mut scratch))
+                }
+                _ => self.read_extents((file, lock), stat, &mut stream, &mut scratch),
+            }
         };
         self.end_stream(stream, scratch, outcome)
     }
@@ -304,7 +306,7 @@ impl Engine<'_> {
             self.stream(&mut FileSource { file, lock, at: 0, end: stat.size }, stream, scratch)?;
         } else {
             for extent in data_extents(file, stat.size).map_err(StreamError::Source)? {
-                self.hole(extent.offset - stream.bytes, stream, scratch)?;
+                self.hole(extent.offset.saturating_sub(stream.bytes), stream, scratch)?;
                 let end = extent.offset + extent.bytes;
                 self.stream(&mut FileSource { file, lock: lock.filter(|_| end == stat.size), at: extent.offset, end }, stream, scratch)?;
                 if stream.bytes < end {
@@ -312,7 +314,7 @@ impl Engine<'_> {
                     return Ok(());
                 }
             }
-            self.hole(stat.size - stream.bytes, stream, scratch)?;
+            self.hole(stat.size.saturating_sub(stream.bytes), stream, scratch)?;
         }
         Ok(())
     }

@@ -9,6 +9,7 @@ mod file;
 mod options;
 mod resemble;
 mod roots;
+mod rules;
 mod run;
 
 pub use options::{BackupOptions, BackupReport, NamedReader, SqliteCapture, Warning};

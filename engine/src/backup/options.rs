@@ -1,5 +1,6 @@
 //! What a backup is told, and what it tells.
 
+use std::ffi::CString;
 use std::io::Read;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -38,12 +39,20 @@ pub struct BackupOptions {
     pub exclude: Patterns,
     /// Leave out the content of folders marked by a `CACHEDIR.TAG` (<https://bford.info/cachedir/>).
     pub exclude_caches: bool,
+    /// Leave out the content of folders that hold a file of one of these names.
+    pub exclude_if_present: Vec<CString>,
+    /// Leave out files of more bytes.
+    pub exclude_larger_than: Option<u64>,
     /// Do not descend into other file systems than those the given paths lie in.
     pub one_file_system: bool,
     /// Do everything but store.
     pub dry_run: bool,
     /// Read every file, even those that the parent snapshot has with the same size, times and inode.
     pub force: bool,
+    /// Take a file for unchanged though its inode is another, for file systems that number their files anew.
+    pub ignore_inode: bool,
+    /// Take a file for unchanged though its ctime is another, for file systems and programs that touch it.
+    pub ignore_ctime: bool,
     /// How many threads; 0: one for each core.
     pub threads: usize,
     /// The zstd level, 1 (fastest) to 19 (smallest).
@@ -72,9 +81,13 @@ impl Default for BackupOptions {
             host: None,
             exclude: Patterns::default(),
             exclude_caches: false,
+            exclude_if_present: Vec::new(),
+            exclude_larger_than: None,
             one_file_system: false,
             dry_run: false,
             force: false,
+            ignore_inode: false,
+            ignore_ctime: false,
             threads: 0,
             level: 1,
             sqlite: SqliteCapture::Auto,
@@ -147,6 +160,12 @@ pub struct BackupReport {
     pub companions: Vec<PathBuf>,
     /// What could not be read, or changed while it was; the rest is saved.
     pub warnings: Vec<Warning>,
+    /// What is worth knowing and needs no action.
+    pub notes: Vec<Warning>,
+    /// Patterns of [`BackupOptions::exclude`] that decided about no path.
+    pub excludes_without_effect: Vec<String>,
+    /// Sockets that were left out: they mean nothing without the process that listens.
+    pub sockets: u64,
 }
 
 /// A stream to back up as a file.

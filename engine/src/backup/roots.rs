@@ -1,33 +1,46 @@
 //! The paths that the user named, as one tree from `/` down.
+//!
+//! Each of them is a root of its own, wherever else it lies: whatever the walk of another one leaves out on the way to it,
+//! it is saved.
 
 use std::collections::BTreeMap;
-use std::ffi::{CString, OsStr};
+use std::ffi::CString;
 use std::io;
-use std::os::unix::ffi::OsStrExt;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Component, Path, PathBuf};
 
-use crate::backup::capture::{self, entry_name};
-use crate::backup::engine::{DirPath, Engine};
-use crate::error::{Error, Result};
+use crate::backup::capture::entry_name;
+use crate::backup::engine::{DirPath, Engine, Outcome, Spot, content_of};
+use crate::backup::rules::Devices;
+use crate::error::Result;
 use crate::format::content::Content;
-use crate::format::tree::{Entry, Metadata, Node};
-use crate::source::{Dir, FileKind};
+use crate::format::tree::{Entry, Metadata};
+use crate::source::names::Names;
+use crate::source::xattrs::path_xattrs;
+use crate::source::{Dir, FileKind, Stat, kernel_interface};
 
 /// A folder above the named paths, or one of them.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(super) struct Root {
-    is_named: bool,
+    pub is_named: bool,
     children: BTreeMap<Vec<u8>, Root>,
 }
 
-/// Returns the absolute form of a path, with `..` resolved by the file system.
-pub(super) fn absolute(path: &Path) -> Result<PathBuf> {
-    let failed = |source| Error::File { path: path.to_owned(), action: "find the folder it is in", source };
-    let absolute = std::path::absolute(path).map_err(failed)?;
-    if absolute.components().any(|component| component == Component::ParentDir) {
-        return absolute.canonicalize().map_err(failed);
+/// Returns the absolute form of a path, without a slash at its end, empty names and `.`; `..` is resolved by the file
+/// system, and what follows it stays as it was written. One source thus has one name, however it is written.
+///
+/// # Errors
+/// The system's, for `..` after what is no folder.
+pub fn source_path(path: &Path) -> io::Result<PathBuf> {
+    let absolute = std::path::absolute(path)?;
+    let mut out = PathBuf::new();
+    for component in absolute.components() {
+        match component {
+            Component::ParentDir => out = out.join("..").canonicalize()?,
+            other => out.push(other),
+        }
     }
-    Ok(absolute)
+    Ok(out)
 }
 
 impl Root {
@@ -41,107 +54,151 @@ impl Root {
         }
         at.is_named = true;
     }
+
+    /// Returns what stands for `name` in this folder, if it is named or leads to something that is.
+    pub fn child(&self, name: &[u8]) -> Option<&Self> {
+        self.children.get(name)
+    }
+
+    /// Returns the names in this folder that are named or lead to something that is, which `listed` gets in addition.
+    pub fn names(&self, listed: Names) -> Names {
+        if self.children.is_empty() { listed } else { listed.with(self.children.keys().map(Vec::as_slice)) }
+    }
 }
 
 impl Engine<'_> {
-    /// Backs up everything named and returns the tree of `/`.
+    /// Backs up everything named and returns the tree of `/`; none if there is nothing.
     pub fn roots(&self, root: &Root, parent: Option<&Content>) -> Result<Content> {
-        if root.is_named {
-            let path = DirPath::root(b"/");
-            let dir = Dir::open(Path::new("/")).and_then(|dir| Ok((dir.stat_self()?.device, dir)));
-            let (device, dir) =
-                dir.map_err(|source| Error::File { path: "/".into(), action: "open the folder", source })?;
-            return Ok(self.directory(&dir, &path, device, parent)?.unwrap_or_default());
+        let path = DirPath::named(b"/");
+        if !root.is_named {
+            return Ok(self.above(root, &path, parent)?.unwrap_or_default());
         }
-        self.above(root, Path::new("/"), parent)
-    }
-
-    /// Makes the tree of a folder of which only some entries are backed up.
-    fn above(&self, node: &Root, path: &Path, parent: Option<&Content>) -> Result<Content> {
-        let parent_tree = self.parent_tree(parent);
-        let mut entries = Vec::new();
-        for (name, child) in &node.children {
-            let child_path = path.join(OsStr::from_bytes(name));
-            let previous = parent_tree.as_ref().and_then(|tree| capture::previous(&tree.entries, 0, name));
-            if child.is_named {
-                match self.named(&child_path, name, previous) {
-                    Ok(entry) => entries.extend(entry?),
-                    Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                        self.warn(child_path, "there is no such file or folder; check the path".into());
-                    }
-                    Err(error) => self.warn_io(child_path, "open it", &error),
-                }
-            } else {
-                let content = match previous.map(|entry| &entry.node) {
-                    Some(Node::Directory { content }) => Some(content),
-                    _ => None,
-                };
-                let content = self.above(child, &child_path, content)?;
-                if !content.parts.is_empty() {
-                    let metadata = folder_metadata(&child_path);
-                    entries.push(Entry { name: name.clone(), metadata, node: Node::Directory { content } });
-                }
+        let dir = Dir::open(Path::new("/")).and_then(|dir| Ok((Devices::at_root(dir.stat_self()?.device), dir)));
+        match dir {
+            Ok((devices, dir)) => Ok(self.directory(&dir, &path, devices, parent, Some(root))?.unwrap_or_default()),
+            Err(error) => {
+                self.warn_io("/".into(), "open the folder", &error);
+                Ok(Content::default())
             }
         }
-        if entries.is_empty() { Ok(Content::default()) } else { self.store_tree(entries.iter(), parent) }
+    }
+
+    /// Makes the tree of a folder of which only what is named is backed up; `None` if there is nothing of it.
+    pub fn above(&self, root: &Root, path: &DirPath<'_>, parent: Option<&Content>) -> Result<Option<Content>> {
+        let names = root.names(Names::default());
+        self.folder(None, &names, path, Devices::at_root(0), parent, Some(root))
+    }
+
+    /// Backs up what is named, or leads to something that is. `dir` is the folder it was met in, if that is walked.
+    pub fn rooted(&self, root: &Root, dir: Option<&Dir>, spot: Spot<'_>) -> Result<Outcome> {
+        let full_path = spot.full_path();
+        if root.is_named {
+            return match self.named(root, &full_path, spot) {
+                Ok(outcome) => outcome,
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                    self.warn(full_path, "there is no such file or folder; check the path".into());
+                    Ok(Outcome::LeftOut)
+                }
+                Err(error) => {
+                    self.warn_io(full_path, "open it", &error);
+                    Ok(Outcome::LeftOut)
+                }
+            };
+        }
+        let is_dir = |dir: &&Dir| dir.stat(spot.name).is_ok_and(|stat| stat.kind == FileKind::Directory);
+        if let Some(dir) = dir.filter(is_dir) {
+            let outcome = self.entry(dir, spot, None, Some(root))?;
+            if !matches!(outcome, Outcome::LeftOut) {
+                return Ok(outcome);
+            }
+        }
+        // The walk left it out, or there is none: what is named below is saved all the same.
+        let path = spot.path.below(spot.name.to_bytes());
+        let Some(content) = self.above(root, &path, content_of(spot.previous))? else { return Ok(Outcome::LeftOut) };
+        Ok(spot.folder(folder_metadata(&full_path), content))
     }
 
     /// Backs up a path that the user named. It may be a link: what it leads to is meant.
-    fn named(&self, path: &Path, name: &[u8], previous: Option<&Entry>) -> io::Result<Result<Option<Entry>>> {
+    fn named(&self, root: &Root, path: &Path, spot: Spot<'_>) -> io::Result<Result<Outcome>> {
         let real = path.canonicalize()?;
+        if self.rules.excludes_path(path, real.is_dir()) {
+            self.tell(path.to_owned(), "is left out, as a pattern to exclude matches it".into());
+            return Ok(Ok(Outcome::LeftOut));
+        }
         if real.is_dir() {
-            return self.named_directory(path, &real, name, previous);
+            return self.named_directory(root, path, &real, spot);
         }
         let (folder, real_name) = match (real.parent(), real.file_name()) {
             (Some(folder), Some(name)) => (folder, CString::new(name.as_bytes())?),
             _ => return Err(io::Error::other("has no name")),
         };
-        let dir = Dir::open(folder)?;
-        let device = dir.stat_self()?.device;
+        let dir = Dir::open_path(folder)?;
+        let stat = dir.stat(&real_name)?;
+        let refused = match stat.kind {
+            FileKind::Socket => Some("is a socket, which means nothing without the process that listens; left out"),
+            _ if self.rules.is_own(&stat) => Some("is the repository itself; left out"),
+            _ => None,
+        };
+        if let Some(refused) = refused {
+            self.warn(path.to_owned(), refused.into());
+            return Ok(Ok(Outcome::LeftOut));
+        }
         let above = path.parent().unwrap_or(Path::new("/"));
-        let dir_path = DirPath::root(above.as_os_str().as_bytes());
-        Ok(self.entry(&dir, &real_name, None, &dir_path, device, previous).map(|outcome| {
-            outcome
-                .entry(previous)
-                .cloned()
-                .map(|entry| Entry { name: entry_name(name, &entry.node).to_vec(), ..entry })
+        let dir_path = DirPath::named(above.as_os_str().as_bytes());
+        let real_spot = Spot { name: &real_name, path: &dir_path, devices: Devices::at_root(stat.device), ..spot };
+        Ok(self.unruled_entry(&dir, real_spot, &stat).map(|outcome| match outcome {
+            Outcome::Read(entry) => {
+                let name = entry_name(spot.name.to_bytes(), &entry.node).to_vec();
+                Outcome::of(Some(Entry { name, ..*entry }), spot.previous)
+            }
+            other => other,
         }))
     }
 
-    fn named_directory(
-        &self,
-        path: &Path,
-        real: &Path,
-        name: &[u8],
-        previous: Option<&Entry>,
-    ) -> io::Result<Result<Option<Entry>>> {
+    fn named_directory(&self, root: &Root, path: &Path, real: &Path, spot: Spot<'_>) -> io::Result<Result<Outcome>> {
         let dir = Dir::open(real)?;
         let stat = dir.stat_self()?;
-        if stat.kind != FileKind::Directory {
-            return Err(io::Error::other("is no folder any more"));
-        }
-        let xattrs = dir.xattrs_self()?;
-        let dir_path = DirPath::root(path.as_os_str().as_bytes());
-        let previous = match previous.map(|entry| &entry.node) {
-            Some(Node::Directory { content }) => Some(content),
-            _ => None,
+        let dir_path = DirPath::named(path.as_os_str().as_bytes());
+        let is_mount_point = || real.parent().and_then(|above| Dir::open_path(above).ok()?.stat_self().ok());
+        let refused = if stat.kind != FileKind::Directory {
+            Some("is no folder any more; left out".to_owned())
+        } else if self.rules.is_own(&stat) {
+            Some("is the repository or its cache itself; left out".to_owned())
+        } else if let Some(interface) = kernel_interface(&dir)
+            && is_mount_point().is_none_or(|above| above.device != stat.device)
+        {
+            Some(format!(
+                "is {interface}, an interface of the kernel and no folder of files; left out. Name files in it"
+            ))
+        } else {
+            None
         };
-        let content = match self.directory(&dir, &dir_path, stat.device, previous) {
+        if let Some(refused) = refused {
+            self.warn(path.to_owned(), refused);
+            return Ok(match self.above(root, &dir_path, content_of(spot.previous)) {
+                Ok(Some(content)) => Ok(spot.folder(folder_metadata(path), content)),
+                Ok(None) => Ok(Outcome::LeftOut),
+                Err(error) => Err(error),
+            });
+        }
+        let devices = Devices::at_root(stat.device);
+        let content = match self.directory(&dir, &dir_path, devices, content_of(spot.previous), Some(root)) {
             Ok(Some(content)) => content,
-            Ok(None) => return Ok(Ok(None)),
+            Ok(None) => return Ok(Ok(Outcome::LeftOut)),
             Err(error) => return Ok(Err(error)),
         };
-        let mut metadata = stat.metadata;
-        metadata.xattrs = xattrs;
-        Ok(Ok(Some(Entry { name: name.to_vec(), metadata, node: Node::Directory { content } })))
+        let metadata = self.directory_metadata(&dir, stat.metadata, || path.to_owned());
+        Ok(Ok(spot.folder(metadata, content)))
     }
 }
 
-/// Returns the metadata of a folder above what is backed up; a plain one if it cannot be had.
+/// Returns the metadata of a folder above what is backed up. A user may look at one that he may not list; of what he may not
+/// even look at nothing is known.
 fn folder_metadata(path: &Path) -> Metadata {
-    let read = Dir::open(path).and_then(|dir| Ok((dir.stat_self()?.metadata, dir.xattrs_self()?)));
-    match read {
-        Ok((metadata, xattrs)) => Metadata { xattrs, ..metadata },
-        Err(_) => Metadata { mode: 0o755, ..Metadata::default() },
-    }
+    let known = || -> io::Result<Metadata> {
+        let path = CString::new(path.canonicalize()?.into_os_string().into_vec())?;
+        let stat = Stat::of_path(&path)?;
+        Ok(Metadata { xattrs: path_xattrs(&path).list, ..stat.metadata })
+    };
+    known().unwrap_or_else(|_| Metadata::unknown())
 }

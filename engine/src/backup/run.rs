@@ -1,6 +1,6 @@
 //! A backup from beginning to end.
 
-use std::os::unix::ffi::OsStrExt;
+use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
@@ -12,8 +12,10 @@ use crate::backup::engine::{Engine, Tally};
 use crate::backup::estimate::Estimate;
 use crate::backup::file::{ReadSource, Stream};
 use crate::backup::options::{BackupOptions, BackupReport, NamedReader};
-use crate::backup::roots::{Root, absolute};
-use crate::base::{Event, FileState, lock};
+use crate::backup::roots::{Root, source_path};
+use crate::backup::rules::Rules;
+use crate::base::limits::TREE_DEPTH_MAX;
+use crate::base::{DirPath, Event, FileState, lock};
 use crate::catalog::SketchStore;
 use crate::chunks::{ChunkWriter, WriterOptions};
 use crate::error::{Error, Result};
@@ -27,6 +29,9 @@ use crate::tree::PieceWalk;
 
 /// File systems round times, and a file may change twice within one tick of its clock.
 const RACY_SECONDS: i64 = 2;
+/// Maximum bytes of a name in the path of a stream, as Linux has it.
+const STREAM_NAME_BYTES_MAX: usize = 255;
+
 impl Repository {
     /// Backs up files and folders, compared with the newest snapshot of the same host and paths.
     ///
@@ -37,13 +42,23 @@ impl Repository {
     /// all earlier ones are as they were, and what was stored is used by the next run.
     pub fn backup<P: AsRef<Path> + Sync>(&self, paths: &[P], options: &BackupOptions) -> Result<BackupReport> {
         let mut root = Root::default();
-        let mut named = Vec::new();
+        let (mut named, mut unresolved) = (Vec::new(), Vec::new());
         for path in paths {
-            let path = absolute(path.as_ref())?;
-            root.add(&path);
-            named.push(path.as_os_str().as_bytes().to_vec());
+            match source_path(path.as_ref()) {
+                Ok(path) => {
+                    root.add(&path);
+                    named.push(path.into_os_string().into_vec());
+                }
+                Err(error) => unresolved.push((path.as_ref().to_owned(), error)),
+            }
         }
-        self.run(named, options, |engine, parent| engine.roots_estimated(&root, parent, paths))
+        let root = Arc::new(root);
+        self.run(named, options, |engine, parent| {
+            for (path, error) in unresolved {
+                engine.warn(path, format!("find the folder it is in: {error}; left out. Check the path"));
+            }
+            engine.roots_estimated(&root, parent)
+        })
     }
 
     /// Backs up streams as files.
@@ -58,15 +73,18 @@ impl Repository {
             for reader in readers {
                 let names: Vec<&[u8]> =
                     reader.name.split('/').filter(|name| !name.is_empty()).map(str::as_bytes).collect();
-                if names.is_empty() || !names.iter().all(|name| is_valid_name(name)) {
-                    let reason = format!("{:?}: use a relative path without `..`", reader.name);
+                // Longer names, which the format knows, could not be restored on Linux.
+                let is_name = |name: &&[u8]| is_valid_name(name) && name.len() <= STREAM_NAME_BYTES_MAX;
+                if names.is_empty() || names.len() > TREE_DEPTH_MAX || !names.iter().all(is_name) {
+                    let reason =
+                        format!("{:?}: use a relative path without `..`, with names of at most 255 bytes", reader.name);
                     return Err(Error::InvalidOption { option: "name of a stream", reason });
                 }
                 if let Some(entry) = engine.named_reader(reader.reader, &reader.name, names[names.len() - 1])? {
                     folder.add(&names, entry)?;
                 }
             }
-            engine.folder(folder)
+            engine.stream_folder(folder, &DirPath::named(b""))
         })
     }
 
@@ -90,7 +108,7 @@ impl Repository {
         let (snapshots, _) = self.snapshots()?;
         let gone_snapshot = self.gone_snapshot(&snapshots)?;
         if let (Some(gone), Some(observer)) = (&gone_snapshot, &options.observer) {
-            observer.event(&Event::Warning { object: self.location(), message: gone.to_string() });
+            observer.event(&Event::Warning { object: self.location(), path: None, message: gone.to_string() });
         }
         let parent = parent(snapshots, &host, &paths);
         let pool = match &options.pool {
@@ -112,6 +130,7 @@ impl Repository {
         let engine = Engine {
             repo: self,
             options,
+            rules: Arc::new(Rules::new(options, &self.own_files)),
             writer: ChunkWriter::new(codec, catalog, Arc::clone(&self.store), Arc::clone(&reader), writer_options)?,
             reader,
             sketches: self.cache_dir.as_deref().map(|dir| SketchStore::new(dir, self.codec.keys.gear_key())),
@@ -127,6 +146,7 @@ impl Repository {
             tally: Tally::default(),
             captures: Captures::new(self.cache_dir.as_deref(), options),
             warnings: Mutex::default(),
+            notes: Mutex::default(),
         };
         let parent_root = parent.as_ref().map(|parent| &parent.record.root);
         let (root, committed) = pool.install(|| engine.writer.finish_after(work(&engine, parent_root)))?;
@@ -173,7 +193,10 @@ impl Repository {
             captured: sorted(&engine.captures.captured),
             opened: sorted(&engine.captures.opened),
             companions: sorted(&engine.captures.companions),
-            warnings: engine.warnings.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner),
+            warnings: std::mem::take(&mut *lock(&engine.warnings)),
+            notes: std::mem::take(&mut *lock(&engine.notes)),
+            excludes_without_effect: engine.rules.exclude.without_effect(),
+            sockets: engine.tally.sockets.load(Ordering::Relaxed),
         })
     }
 }
@@ -246,22 +269,15 @@ fn plain_metadata(mode: u16, time: Timestamp) -> Metadata {
 
 impl Engine<'_> {
     /// Backs up everything named while a thread of its own counts it, if that was asked for.
-    fn roots_estimated<P: AsRef<Path> + Sync>(
-        &self,
-        root: &Root,
-        parent: Option<&Content>,
-        paths: &[P],
-    ) -> Result<Content> {
-        if !self.options.estimate {
+    fn roots_estimated(&self, root: &Arc<Root>, parent: Option<&Content>) -> Result<Content> {
+        let (Some(observer), true) = (&self.options.observer, self.options.estimate) else {
             return self.roots(root, parent);
-        }
-        let is_over = AtomicBool::new(false);
-        std::thread::scope(|scope| {
-            scope.spawn(|| Estimate::run(self, &is_over, paths));
-            let content = self.roots(root, parent);
-            is_over.store(true, Ordering::Relaxed);
-            content
-        })
+        };
+        let estimate = Estimate::start(Arc::clone(&self.rules), Arc::clone(root), Arc::clone(observer));
+        let content = self.roots(root, parent);
+        let counts = self.counts();
+        estimate.end(counts.files, counts.bytes);
+        content
     }
 
     /// Stores a stream; `None` if it fails.
@@ -290,8 +306,8 @@ impl Engine<'_> {
 
     /// Returns the error for a backup that found nothing to save.
     fn nothing(&self) -> Error {
-        let warnings = lock(&self.warnings);
-        let first = warnings.first();
+        let (warnings, notes) = (lock(&self.warnings), lock(&self.notes));
+        let first = warnings.first().or(notes.first());
         let path = first.map_or_else(|| "(no path)".into(), |warning| warning.path.display().to_string());
         let reason = first.map_or("name at least one path that exists", |warning| warning.message.as_str());
         Error::NothingToBackUp { path, reason: reason.to_owned() }
@@ -307,17 +323,20 @@ impl Engine<'_> {
         }
     }
 
-    fn folder(&self, folder: Folder) -> Result<Content> {
+    fn stream_folder(&self, folder: Folder, path: &DirPath<'_>) -> Result<Content> {
         let mut entries: Vec<Entry> = folder.entries.into_values().collect();
         for (name, folder) in folder.folders {
-            let content = self.folder(folder)?;
+            let content = self.stream_folder(folder, &path.below(&name))?;
             entries.push(Entry {
                 name,
                 metadata: plain_metadata(0o700, self.repo.now()),
                 node: Node::Directory { content },
             });
         }
-        entries.sort_unstable_by(|a, b| a.name.cmp(&b.name));
-        if entries.is_empty() { Ok(Content::default()) } else { self.store_tree(entries.iter(), None) }
+        if entries.is_empty() {
+            Ok(Content::default())
+        } else {
+            self.store_tree(path, entries.iter().collect(), true, None)
+        }
     }
 }

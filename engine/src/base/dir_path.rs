@@ -20,6 +20,12 @@ impl<'a> DirPath<'a> {
         Self { above: None, name: path, depth: 0 }
     }
 
+    /// Begins a walk at a directory that lies as deep as its absolute path says.
+    pub fn named(path: &'a [u8]) -> Self {
+        let depth = path.split(|&byte| byte == b'/').filter(|name| !name.is_empty()).count();
+        Self { above: None, name: path, depth }
+    }
+
     /// Returns the path of the directory `name` in this one.
     pub fn below(&'a self, name: &'a [u8]) -> Self {
         Self { above: Some(self), name, depth: self.depth + 1 }

@@ -43,9 +43,20 @@ pub enum Event {
     },
     /// Something was left out or is not as it should be; the operation goes on.
     Warning {
-        /// What it is about: a path or an object.
+        /// What it is about: a path or an object, as [`shown`](crate::base::shown).
         object: String,
+        /// That path, byte for byte, if it is a path.
+        path: Option<PathBuf>,
         /// What is wrong, and what to do about it.
+        message: String,
+    },
+    /// Something worth knowing that needs no action.
+    Note {
+        /// What it is about: a path or an object, as [`shown`](crate::base::shown).
+        object: String,
+        /// That path, byte for byte, if it is a path.
+        path: Option<PathBuf>,
+        /// What happened.
         message: String,
     },
     /// A check found a file, or a folder with all in it, that cannot be restored as it was.

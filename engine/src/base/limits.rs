@@ -50,8 +50,16 @@ pub const NAME_BYTES_MAX: usize = 4096;
 pub const SYMLINK_BYTES_MAX: usize = 64 * KIB;
 /// The longest value of an extended attribute; Linux allows 64 KiB.
 pub const XATTR_VALUE_BYTES_MAX: usize = 256 * KIB;
-/// The most extended attributes of one entry.
-pub const XATTRS_MAX: usize = 4096;
+/// Maximum extended attributes of one entry. Linux lists at most 64 KiB of names, of at least 7 bytes each.
+pub const XATTRS_MAX: usize = 16_384;
+/// Maximum bytes of all attributes of one entry, names and values.
+pub const XATTRS_BYTES_MAX: usize = MIB;
+/// Maximum bytes of the clear beginning of one of WhatsApp's encrypted files; some 200 are usual.
+pub const CRYPT_HEADER_BYTES_MAX: usize = 4 * KIB;
+/// Maximum optional extensions of one record.
+pub const EXTENSIONS_MAX: usize = 32;
+/// Maximum bytes of one optional extension.
+pub const EXTENSION_BYTES_MAX: usize = 64 * KIB;
 /// How deep directories may nest.
 pub const TREE_DEPTH_MAX: usize = 2048;
 /// The longest encoded tree: some ten million entries in one directory.

@@ -8,6 +8,7 @@ mod id_map;
 pub mod ids;
 pub mod limits;
 mod lock;
+mod shown;
 
 pub use cancel::CancelToken;
 pub use dir_path::DirPath;
@@ -15,3 +16,4 @@ pub use events::{Event, FileState, Observer};
 pub use id_map::IdHash;
 pub use ids::{ChunkId, ObjectId, ObjectKind, ObjectName, RepositoryId, ShortId};
 pub use lock::lock;
+pub use shown::shown;

@@ -166,7 +166,7 @@ impl Healer {
                 told += 1;
                 if let Some(observer) = observer {
                     let message = "damaged; its parity healed what was read: run `daykeep check --repair`".to_owned();
-                    observer.event(&Event::Warning { object: format!("packs/{id}"), message });
+                    observer.event(&Event::Warning { object: format!("packs/{id}"), path: None, message });
                 }
             }
         }

@@ -12,7 +12,7 @@ use crate::copy::run::Copy;
 use crate::error::{Error, Result};
 use crate::format::content::{Content, Part};
 use crate::format::index::ChunkKind;
-use crate::format::tree::{Entry, Node, Tree};
+use crate::format::tree::{Entry, Node, Tree, TreeHead};
 use crate::tree::{self, ContentBuilder, Outline};
 
 /// So many chunks are gathered before they are copied.
@@ -101,7 +101,7 @@ impl Copy<'_> {
         if let Some(known) = self.known.tree(content)? {
             return Ok(known);
         }
-        let Tree { users, groups, entries } = tree::load(&self.source, content)?;
+        let Tree { users, groups, left_out, other, entries } = tree::load(&self.source, content)?;
         // It is there to resemble only, so that it cannot be read hurts nothing.
         let last_entries =
             last.and_then(|last| tree::load(&self.target, last).ok()).map_or_else(Vec::new, |t| t.entries);
@@ -118,8 +118,8 @@ impl Copy<'_> {
         let entries: Vec<Entry> = entries.into_par_iter().map(entry).collect::<Result<_>>()?;
         let outline = last.map_or_else(Outline::default, |last| Outline::of(&self.target, last, usize::MAX));
         let mut scratch = writer.lend()?;
-        let owners = (users.as_slice(), groups.as_slice());
-        let stored = tree::store(writer, &mut scratch, &self.to.chunker, owners, entries.iter(), outline);
+        let head = TreeHead { users: &users, groups: &groups, left_out, other: &other };
+        let stored = tree::store(writer, &mut scratch, &self.to.chunker, head, entries.iter(), outline);
         writer.give_back(scratch);
         let stored = stored?;
         self.known.add_tree(content, &stored)?;

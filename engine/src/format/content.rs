@@ -105,6 +105,14 @@ impl Content {
         self.parts.iter().map(Part::bytes).sum()
     }
 
+    /// Checks what a reader checks of a content beyond its encoding.
+    pub(crate) fn check(&self) -> Result<(), &'static str> {
+        if self.level > LIST_LEVELS_MAX {
+            return Err("a level of 0 to 6");
+        }
+        check_parts(self.level, &self.parts, INLINE_REFS_MAX)
+    }
+
     /// Appends the content's record.
     pub(crate) fn write(&self, out: &mut Writer) {
         out.u8(self.level);
@@ -120,6 +128,24 @@ impl Content {
         }
         Ok(Self { level, parts: read_parts(input, level, INLINE_REFS_MAX)? })
     }
+}
+
+/// Checks parts as [`read_parts`] does.
+fn check_parts(level: u8, parts: &[Part], max: usize) -> Result<(), &'static str> {
+    let chunk_max = if level == 0 { CHUNK_BYTES_MAX as u64 } else { u64::MAX };
+    let (mut total, mut after_hole) = (0u64, false);
+    for part in parts {
+        let is_hole = matches!(part, Part::Hole { .. });
+        if part.bytes() == 0 || (!is_hole && part.bytes() > chunk_max) {
+            return Err("parts of 1 byte to 1 MiB each");
+        }
+        if is_hole && (level > 0 || after_hole) {
+            return Err("holes on level 0, with chunks between them");
+        }
+        after_hole = is_hole;
+        total = total.checked_add(part.bytes()).ok_or("less than 2^64 bytes in all")?;
+    }
+    if parts.len() > max { Err("a count of parts within its limit") } else { Ok(()) }
 }
 
 /// Returns one encoded piece of a chunk list. `level` is that of its parts.

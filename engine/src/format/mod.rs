@@ -3,6 +3,7 @@
 pub mod codec;
 pub mod config;
 pub mod content;
+pub mod extension;
 pub mod header;
 pub mod index;
 pub mod key_slot;

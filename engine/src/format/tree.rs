@@ -1,9 +1,13 @@
 //! Trees: one directory each, as a sorted run of entry records. `docs/format.md` has the layout.
 
-use crate::base::limits::{NAME_BYTES_MAX, SYMLINK_BYTES_MAX, TREE_BYTES_MAX, XATTR_VALUE_BYTES_MAX, XATTRS_MAX};
+use crate::base::limits::{
+    CRYPT_HEADER_BYTES_MAX, NAME_BYTES_MAX, SYMLINK_BYTES_MAX, TREE_BYTES_MAX, XATTR_VALUE_BYTES_MAX, XATTRS_BYTES_MAX,
+    XATTRS_MAX,
+};
 use crate::error::FormatError;
 use crate::format::codec::{Reader, Writer};
 use crate::format::content::Content;
+use crate::format::extension::{self, Extension};
 
 /// A point in time: seconds since 1970-01-01T00:00:00Z, and nanoseconds (below 10^9) after that second.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -43,6 +47,23 @@ pub struct Metadata {
     pub link_device: Option<u64>,
     /// Extended attributes, sorted by name.
     pub xattrs: Vec<Xattr>,
+    /// Flags of the inode as `chattr` sets them (`FS_IOC_GETFLAGS`); 0: none, or the file system has none.
+    pub flags: u32,
+    /// Set if the folder could not be looked at: all else here is a placeholder, and a restore must not apply it.
+    pub is_unknown: bool,
+    /// When the file was made, where the file system tells; at most 292 years from `mtime`. Never restored.
+    pub birth: Option<Timestamp>,
+    /// The clear beginning of one of WhatsApp's encrypted files, if the content is what was sealed in it.
+    pub crypt_header: Option<Box<[u8]>>,
+    /// Optional extensions of a later version, kept as they are.
+    pub other: Vec<Extension>,
+}
+
+impl Metadata {
+    /// Returns the metadata of a folder that could not be looked at.
+    pub fn unknown() -> Self {
+        Self { mode: 0o755, is_unknown: true, ..Self::default() }
+    }
 }
 
 /// How a file's content was recognised and cut.
@@ -236,12 +257,128 @@ fn read_time(input: &mut Reader<'_>) -> Result<Timestamp, FormatError> {
     Ok(Timestamp { seconds, nanos })
 }
 
+const HAS_EXTENSIONS: u8 = 0x10;
 const HAS_CAPTURE: u8 = 0x20;
 const HAS_LINKS: u8 = 0x40;
 const HAS_XATTRS: u8 = 0x80;
 const KIND_MASK: u8 = 0x0f;
 const FILE: u8 = 1;
 const CAPTURED_FILE: u8 = FILE | HAS_CAPTURE;
+
+/// Codes of an entry's extensions. A reader may skip an even one that it does not know.
+mod code {
+    pub const UNKNOWN_METADATA: u64 = 1;
+    pub const BIRTH: u64 = 2;
+    pub const FLAGS: u64 = 4;
+    pub const CRYPT_HEADER: u64 = 6;
+    /// Codes of a tree's extensions.
+    pub const LEFT_OUT: u64 = 1;
+}
+
+const NANOS_PER_SECOND: i128 = 1_000_000_000;
+
+const fn nanos_of(time: Timestamp) -> i128 {
+    time.seconds as i128 * NANOS_PER_SECOND + time.nanos as i128
+}
+
+/// Returns how many nanoseconds a file's birth lies before its mtime, if that can be stored.
+fn age_of(metadata: &Metadata) -> Option<i64> {
+    i64::try_from(nanos_of(metadata.mtime) - nanos_of(metadata.birth?)).ok()
+}
+
+fn born_before(mtime: Timestamp, age: i64) -> Option<Timestamp> {
+    let birth = nanos_of(mtime) - i128::from(age);
+    let seconds = i64::try_from(birth.div_euclid(NANOS_PER_SECOND)).ok()?;
+    Some(Timestamp { seconds, nanos: birth.rem_euclid(NANOS_PER_SECOND) as u32 })
+}
+
+impl Metadata {
+    fn has_extensions(&self) -> bool {
+        self.is_unknown
+            || self.birth.is_some()
+            || self.flags != 0
+            || self.crypt_header.is_some()
+            || !self.other.is_empty()
+    }
+
+    fn write_extensions(&self, out: &mut Writer) {
+        let mut list = extension::ListWriter::new(&self.other);
+        if self.is_unknown {
+            list.put(code::UNKNOWN_METADATA, |_| {});
+        }
+        if let Some(age) = age_of(self) {
+            list.put(code::BIRTH, |value| value.varint_signed(age));
+        }
+        if self.flags != 0 {
+            list.put(code::FLAGS, |value| value.varint(u64::from(self.flags)));
+        }
+        if let Some(header) = &self.crypt_header {
+            list.put(code::CRYPT_HEADER, |value| value.raw(header));
+        }
+        list.finish(out);
+    }
+
+    fn read_extensions(&mut self, input: &mut Reader<'_>) -> Result<(), FormatError> {
+        let mtime = self.mtime;
+        self.other = extension::read_list(input, |number, value| {
+            match number {
+                code::UNKNOWN_METADATA => self.is_unknown = true,
+                code::BIRTH => {
+                    let start = value.clone();
+                    let age = value.varint_signed()?;
+                    let birth = born_before(mtime, age).ok_or_else(|| start.error("a time of birth", age))?;
+                    self.birth = Some(birth);
+                }
+                code::FLAGS => {
+                    let start = value.clone();
+                    self.flags = value.varint_u32(u32::MAX, "flags of 32 bits")?;
+                    if self.flags == 0 {
+                        return Err(start.error("flags other than 0", 0));
+                    }
+                }
+                code::CRYPT_HEADER => self.crypt_header = Some(value.raw(value.remaining())?.into()),
+                _ => return Ok(false),
+            }
+            Ok(true)
+        })?;
+        Ok(())
+    }
+
+    /// Checks what no type rules out.
+    fn check(&self) -> Result<(), &'static str> {
+        if self.mode > 0o7777 {
+            return Err("a mode of 12 bits");
+        }
+        if [self.mtime, self.ctime].iter().chain(&self.birth).any(|time| i128::from(time.nanos) >= NANOS_PER_SECOND) {
+            return Err("nanoseconds below 10^9");
+        }
+        if self.birth.is_some() && age_of(self).is_none() {
+            return Err("a birth within 292 years of the mtime");
+        }
+        if self.crypt_header.as_ref().is_some_and(|header| header.len() > CRYPT_HEADER_BYTES_MAX) {
+            return Err("a header of at most 4 KiB");
+        }
+        if self.xattrs.len() > XATTRS_MAX {
+            return Err("at most 16,384 attributes");
+        }
+        let mut bytes = 0;
+        for xattr in &self.xattrs {
+            if xattr.name.len() > NAME_BYTES_MAX || xattr.value.len() > XATTR_VALUE_BYTES_MAX {
+                return Err("attributes with names of at most 4,096 bytes and values of at most 256 KiB");
+            }
+            bytes += xattr.name.len() + xattr.value.len();
+        }
+        if bytes > XATTRS_BYTES_MAX {
+            return Err("attributes of at most 1 MiB together");
+        }
+        if !self.xattrs.is_sorted_by(|a, b| a.name < b.name) {
+            return Err("attributes in ascending order");
+        }
+        extension::check(&self.other, |number| {
+            matches!(number, code::UNKNOWN_METADATA | code::BIRTH | code::FLAGS | code::CRYPT_HEADER)
+        })
+    }
+}
 
 impl Capture {
     fn read(input: &mut Reader<'_>) -> Result<Self, FormatError> {
@@ -263,7 +400,8 @@ impl Entry {
         let links = if meta.link_device.is_some() { HAS_LINKS } else { 0 };
         let xattrs = if meta.xattrs.is_empty() { 0 } else { HAS_XATTRS };
         let captured = if matches!(self.node, Node::File { capture: Some(_), .. }) { HAS_CAPTURE } else { 0 };
-        out.u8(self.node.code() | links | xattrs | captured);
+        let extensions = if meta.has_extensions() { HAS_EXTENSIONS } else { 0 };
+        out.u8(self.node.code() | links | xattrs | captured | extensions);
         out.varint(u64::from(meta.mode));
         out.varint(u64::from(meta.uid));
         out.varint(u64::from(meta.gid));
@@ -279,6 +417,9 @@ impl Entry {
                 out.bytes(&xattr.name);
                 out.bytes(&xattr.value);
             }
+        }
+        if extensions != 0 {
+            meta.write_extensions(out);
         }
         match &self.node {
             Node::File { content, class, capture } => {
@@ -296,6 +437,23 @@ impl Entry {
         }
     }
 
+    /// Checks what a reader checks of an entry beyond its encoding. [`read`](Self::read) calls this, and so does whoever
+    /// stores a tree: what is recorded can be read.
+    ///
+    /// # Errors
+    /// What was expected.
+    pub fn check(&self) -> Result<(), &'static str> {
+        if !is_valid_name(&self.name) {
+            return Err("a name that is one path component of at most 4,096 bytes");
+        }
+        self.metadata.check()?;
+        match &self.node {
+            Node::File { content, .. } | Node::Directory { content } => content.check(),
+            Node::Symlink { target } if target.len() > SYMLINK_BYTES_MAX => Err("a link of at most 64 KiB"),
+            _ => Ok(()),
+        }
+    }
+
     /// Takes one record.
     ///
     /// # Errors
@@ -303,9 +461,6 @@ impl Entry {
     pub fn read(input: &mut Reader<'_>) -> Result<Self, FormatError> {
         let start = input.clone();
         let name = input.bytes(NAME_BYTES_MAX, "a name of at most 4096 bytes")?;
-        if !is_valid_name(name) {
-            return Err(start.error("a name that is one path component", String::from_utf8_lossy(name)));
-        }
         let at_kind = input.clone();
         let flags = input.u8()?;
         let mode = input.varint_u32(0o7777, "12 permission bits")? as u16;
@@ -317,16 +472,17 @@ impl Entry {
         let link_device = if flags & HAS_LINKS != 0 { Some(input.varint()?) } else { None };
         let mut xattrs = Vec::new();
         if flags & HAS_XATTRS != 0 {
-            for _ in 0..input.length(XATTRS_MAX, "at most 4096 extended attributes")? {
-                let start = input.clone();
+            for _ in 0..input.length(XATTRS_MAX, "at most 16,384 extended attributes")? {
                 let name = input.bytes(NAME_BYTES_MAX, "an attribute's name")?.to_vec();
-                let last = xattrs.last().map(|last: &Xattr| &last.name);
-                start.ascending(last, &name, "attributes in ascending order")?;
                 let value = input.bytes(XATTR_VALUE_BYTES_MAX, "an attribute of at most 256 KiB")?.to_vec();
                 xattrs.push(Xattr { name, value });
             }
         }
-        let node = match flags & !(HAS_LINKS | HAS_XATTRS) {
+        let mut metadata = Metadata { mode, uid, gid, mtime, ctime, inode, link_device, xattrs, ..Metadata::default() };
+        if flags & HAS_EXTENSIONS != 0 {
+            metadata.read_extensions(input)?;
+        }
+        let node = match flags & !(HAS_LINKS | HAS_XATTRS | HAS_EXTENSIONS) {
             kind @ (FILE | CAPTURED_FILE) => {
                 let capture = if kind & HAS_CAPTURE != 0 { Some(Capture::read(input)?) } else { None };
                 let at_class = input.clone();
@@ -341,8 +497,9 @@ impl Entry {
             6 => Node::BlockDevice { device: input.varint()? },
             other => return Err(at_kind.error("an entry kind of 1 to 6", other & KIND_MASK)),
         };
-        let metadata = Metadata { mode, uid, gid, mtime, ctime, inode, link_device, xattrs };
-        Ok(Self { name: name.to_vec(), metadata, node })
+        let entry = Self { name: name.to_vec(), metadata, node };
+        entry.check().map_err(|expected| start.error(expected, String::from_utf8_lossy(name)))?;
+        Ok(entry)
     }
 }
 
@@ -362,6 +519,11 @@ pub struct Tree {
     pub users: Vec<OwnerName>,
     /// The names of the groups in it, sorted by number.
     pub groups: Vec<OwnerName>,
+    /// Set if something in the directory is not in the tree: it was excluded, could not be read, or is of a kind that is not
+    /// stored. A restore that deletes must not take what is missing here for gone.
+    pub left_out: bool,
+    /// Optional extensions of a later version, kept as they are.
+    pub other: Vec<Extension>,
     /// The entries, sorted by name, no name twice.
     pub entries: Vec<Entry>,
 }
@@ -389,17 +551,42 @@ fn read_owners(input: &mut Reader<'_>) -> Result<Vec<OwnerName>, FormatError> {
     Ok(owners)
 }
 
-/// Appends the beginning of a tree; its entries follow, sorted by name.
-pub fn write_head(out: &mut Writer, users: &[OwnerName], groups: &[OwnerName]) {
-    write_owners(out, users);
-    write_owners(out, groups);
+/// What stands before a tree's entries.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct TreeHead<'a> {
+    /// As [`Tree::users`].
+    pub users: &'a [OwnerName],
+    /// As [`Tree::groups`].
+    pub groups: &'a [OwnerName],
+    /// As [`Tree::left_out`].
+    pub left_out: bool,
+    /// As [`Tree::other`].
+    pub other: &'a [Extension],
+}
+
+impl TreeHead<'_> {
+    /// Appends the beginning of a tree; its entries follow, sorted by name.
+    pub fn write(&self, out: &mut Writer) {
+        write_owners(out, self.users);
+        write_owners(out, self.groups);
+        let mut list = extension::ListWriter::new(self.other);
+        if self.left_out {
+            list.put(code::LEFT_OUT, |_| {});
+        }
+        list.finish(out);
+    }
 }
 
 impl Tree {
+    /// Returns what stands before the entries.
+    pub fn head(&self) -> TreeHead<'_> {
+        TreeHead { users: &self.users, groups: &self.groups, left_out: self.left_out, other: &self.other }
+    }
+
     /// Returns the encoded tree, for one that is small.
     pub fn encode(&self) -> Vec<u8> {
         let mut out = Writer::default();
-        write_head(&mut out, &self.users, &self.groups);
+        self.head().write(&mut out);
         self.entries.iter().for_each(|entry| entry.write(&mut out));
         out.finish()
     }
@@ -413,6 +600,11 @@ impl Tree {
         let mut input = Reader::new(bytes);
         let users = read_owners(&mut input)?;
         let groups = read_owners(&mut input)?;
+        let mut left_out = false;
+        let other = extension::read_list(&mut input, |number, _| {
+            left_out |= number == code::LEFT_OUT;
+            Ok(number == code::LEFT_OUT)
+        })?;
         let mut entries: Vec<Entry> = Vec::new();
         while input.remaining() > 0 {
             let start = input.clone();
@@ -421,6 +613,6 @@ impl Tree {
             entries.push(entry);
         }
         input.finish()?;
-        Ok(Self { users, groups, entries })
+        Ok(Self { users, groups, left_out, other, entries })
     }
 }

@@ -49,7 +49,7 @@ fn walk(
     if depth > TREE_DEPTH_MAX {
         return Err(tree::too_deep(String::from_utf8_lossy(path)));
     }
-    let Tree { users, groups, entries } = tree::load(reader, content)?;
+    let Tree { users, groups, entries, .. } = tree::load(reader, content)?;
     for entry in &entries {
         let path = [path, b"/", &entry.name].concat();
         if !visit(&listed(path.clone(), entry, &users, &groups)) {

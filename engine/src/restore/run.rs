@@ -212,7 +212,7 @@ impl Restore<'_> {
 
     pub fn warn(&self, path: &Path, message: String) {
         let object = path.display().to_string();
-        self.send(&Event::Warning { object: object.clone(), message: message.clone() });
+        self.send(&Event::Warning { object: object.clone(), path: None, message: message.clone() });
         lock(&self.warnings).push((object, message));
     }
 

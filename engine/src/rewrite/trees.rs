@@ -13,7 +13,7 @@ use crate::chunks::{ChunkReader, ChunkWriter, CommitCounts, WriterOptions};
 use crate::error::{Error, Result};
 use crate::format::content::Content;
 use crate::format::snapshot::SnapshotRecord;
-use crate::format::tree::{Entry, Node, OwnerName, Tree};
+use crate::format::tree::{Entry, Node, OwnerName, Tree, TreeHead};
 use crate::hash;
 use crate::repo::Repository;
 use crate::snapshot::Snapshot;
@@ -132,7 +132,7 @@ impl<'a> Trees<'a> {
             Ok(tree) => self.tree(tree, path, depth)?,
             Err(error) => {
                 self.keep.lose(path, error)?;
-                let content = Some(self.store(&Tree::default())?);
+                let content = Some(self.store(&Tree { left_out: true, ..Tree::default() })?);
                 RewrittenTree { content, left_out: 1, ..RewrittenTree::default() }
             }
         };
@@ -178,6 +178,7 @@ impl<'a> Trees<'a> {
         if is_changed {
             let mut stays = outcomes.iter().map(Option::is_some);
             tree.entries.retain(|_| stays.next().unwrap_or(true));
+            tree.left_out |= tree.entries.len() < outcomes.len();
             sum.content = Some(self.store(&tree)?);
         }
         Ok(sum)
@@ -194,8 +195,8 @@ impl<'a> Trees<'a> {
         let mut scratch = self.writer.lend()?;
         // No delta: the tree as it was would stay as its base, with the names of what was taken out.
         let last = Outline::default();
-        let owners = (users.as_slice(), groups.as_slice());
-        let content = tree::store(&self.writer, &mut scratch, self.chunker, owners, tree.entries.iter(), last);
+        let head = TreeHead { users: &users, groups: &groups, ..tree.head() };
+        let content = tree::store(&self.writer, &mut scratch, self.chunker, head, tree.entries.iter(), last);
         self.writer.give_back(scratch);
         content
     }

@@ -9,10 +9,9 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{AtFlags, Mode, OFlags};
 use rustix::io::Errno;
 
-use crate::format::tree::Xattr;
 use crate::source::names::Names;
 use crate::source::stat::{FileKind, Stat};
-use crate::source::xattrs;
+use crate::source::xattrs::{self, Xattrs};
 
 /// A directory that is open for reading. All that is asked by name is asked of this very directory, wherever its path
 /// leads meanwhile, and no symbolic link is followed.
@@ -40,6 +39,15 @@ impl Dir {
         Ok(Self { fd: open_quietly(rustix::fs::CWD, path, OFlags::DIRECTORY)? })
     }
 
+    /// Opens a directory for what is asked of it by name alone: it may be one that the user may not list.
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn open_path(path: &Path) -> io::Result<Self> {
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        Ok(Self { fd: rustix::io::retry_on_intr(|| rustix::fs::open(path, flags, Mode::empty()))? })
+    }
+
     /// Opens the directory `name` in this one.
     ///
     /// # Errors
@@ -61,7 +69,7 @@ impl Dir {
     /// # Errors
     /// The system's.
     pub fn stat(&self, name: &CStr) -> io::Result<Stat> {
-        Ok(Stat::of(&rustix::fs::statat(&self.fd, name, AtFlags::SYMLINK_NOFOLLOW)?))
+        Stat::at(self.fd.as_fd(), name, AtFlags::SYMLINK_NOFOLLOW)
     }
 
     /// Tells about the directory itself.
@@ -69,7 +77,7 @@ impl Dir {
     /// # Errors
     /// The system's.
     pub fn stat_self(&self) -> io::Result<Stat> {
-        Ok(Stat::of(&rustix::fs::fstat(&self.fd)?))
+        Stat::at(self.fd.as_fd(), c"", AtFlags::EMPTY_PATH)
     }
 
     /// Returns the path that the directory has now, for what can only be opened by path.
@@ -92,7 +100,7 @@ impl Dir {
             Err(Errno::LOOP | Errno::NXIO | Errno::NODEV) => return Err(not_a_file()),
             other => other?,
         };
-        let stat = Stat::of(&rustix::fs::fstat(&fd)?);
+        let stat = Stat::at(fd.as_fd(), c"", AtFlags::EMPTY_PATH)?;
         if stat.kind == FileKind::File { Ok((File::from(fd), stat)) } else { Err(not_a_file()) }
     }
 
@@ -107,18 +115,12 @@ impl Dir {
     /// Returns the attributes of `name`, sorted by name, for what is not opened: symbolic links, pipes, devices.
     ///
     /// None where the file system has no attributes, or `/proc` is not mounted.
-    ///
-    /// # Errors
-    /// The system's.
-    pub fn xattrs(&self, name: &CStr) -> io::Result<Vec<Xattr>> {
+    pub fn xattrs(&self, name: &CStr) -> Xattrs {
         xattrs::entry_xattrs(self.fd.as_fd(), name)
     }
 
     /// Returns the attributes of the directory itself, sorted by name.
-    ///
-    /// # Errors
-    /// The system's.
-    pub fn xattrs_self(&self) -> io::Result<Vec<Xattr>> {
+    pub fn xattrs_self(&self) -> Xattrs {
         xattrs::fd_xattrs(self.fd.as_fd())
     }
 }
@@ -245,24 +247,24 @@ mod tests {
         let path = temp.path().join("file");
         fs::write(&path, "").unwrap();
         let (file, _) = dir.open_file(c"file").unwrap();
-        assert_eq!(file_xattrs(&file).unwrap(), []);
+        assert_eq!(file_xattrs(&file), Xattrs::default());
         let set = |name: &str, value: &[u8]| rustix::fs::setxattr(&path, name, value, XattrFlags::empty()).is_ok();
         if !set("user.b", b"1") {
             return; // This file system has no attributes.
         }
         assert!(set("user.a", b"") && set("user.c", &[7; 2000]));
         let many = iter::repeat_n(0, 30).enumerate().filter(|(n, _)| set(&format!("user.{n:0>60}"), b"x")).count();
-        let xattrs = file_xattrs(&file).unwrap();
+        let xattrs = file_xattrs(&file).list;
         assert_eq!(xattrs.len(), 3 + many);
         assert!(xattrs.is_sorted_by(|a, b| a.name < b.name));
         let value = |name: &[u8]| xattrs.iter().find(|xattr| xattr.name == name).unwrap().value.clone();
         assert_eq!((value(b"user.a"), value(b"user.b"), value(b"user.c")), (vec![], b"1".to_vec(), vec![7; 2000]));
-        assert_eq!(dir.xattrs(c"file").unwrap(), xattrs);
+        assert_eq!(dir.xattrs(c"file").list, xattrs);
 
         rustix::fs::setxattr(temp.path(), "user.dir", b"d", XattrFlags::empty()).unwrap();
-        assert_eq!(dir.xattrs_self().unwrap()[0].name, b"user.dir");
+        assert_eq!(dir.xattrs_self().list[0].name, b"user.dir");
         symlink("file", temp.path().join("link")).unwrap();
-        assert_eq!(dir.xattrs(c"link").unwrap(), [], "those of the link, not of the file");
-        assert_eq!(dir.xattrs(c"none").unwrap(), []);
+        assert_eq!(dir.xattrs(c"link"), Xattrs::default(), "those of the link, not of the file");
+        assert_eq!(dir.xattrs(c"none"), Xattrs::default());
     }
 }

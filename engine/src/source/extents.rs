@@ -37,7 +37,8 @@ pub fn data_extents(file: &File, size: u64) -> io::Result<Vec<Extent>> {
     let mut at = 0;
     while at < size {
         let start = match seek(file, SeekFrom::Data(at)) {
-            Ok(start) => start,
+            // A file system that is a program of its own may say anything.
+            Ok(start) => start.max(at),
             // No more data.
             Err(Errno::NXIO) => break,
             Err(Errno::INVAL | Errno::NOTSUP | Errno::NOSYS) => at,
@@ -48,7 +49,7 @@ pub fn data_extents(file: &File, size: u64) -> io::Result<Vec<Extent>> {
         }
         let end = match seek(file, SeekFrom::Hole(start)) {
             _ if extents.len() + 1 == EXTENTS_MAX => size,
-            Ok(end) => end.min(size),
+            Ok(end) => end.min(size).max(start),
             // The file became shorter between the two calls.
             Err(Errno::NXIO) => break,
             Err(Errno::INVAL | Errno::NOTSUP | Errno::NOSYS) => size,

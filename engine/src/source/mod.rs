@@ -4,6 +4,8 @@
 //! Everything below a root is reached through the descriptor of its directory and without following symbolic links, so a
 //! path that changes while it is walked never leads elsewhere.
 
+mod anchor;
+mod attributes;
 pub mod cachedir;
 pub mod database;
 pub mod dir;
@@ -12,13 +14,16 @@ pub mod names;
 pub mod owners;
 pub mod patterns;
 pub mod stat;
+mod unsized_file;
 pub mod whatsapp;
 pub mod xattrs;
 
+pub use attributes::{inode_flags, kernel_interface};
 pub use cachedir::is_cache_dir;
 pub use dir::Dir;
 pub use extents::{data_extents, may_be_sparse};
 pub use owners::Owners;
-pub use patterns::{Patterns, Reach, Selection};
+pub use patterns::{Patterns, PatternsBuilder, Reach, Selection};
 pub use stat::{FileKind, Stat, same_file_state};
-pub use xattrs::file_xattrs;
+pub use unsized_file::UnsizedFile;
+pub use xattrs::{Xattrs, file_xattrs};

@@ -6,6 +6,7 @@ use std::os::fd::AsFd;
 
 use rustix::fs::RawDir;
 
+use crate::format::tree::is_valid_name;
 use crate::source::stat::FileKind;
 
 /// What one call takes from the kernel: about 2,000 names.
@@ -42,7 +43,8 @@ impl Names {
         while let Some(entry) = entries.next() {
             let entry = entry?;
             let name = entry.file_name().to_bytes_with_nul();
-            if name != b".\0" && name != b"..\0" {
+            // A damaged or hostile file system may show a name with a slash in it.
+            if is_valid_name(entry.file_name().to_bytes()) {
                 names.push(name, FileKind::of(entry.file_type()))?;
             }
         }
@@ -73,6 +75,17 @@ impl Names {
         slots.sort_unstable_by(|a, b| a.key.cmp(&b.key).then_with(|| name(a).cmp(name(b))));
         // A directory that changes while it is read may show a name twice.
         slots.dedup_by(|a, b| a.key == b.key && name(a) == name(b));
+    }
+
+    /// Adds names that the directory does not show.
+    pub fn with<'n>(mut self, names: impl Iterator<Item = &'n [u8]>) -> Self {
+        for name in names {
+            // One that cannot be added is not in the directory either.
+            let _ = self.push(&[name, b"\0"].concat(), None);
+        }
+        // Those that the directory shows come first of two, with what it says of them.
+        self.sort();
+        self
     }
 
     /// Returns how many names there are.

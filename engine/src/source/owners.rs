@@ -5,6 +5,8 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use nix::unistd::{Gid, Group, Uid, User};
 
+use crate::base::limits::NAME_BYTES_MAX;
+
 type Cache = RwLock<HashMap<u32, Option<Arc<[u8]>>>>;
 
 /// Finds the names of users and groups and remembers them, also that there is none. Made for many threads.
@@ -32,7 +34,8 @@ fn cached(cache: &Cache, id: u32, ask: impl FnOnce() -> Option<String>) -> Optio
         return name.clone();
     }
     // The system is asked without the lock, since it may ask a server. Two threads may both ask; they hear the same.
-    let name = ask().filter(|name| !name.is_empty()).map(|name| Arc::from(name.into_bytes()));
+    let name =
+        ask().filter(|name| !name.is_empty() && name.len() <= NAME_BYTES_MAX).map(|name| Arc::from(name.into_bytes()));
     cache.write().unwrap_or_else(PoisonError::into_inner).insert(id, name.clone());
     name
 }

@@ -1,39 +1,169 @@
 //! What is left out of a backup, and what a restore takes: the patterns of `.gitignore`.
 
+use std::collections::HashMap;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use ignore::Match;
-use ignore::gitignore::{Gitignore, GitignoreBuilder};
+use ignore::gitignore::{Gitignore, GitignoreBuilder, Glob};
 
 use crate::error::Error;
+use crate::source::anchor::{Written, anchored};
 
 /// Patterns as in `.gitignore`, matched against paths from the file system's root.
 ///
-/// A pattern with a `/` at its start or in its middle is anchored at the root (for a restore: of the snapshot), one
-/// without matches at any depth; a `/` at its end asks for a directory; `!` takes back what an earlier line matched; a
-/// line that begins with `#` is a comment. Beyond git, `{a,b}` matches either.
+/// A pattern with a `/` at its start or in its middle is anchored (see [`PatternsBuilder`]), one without matches at any
+/// depth, as one that begins with `**/` does; a `/` at its end asks for a directory; `!` takes back what an earlier pattern
+/// matched. Beyond git, `{a,b}` matches either.
+///
+/// They note which of them had an effect; clones share these notes, [`fresh`](Self::fresh) patterns have their own.
 #[derive(Clone, Debug)]
 pub struct Patterns {
     set: Gitignore,
+    effects: Arc<Effects>,
+}
+
+/// Which patterns decided about a path.
+#[derive(Debug, Default)]
+struct Effects {
+    /// As they were written, in order.
+    written: Vec<String>,
+    /// The numbers of those with this text for the library.
+    numbers: HashMap<String, Vec<usize>>,
+    had_effect: Vec<AtomicBool>,
+}
+
+impl Effects {
+    fn note(&self, glob: &Glob) {
+        for &number in self.numbers.get(glob.original()).into_iter().flatten() {
+            self.had_effect[number].store(true, Ordering::Relaxed);
+        }
+    }
 }
 
 impl Default for Patterns {
     fn default() -> Self {
-        Self { set: Gitignore::empty() }
+        Self { set: Gitignore::empty(), effects: Arc::default() }
+    }
+}
+
+/// Collects patterns; a later one outweighs an earlier.
+pub struct PatternsBuilder {
+    globs: GitignoreBuilder,
+    effects: Effects,
+}
+
+impl Default for PatternsBuilder {
+    fn default() -> Self {
+        // Paths are stripped of their leading slash here, so the library has no root to take away; `.` says that.
+        Self { globs: GitignoreBuilder::new("."), effects: Effects::default() }
+    }
+}
+
+impl PatternsBuilder {
+    /// Adds patterns that somebody wrote in the folder `base`: one that has a slash before its end and does not begin with
+    /// one is taken from there, with `.` and `..` resolved. `#` is a character like any other.
+    ///
+    /// # Errors
+    /// [`Error::InvalidOption`] for one that is blank, leads above the root, or is no pattern.
+    pub fn written_in<'a>(mut self, base: &Path, patterns: impl IntoIterator<Item = &'a str>) -> Result<Self, Error> {
+        for pattern in patterns {
+            self.add(&Written { base: Some(base), ..Written::default() }, pattern, "")?;
+        }
+        Ok(self)
+    }
+
+    /// As [`written_in`](Self::written_in), for what lies below `folder` of a snapshot: a slash at the start stands for that
+    /// folder, unless the pattern begins with the folder's own path.
+    ///
+    /// # Errors
+    /// As [`written_in`](Self::written_in).
+    pub fn written_below<'a>(
+        mut self,
+        folder: &Path,
+        patterns: impl IntoIterator<Item = &'a str>,
+    ) -> Result<Self, Error> {
+        for pattern in patterns {
+            self.add(&Written { base: Some(folder), is_root: true }, pattern, "")?;
+        }
+        Ok(self)
+    }
+
+    /// As [`written_in`](Self::written_in), for patterns that match upper and lower case alike.
+    ///
+    /// # Errors
+    /// As [`written_in`](Self::written_in).
+    pub fn ignoring_case_in<'a>(
+        mut self,
+        base: &Path,
+        patterns: impl IntoIterator<Item = &'a str>,
+    ) -> Result<Self, Error> {
+        let _ = self.globs.case_insensitive(true);
+        self = self.written_in(base, patterns)?;
+        let _ = self.globs.case_insensitive(false);
+        Ok(self)
+    }
+
+    /// Adds the patterns in the lines of a file, which `name` is the name of. Blank lines and those that begin with `#` are
+    /// passed over; a pattern with a slash before its end is anchored at `/`.
+    ///
+    /// # Errors
+    /// [`Error::InvalidOption`] that names the line which is no pattern.
+    pub fn lines_of(mut self, name: &Path, bytes: &[u8]) -> Result<Self, Error> {
+        let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
+        for (index, line) in bytes.split(|&byte| byte == b'\n').enumerate() {
+            let place = format!("{}, line {}: ", name.display(), index + 1);
+            let Ok(line) = std::str::from_utf8(line) else {
+                let reason = format!("{place}not UTF-8; write `*` for the bytes that are not");
+                return Err(Error::InvalidOption { option: "pattern", reason });
+            };
+            let line = line.strip_suffix('\r').unwrap_or(line);
+            if !line.trim().is_empty() && !line.starts_with('#') {
+                self.add(&Written::default(), line, &place)?;
+            }
+        }
+        Ok(self)
+    }
+
+    fn add(&mut self, written: &Written<'_>, pattern: &str, place: &str) -> Result<(), Error> {
+        let invalid = |reason: String| Error::InvalidOption { option: "pattern", reason };
+        let text = anchored(written, pattern).map_err(|why| invalid(format!("{place}`{pattern}`: {why}")))?;
+        self.globs.add_line(None, &text).map_err(|error| {
+            let how = "write it as in .gitignore, with \\ before a literal *?[{\\";
+            invalid(format!("{place}`{pattern}`: {error}; {how}"))
+        })?;
+        let effects = &mut self.effects;
+        effects.numbers.entry(text).or_default().push(effects.written.len());
+        effects.written.push(pattern.to_owned());
+        effects.had_effect.push(AtomicBool::new(false));
+        Ok(())
+    }
+
+    /// Returns the patterns.
+    ///
+    /// # Errors
+    /// [`Error::InvalidOption`] if they are too many or too long together.
+    pub fn build(self) -> Result<Patterns, Error> {
+        let invalid = |error| Error::InvalidOption {
+            option: "pattern",
+            reason: format!("all patterns together: {error}; give fewer or shorter ones"),
+        };
+        Ok(Patterns { set: self.globs.build().map_err(invalid)?, effects: Arc::new(self.effects) })
     }
 }
 
 impl Patterns {
-    /// Takes one pattern from each of `lines`; a later one outweighs an earlier.
+    /// Takes patterns; a later one outweighs an earlier. One with a slash before its end is anchored at `/`.
     ///
     /// # Errors
-    /// [`Error::InvalidOption`] that names the pattern which is none.
-    pub fn new<'a>(lines: impl IntoIterator<Item = &'a str>) -> Result<Self, Error> {
-        Self::build(lines.into_iter().map(|line| (line, String::new())))
+    /// [`Error::InvalidOption`] that names the pattern which is none, or is blank.
+    pub fn new<'a>(patterns: impl IntoIterator<Item = &'a str>) -> Result<Self, Error> {
+        PatternsBuilder::default().written_in(Path::new("/"), patterns)?.build()
     }
 
-    /// Takes one pattern from each line of the file at `path`.
+    /// Takes the patterns in the lines of the file at `path`, as [`PatternsBuilder::lines_of`].
     ///
     /// # Errors
     /// [`Error::File`] if it cannot be read, [`Error::InvalidOption`] that names the line which is no pattern.
@@ -43,31 +173,26 @@ impl Patterns {
             action: "reading patterns from it",
             source,
         })?;
-        let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&bytes);
-        let mut lines = Vec::new();
-        for (index, line) in bytes.split(|&byte| byte == b'\n').enumerate() {
-            let place = format!("{}, line {}: ", path.display(), index + 1);
-            let Ok(line) = std::str::from_utf8(line) else {
-                let reason = format!("{place}not UTF-8; write `*` for the bytes that are not");
-                return Err(Error::InvalidOption { option: "pattern", reason });
-            };
-            lines.push((line, place));
-        }
-        Self::build(lines)
+        PatternsBuilder::default().lines_of(path, &bytes)?.build()
     }
 
-    fn build<'a>(lines: impl IntoIterator<Item = (&'a str, String)>) -> Result<Self, Error> {
-        let invalid = |place: &str, line: &str, error: ignore::Error| Error::InvalidOption {
-            option: "pattern",
-            reason: format!("{place}`{line}`: {error}; write it as in .gitignore, with \\ before a literal *?[{{\\"),
-        };
-        // Paths are stripped of their leading slash here, so the library has no root to take away; `.` says that.
-        let mut builder = GitignoreBuilder::new(".");
-        for (line, place) in lines {
-            builder.add_line(None, line).map_err(|error| invalid(&place, line, error))?;
+    /// Returns the same patterns, of which none has had an effect yet.
+    pub fn fresh(&self) -> Self {
+        let had_effect = self.effects.written.iter().map(|_| AtomicBool::new(false)).collect();
+        let (written, numbers) = (self.effects.written.clone(), self.effects.numbers.clone());
+        Self { set: self.set.clone(), effects: Arc::new(Effects { written, numbers, had_effect }) }
+    }
+
+    /// Returns the patterns that decided about no path so far, as they were written.
+    pub fn without_effect(&self) -> Vec<String> {
+        let effects = &self.effects;
+        let mut unused: Vec<String> = Vec::new();
+        for (pattern, had_effect) in effects.written.iter().zip(&effects.had_effect) {
+            if !had_effect.load(Ordering::Relaxed) && !unused.contains(pattern) {
+                unused.push(pattern.clone());
+            }
         }
-        let set = builder.build().map_err(|error| invalid("", "all patterns together", error))?;
-        Ok(Self { set })
+        unused
     }
 
     /// Returns whether there is no pattern.
@@ -93,8 +218,14 @@ impl Patterns {
         }
         match self.set.matched(Path::new(std::ffi::OsStr::from_bytes(relative)), is_dir) {
             Match::None => None,
-            Match::Ignore(_) => Some(true),
-            Match::Whitelist(_) => Some(false),
+            Match::Ignore(glob) => {
+                self.effects.note(glob);
+                Some(true)
+            }
+            Match::Whitelist(glob) => {
+                self.effects.note(glob);
+                Some(false)
+            }
         }
     }
 }
@@ -188,7 +319,7 @@ mod tests {
         assert!(!excludes(&["node_modules/"], "/p/node_modules", false));
         assert!(!excludes(&["*.log", "!keep.log"], "/p/keep.log", false));
         assert!(excludes(&["!keep.log", "*.log"], "/p/keep.log", false));
-        assert!(!excludes(&["# a comment", "", "   "], "/# a comment", false));
+        assert!(excludes(&["#recycle"], "/home/#recycle", true), "only a file of patterns has comments");
         assert!(excludes(&["\\#x"], "/#x", false));
         assert!(!excludes(&["*"], "/", true), "the root itself has no name to match");
     }
@@ -205,7 +336,11 @@ mod tests {
     fn what_is_no_pattern_is_named() {
         let error = Patterns::new(["*.tmp", "a[z-a]"]).unwrap_err().to_string();
         assert!(error.contains("`a[z-a]`") && error.starts_with("pattern: "), "{error}");
-        assert!(Patterns::new([]).unwrap().is_empty() && Patterns::new(["# none"]).unwrap().is_empty());
+        assert!(Patterns::new([]).unwrap().is_empty());
+        for blank in ["", "  ", "!", "\t"] {
+            let error = Patterns::new(["a", blank]).unwrap_err().to_string();
+            assert!(error.contains("blank"), "{error}");
+        }
     }
 
     #[test]
@@ -220,6 +355,31 @@ mod tests {
         assert!(error.contains("patterns, line 2: "), "{error}");
         let error = Patterns::from_file(&temp.path().join("none")).unwrap_err();
         assert!(matches!(error, Error::File { .. }));
+    }
+
+    #[test]
+    fn patterns_know_which_of_them_had_an_effect() {
+        let patterns = Patterns::new(["*.tmp", "none", "/a/b", "!kept.tmp", "none"]).unwrap();
+        assert_eq!(patterns.without_effect(), ["*.tmp", "none", "/a/b", "!kept.tmp"]);
+        assert!(patterns.excludes(Path::new("/x.tmp"), false) && !patterns.excludes(Path::new("/kept.tmp"), false));
+        assert_eq!(patterns.clone().without_effect(), ["none", "/a/b"]);
+        assert_eq!(patterns.fresh().without_effect().len(), 4);
+    }
+
+    #[test]
+    fn what_is_written_in_a_folder_is_taken_from_there() {
+        let built =
+            PatternsBuilder::default().written_in(Path::new("/w/s[1]"), ["src/a", "./b", "../c/", "*.o"]).unwrap();
+        let patterns = built.ignoring_case_in(Path::new("/w"), ["*.JPG"]).unwrap().build().unwrap();
+        let excludes = |path: &str, is_dir| patterns.excludes(Path::new(path), is_dir);
+        assert!(excludes("/w/s[1]/src/a", false) && excludes("/w/s[1]/b", false) && excludes("/w/c", true));
+        assert!(!excludes("/w/s1/src/a", false) && !excludes("/src/a", false) && !excludes("/w/s[1]/x/b", false));
+        assert!(excludes("/x/y.o", false) && excludes("/x/y.jPg", false) && !excludes("/x/y.O", false));
+        let below =
+            PatternsBuilder::default().written_below(Path::new("/home/me"), ["/a", "b/c", "/home/me/d"]).unwrap();
+        let patterns = below.build().unwrap();
+        let excludes = |path: &str| patterns.excludes(Path::new(path), false);
+        assert!(excludes("/home/me/a") && excludes("/home/me/b/c") && excludes("/home/me/d") && !excludes("/a"));
     }
 
     #[test]

@@ -1,5 +1,12 @@
 //! What the file system tells about one file.
 
+use std::ffi::CStr;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
+
+use rustix::fs::{AtFlags, Statx, StatxFlags, StatxTimestamp, makedev};
+use rustix::io::Errno;
+
 use crate::format::tree::{Metadata, Timestamp};
 
 /// What a file is.
@@ -66,8 +73,60 @@ impl Stat {
     ///
     /// # Errors
     /// What the system says.
-    pub fn of_file(file: &std::fs::File) -> std::io::Result<Self> {
-        Ok(Self::of(&rustix::fs::fstat(file)?))
+    pub fn of_file(file: &std::fs::File) -> io::Result<Self> {
+        Self::at(file.as_fd(), c"", AtFlags::EMPTY_PATH)
+    }
+
+    /// Returns the state of what a path leads to.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub(crate) fn of_path(path: &CStr) -> io::Result<Self> {
+        Self::at(rustix::fs::CWD, path, AtFlags::empty())
+    }
+
+    /// Returns the state of `name` in the directory `fd`, or of `fd` itself.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub(crate) fn at(fd: BorrowedFd<'_>, name: &CStr, flags: AtFlags) -> io::Result<Self> {
+        let wanted = StatxFlags::BASIC_STATS | StatxFlags::BTIME;
+        match rustix::fs::statx(fd, name, flags, wanted) {
+            Ok(raw) => Ok(Self::of_statx(&raw)),
+            // Before Linux 4.11, or forbidden by a sandbox that does not know it.
+            Err(Errno::NOSYS | Errno::PERM) => Ok(Self::of(&rustix::fs::statat(fd, name, flags)?)),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    fn of_statx(raw: &Statx) -> Self {
+        let mode = u32::from(raw.stx_mode);
+        let kind = FileKind::of(rustix::fs::FileType::from_raw_mode(mode)).unwrap_or(FileKind::Socket);
+        let device = makedev(raw.stx_dev_major, raw.stx_dev_minor);
+        let links = u64::from(raw.stx_nlink);
+        let time = |time: &StatxTimestamp| timestamp(time.tv_sec, u64::from(time.tv_nsec));
+        let mtime = time(&raw.stx_mtime);
+        let has_birth = StatxFlags::from_bits_retain(raw.stx_mask).contains(StatxFlags::BTIME);
+        let metadata = Metadata {
+            mode: raw.stx_mode & 0o7777,
+            uid: raw.stx_uid,
+            gid: raw.stx_gid,
+            mtime,
+            ctime: time(&raw.stx_ctime),
+            inode: raw.stx_ino,
+            link_device: (links > 1 && kind != FileKind::Directory).then_some(device),
+            birth: has_birth.then(|| time(&raw.stx_btime)).filter(|birth| is_storable_birth(mtime, *birth)),
+            ..Metadata::default()
+        };
+        Self {
+            kind,
+            size: raw.stx_size,
+            blocks: raw.stx_blocks,
+            device,
+            rdev: makedev(raw.stx_rdev_major, raw.stx_rdev_minor),
+            links,
+            metadata,
+        }
     }
 
     /// Takes over what the system returned.
@@ -85,7 +144,7 @@ impl Stat {
             ctime: timestamp(raw.st_ctime as i64, raw.st_ctime_nsec as u64),
             inode: raw.st_ino as u64,
             link_device: (links > 1 && kind != FileKind::Directory).then_some(device),
-            xattrs: Vec::new(),
+            ..Metadata::default()
         };
         Self {
             kind,
@@ -97,6 +156,11 @@ impl Stat {
             metadata,
         }
     }
+}
+
+/// Returns whether a birth lies within 292 years of the mtime, so that the difference in nanoseconds can be stored.
+fn is_storable_birth(mtime: Timestamp, birth: Timestamp) -> bool {
+    mtime.seconds.abs_diff(birth.seconds) < i64::MAX as u64 / 1_000_000_000
 }
 
 /// Makes a timestamp. Some network file systems return nanoseconds beyond a second, which the format cannot hold.

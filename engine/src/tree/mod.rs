@@ -5,13 +5,15 @@ mod content;
 mod tests;
 mod versions;
 
+use std::borrow::Borrow;
+
 use crate::base::limits::{CHUNK_BYTES_MAX, TREE_BYTES_MAX, TREE_DEPTH_MAX};
 use crate::chunk::{Chunker, sniff};
 use crate::chunks::{ChunkReader, ChunkWriter, Scratch, Sort};
 use crate::error::{Error, Result};
 use crate::format::codec::Writer;
 use crate::format::content::{Content, Part};
-use crate::format::tree::{Entry, Node, OwnerName, Tree, write_head};
+use crate::format::tree::{Entry, Node, Tree, TreeHead};
 
 pub use content::{ContentBuilder, Outline, PieceWalk, check_length, fingerprint, for_each_part, read_all, read_piece};
 pub use versions::{Runs, VersionWalk, Visitor};
@@ -27,26 +29,30 @@ const ENTRY_BYTES: usize = 96;
 /// They are encoded and cut little by little, since a large folder's tree in one piece would double what it takes.
 ///
 /// # Errors
-/// `LimitExceeded` beyond 1 GiB; otherwise as [`ChunkWriter::put`].
-pub fn store<'e>(
+/// `LimitExceeded` beyond 1 GiB, or for an entry that a reader would refuse; otherwise as [`ChunkWriter::put`].
+pub fn store(
     writer: &ChunkWriter,
     scratch: &mut Scratch,
     chunker: &Chunker,
-    (users, groups): (&[OwnerName], &[OwnerName]),
-    entries: impl Iterator<Item = &'e Entry>,
+    head: TreeHead<'_>,
+    entries: impl Iterator<Item = impl Borrow<Entry>>,
     last: Outline,
 ) -> Result<Content> {
     let cutter = chunker.cutter(sniff(&[]));
     let mut builder = ContentBuilder::after(last);
     let room = entries.size_hint().1.map_or(0, |count| count.saturating_mul(ENTRY_BYTES).min(AHEAD_BYTES));
     let mut encoded = Writer::with_capacity(room);
-    write_head(&mut encoded, users, groups);
+    head.write(&mut encoded);
     let mut entries = entries.peekable();
     let mut stored = 0;
+    let mut last_name = Vec::new();
     loop {
         while encoded.as_slice().len() < AHEAD_BYTES
             && let Some(entry) = entries.next()
         {
+            let entry = entry.borrow();
+            check_storable(entry, &last_name)?;
+            last_name.clone_from(&entry.name);
             entry.write(&mut encoded);
         }
         let is_end = entries.peek().is_none();
@@ -70,6 +76,17 @@ pub fn store<'e>(
         encoded.remove_front(at);
         stored += at;
     }
+}
+
+/// Checks that a reader would take `entry` after the entry `last_name`: what is recorded can be read. Callers make sure of
+/// that for each entry, so a failure is a fault of theirs; to store the tree would lose the whole folder.
+fn check_storable(entry: &Entry, last_name: &[u8]) -> Result<()> {
+    let is_after = last_name < entry.name.as_slice();
+    let checked = if is_after { entry.check() } else { Err("names in ascending order, none twice") };
+    checked.map_err(|expected| {
+        let reason = format!("cannot be stored, since no reader would take it: expected {expected}");
+        Error::LimitExceeded { object: String::from_utf8_lossy(&entry.name).into_owned(), reason }
+    })
 }
 
 /// Returns the error of a tree that lies deeper than any may.

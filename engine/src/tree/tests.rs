@@ -10,7 +10,7 @@ use crate::chunk::DEFAULT_PARAMS;
 use crate::chunks::{Healer, WriterOptions};
 use crate::codec::Codec;
 use crate::crypt::{Keys, MasterKey};
-use crate::format::tree::{Metadata, Xattr};
+use crate::format::tree::{Metadata, OwnerName, Xattr};
 use crate::store::MemoryStore;
 
 /// A repository without anything around it.
@@ -39,10 +39,11 @@ impl Bare {
         Self { writer, reader, chunker }
     }
 
-    fn store<'e>(&self, entries: impl Iterator<Item = &'e Entry>) -> Result<Content> {
+    fn store(&self, entries: impl Iterator<Item = impl Borrow<Entry>>) -> Result<Content> {
         let users = [OwnerName { id: 0, name: b"root".to_vec() }];
         let mut scratch = self.writer.lend()?;
-        let content = store(&self.writer, &mut scratch, &self.chunker, (&users, &[]), entries, Outline::default());
+        let head = TreeHead { users: &users, ..TreeHead::default() };
+        let content = store(&self.writer, &mut scratch, &self.chunker, head, entries, Outline::default());
         self.writer.give_back(scratch);
         content
     }
@@ -96,8 +97,7 @@ fn a_tree_of_millions_of_entries_comes_back() {
 #[test]
 fn a_tree_beyond_the_limit_is_refused_with_advice() {
     let bare = Bare::new(true);
-    let long = entry(0, 256 * 1024);
-    let entries = std::iter::repeat_n(&long, TREE_BYTES_MAX / (256 * 1024));
+    let entries = (0..TREE_BYTES_MAX / (256 * 1024)).map(|number| entry(number, 256 * 1024));
     let error = bare.store(entries).unwrap_err();
     assert!(matches!(&error, Error::LimitExceeded { reason, .. } if reason.contains("move some")), "{error}");
     // A reader refuses one before it reads any of it: these chunks are not there.

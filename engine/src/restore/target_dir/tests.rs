@@ -341,6 +341,7 @@ fn root_gives_files_to_their_owners_by_name_or_number() {
         users: vec![name(0, "root"), name(4000, "daemon"), name(4001, "nobody at all")],
         groups: vec![name(0, "root"), name(4000, "daemon")],
         entries: vec![],
+        ..Tree::default()
     };
     let daemon = nix::unistd::User::from_name("daemon").unwrap().unwrap();
     let by_name = Applier::new(false).local_owners(&tree);
