@@ -53,3 +53,4 @@ mod stored_twice;
 mod structure;
 mod tag;
 mod whatsapp;
+mod whatsapp_backups;

@@ -51,7 +51,7 @@ pub fn run(context: &Context, args: BackupArgs) -> Result<Status> {
         SqliteMode::Auto => SqliteCapture::Auto,
         SqliteMode::Verify => SqliteCapture::Verify,
     };
-    options.whatsapp_key = args.whatsapp_key_file.as_deref().map(whatsapp_key).transpose()?;
+    options.whatsapp_keys = args.whatsapp_key_file.iter().map(|path| whatsapp_key(path)).collect::<Result<_>>()?;
     options.estimate = progress.shows_total();
     options.file_events = context.global.verbose;
     options.observer = progress.observer();

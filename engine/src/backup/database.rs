@@ -158,7 +158,10 @@ impl Engine<'_> {
                     "this database is in use and could not be copied in one state: {why}. Its bytes are saved as they \
                      are; close the program that uses it and back up again to be sure of them"
                 );
-                self.warn(full_path(), message);
+                match Stat::of_file(found.file) {
+                    Ok(stat) => self.tell_condition(full_path(), &stat, message, true),
+                    Err(_) => self.warn(full_path(), message),
+                }
                 return Ok(None);
             }
         };

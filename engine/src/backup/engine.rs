@@ -292,7 +292,7 @@ impl Engine<'_> {
             let name = names.get(index);
             let previous = capture::previous(old_entries, index, name.to_bytes());
             let may_open = !capture::is_taken(name.to_bytes(), |other| names.position(other).is_some());
-            if !may_open && self.options.whatsapp_key.is_some() {
+            if !may_open && !self.options.whatsapp_keys.is_empty() {
                 let message = "another file has the name that the database inside would have, or would have it too; saved \
                                as it is, encrypted";
                 self.tell(path.join(name.to_bytes()), message.into());
@@ -307,11 +307,22 @@ impl Engine<'_> {
         };
         // What lies beside a database waits until it is known how that was saved.
         let companions = self.captures.companions(names);
-        let wait = |index: usize| companions.binary_search_by_key(&index, |(companion, _)| *companion).is_ok();
+        // Nightly copies of one database resemble each other: one after the other, each is compared with the one before.
+        let is_copy = |index: usize| self.captures.may_open(names.get(index).to_bytes());
+        let wait = |index: usize| {
+            is_copy(index) || companions.binary_search_by_key(&index, |(companion, _)| *companion).is_ok()
+        };
         let mut outcomes: Vec<(Option<&Entry>, Outcome)> = (0..names.len())
             .into_par_iter()
             .map(|index| if wait(index) { Ok((None, Outcome::LeftOut)) } else { back_up(index) })
             .collect::<Result<_>>()?;
+        for index in (0..names.len()).filter(|&index| is_copy(index)) {
+            outcomes[index] = back_up(index)?;
+            let (previous, outcome) = &outcomes[index];
+            let is_new = matches!(outcome, Outcome::Read(_));
+            self.captures.note_sibling(path, names.get(index), outcome.entry(*previous), is_new);
+        }
+        self.captures.forget_siblings(path);
         let mut inside_databases = 0;
         for (companion, database) in companions {
             let (previous, outcome) = &outcomes[database];

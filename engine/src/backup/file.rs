@@ -13,7 +13,7 @@ use crate::backup::database::DatabaseFile;
 use crate::backup::engine::{Engine, Spot};
 use crate::backup::resemble::Resemblance;
 use crate::base::Event;
-use crate::base::limits::MIB;
+use crate::base::limits::{CRYPT_HEADER_BYTES_MAX, MIB};
 use crate::chunk::{Cutter, SNIFF_BYTES, may_be_encrypted, sniff, sniff_encrypted};
 use crate::chunks::{Scratch, Sort};
 use crate::compress::looks_incompressible;
@@ -21,6 +21,7 @@ use crate::error::Result;
 use crate::format::content::{Content, Part};
 use crate::format::tree::{Class, Entry, Metadata, Node};
 use crate::source::database::SharedLock;
+use crate::source::whatsapp::Envelope;
 use crate::source::{Dir, Stat, UnsizedFile, data_extents, file_xattrs, inode_flags, may_be_sparse, same_file_state};
 use crate::tree::ContentBuilder;
 
@@ -159,6 +160,8 @@ pub(super) struct Stream {
     pub may_be_encrypted: bool,
     /// What the stream is, for comparing it with its last version: its name and that version's content.
     pub last: Option<(Vec<u8>, Option<Content>)>,
+    /// The name of another file that it may resemble, if nothing is known of its own last version.
+    pub like: Option<Vec<u8>>,
     pub resemblance: Option<Box<Resemblance>>,
 }
 
@@ -185,18 +188,15 @@ impl Engine<'_> {
         let beside = self.beside(dir, name, &file, &before);
         let may_open = spot.may_open && self.captures.may_open(name.to_bytes());
         let linked = if may_open { None } else { self.linked(&before, beside) };
-        let node = match linked {
-            Some(known) => Some(known),
-            None => {
-                let node = self.read_file(dir, spot, (&file, &before, stat.unwrap_or(&before)))?;
-                if let Some(node) = &node {
-                    self.remember_link(&before, beside, node, &file);
-                }
-                node
-            }
+        let read = match linked {
+            Some(known) => Some((known, None)),
+            None => self.read_file(dir, spot, (&file, &before, stat.unwrap_or(&before)))?,
         };
-        let Some(node) = node else { return Ok(None) };
-        let metadata = Metadata { xattrs, flags, ..before.metadata };
+        let Some((node, envelope)) = read else { return Ok(None) };
+        self.remember_link(&before, beside, &node, &file);
+        let crypt_header = envelope.map(|envelope| envelope.to_bytes().into_boxed_slice());
+        let crypt_header = crypt_header.filter(|header| header.len() <= CRYPT_HEADER_BYTES_MAX);
+        let metadata = Metadata { xattrs, flags, crypt_header, ..before.metadata };
         Ok(Some(Entry { name: entry_name(name.to_bytes(), &node).to_vec(), metadata, node }))
     }
 
@@ -207,14 +207,15 @@ impl Engine<'_> {
         dir: &Dir,
         spot: Spot<'_>,
         (file, before, seen): (&File, &Stat, &Stat),
-    ) -> Result<Option<Node>> {
+    ) -> Result<Option<(Node, Option<Envelope>)>> {
         let Spot { name, path, previous, may_open, .. } = spot;
         let full_path = || path.join(name.to_bytes());
-        if may_open && let Some(node) = self.open_crypt(name, path, (file, before), previous)? {
-            return Ok(Some(node));
+        let database = || Ok(self.database(DatabaseFile { dir, name, path, file }, previous)?.map(|node| (node, None)));
+        if may_open && let Some(opened) = self.open_crypt(name, path, (file, before), previous)? {
+            return Ok(Some(opened));
         }
         if self.is_database(file, before) {
-            return self.database(DatabaseFile { dir, name, path, file }, previous);
+            return database();
         }
         let (content, class) = match self.file_content((file, None), before, full_path, previous)? {
             Ok(read) => read,
@@ -228,13 +229,33 @@ impl Engine<'_> {
             Ok(after) => {
                 // It may be a database since.
                 if self.is_database(file, &after) {
-                    return self.database(DatabaseFile { dir, name, path, file }, previous);
+                    return database();
                 }
-                self.warn(full_path(), "changed while it was read; saved as it was read".into());
+                if self.has_merely_grown((file, before, &after), spot, &content)? {
+                    let message = "grew while it was read; saved as long as it was at the beginning";
+                    self.tell(full_path(), message.into());
+                } else {
+                    self.warn(full_path(), "changed while it was read; saved as it was read".into());
+                }
             }
             Err(error) => self.warn_io(full_path(), "look at it again", &error),
         }
-        Ok(Some(Node::File { content, class, capture: None }))
+        Ok(Some((Node::File { content, class, capture: None }, None)))
+    }
+
+    /// Returns whether a file, of which `content` was stored, has only got longer since, as logs do: what was there before is
+    /// read once more and is the same.
+    fn has_merely_grown(
+        &self,
+        (file, before, after): (&File, &Stat, &Stat),
+        spot: Spot<'_>,
+        content: &Content,
+    ) -> Result<bool> {
+        if before.size == 0 || after.size <= before.size || before.identity() != after.identity() {
+            return Ok(false);
+        }
+        let again = self.file_content((file, None), before, || spot.full_path(), spot.previous)?;
+        Ok(again.is_ok_and(|(again, _)| again == *content))
     }
 
     /// Stores a file's bytes, and gives back its lock as soon as they are read. The inner error is the file's, the outer the
@@ -252,7 +273,10 @@ impl Engine<'_> {
         if stat.size >= COMPARED_BYTES_MIN {
             let content = previous.and_then(|entry| entry.node.content()).cloned();
             let name = path().into_os_string().into_vec();
-            stream.may_be_encrypted = may_be_encrypted(&name, stat.size);
+            // What its pages were yesterday they are today, whatever its length says.
+            let was_encrypted =
+                previous.is_some_and(|entry| matches!(entry.node, Node::File { class: Class::EncryptedPages, .. }));
+            stream.may_be_encrypted = was_encrypted || may_be_encrypted(&name, stat.size);
             stream.last = Some((name, content));
         }
         let outcome = if stat.size == 0 {
@@ -431,7 +455,7 @@ impl Engine<'_> {
             }
             stream.class = sniffed.class;
             if let Some((name, content)) = stream.last.take()
-                && let Some((resemblance, outline)) = self.resemblance(name, content.as_ref(), sniffed.class)
+                && let Some((resemblance, outline)) = self.resemblance(name, stream.like.take(), content.as_ref(), sniffed.class)
             {
                 stream.resemblance = Some(resemblance);
                 stream.builder = ContentBuilder::after(outline);

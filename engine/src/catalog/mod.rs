@@ -20,12 +20,14 @@ mod marks;
 mod proven;
 mod sketches;
 mod sound;
+mod told;
 #[cfg(test)]
 mod tests;
 
 pub use marks::{MARK_BYTES, Marks};
 pub use proven::Proven;
 pub use sketches::SketchStore;
+pub use told::Told;
 
 use file::CatalogFile;
 

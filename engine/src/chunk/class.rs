@@ -14,8 +14,11 @@ pub struct Sniffed {
     pub page_bytes: u32,
 }
 
-/// The pages of SQLCipher, unless it was told otherwise.
+/// How databases with encrypted pages are cut: as SQLCipher's are by default. Shorter pages lie in such blocks by several,
+/// longer ones are several blocks.
 const ENCRYPTED_PAGE_BYTES: u32 = 4096;
+/// The shortest page there is: whatever the pages of a database are, its length is a multiple of this.
+const PAGE_BYTES_MIN: u64 = 512;
 /// A shorter file is not worth pages.
 const ENCRYPTED_BYTES_MIN: u64 = 64 * 1024;
 /// How databases are called.
@@ -29,7 +32,7 @@ pub fn may_be_encrypted(name: &[u8], bytes: u64) -> bool {
         name[start..].eq_ignore_ascii_case(ending)
     };
     bytes >= ENCRYPTED_BYTES_MIN
-        && bytes.is_multiple_of(u64::from(ENCRYPTED_PAGE_BYTES))
+        && bytes.is_multiple_of(PAGE_BYTES_MIN)
         && DATABASE_ENDINGS.iter().any(is_called_so)
 }
 

@@ -1,0 +1,195 @@
+//! Folders of WhatsApp's as people have them: several keys, files that hold no database, a month of copies at once.
+
+use std::fs;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use daykeep_engine::internals::whatsapp::Kind as Crypt;
+use daykeep_engine::{BackupOptions, Event, WhatsAppKey};
+use daykeep_tests::inventory::read;
+use daykeep_tests::noise::{self, Rng};
+use daykeep_tests::place::{Kind, Place, assert_clean, assert_restores, back_up, below, temp, try_restore};
+use daykeep_tests::whatsapp::Encoder;
+use rusqlite::Connection;
+
+fn with_keys(digits: &[&str]) -> BackupOptions {
+    let mut options = BackupOptions::default();
+    options.whatsapp_keys = digits.iter().map(|digits| WhatsAppKey::parse(&digits.repeat(32)).unwrap()).collect();
+    options
+}
+
+fn encoder(kind: Crypt, key: u8, night: u8) -> Encoder {
+    let mut encoder = Encoder::new(kind);
+    encoder.key = [key; 32];
+    encoder.iv.fill(night);
+    encoder
+}
+
+fn restored(place: &Place, folder: &Path) -> (tempfile::TempDir, PathBuf) {
+    let target = temp();
+    assert_eq!(try_restore(&place.open(), "latest", target.path()).unwrap().warnings, []);
+    let path = below(target.path(), folder);
+    (target, path)
+}
+
+#[test]
+fn each_file_is_opened_by_the_key_that_fits() {
+    let place = Place::new(Kind::Memory);
+    let folder = place.folder("Databases");
+    let database = noise::sqlite(1, 4096, 40_960);
+    fs::write(folder.join("msgstore.db.crypt14"), encoder(Crypt::Crypt14, 1, 1).encode(&database)).unwrap();
+    fs::write(folder.join("wa.db.crypt15"), encoder(Crypt::Crypt15, 2, 2).encode(&database)).unwrap();
+    let report = place.open().backup(&[&folder], &with_keys(&["09", "01", "02"])).unwrap();
+    assert_eq!((report.opened.len(), report.warnings.len()), (2, 0), "{:?}", report.warnings);
+    let (_target, path) = restored(&place, &folder);
+    for name in ["msgstore.db", "wa.db"] {
+        assert!(fs::read(path.join(name)).unwrap() == database);
+    }
+}
+
+#[test]
+fn what_is_sealed_without_being_compressed_is_saved_as_what_it_holds() {
+    let place = Place::new(Kind::Directory);
+    let folder = place.folder("Backups");
+    let zip = [b"PK\x03\x04".as_slice(), &noise::random(1, 700_000)].concat();
+    for (name, content) in [("stickers.db", zip.as_slice()), ("empty.zip", b"PK\x05\x06"), ("nothing", b"")] {
+        let path = folder.join(format!("{name}.crypt15"));
+        fs::write(path, encoder(Crypt::Crypt15, 7, 1).seal(content)).unwrap();
+    }
+    for night in 0..3 {
+        let report = place.open().backup(&[&folder], &with_keys(&["07"])).unwrap();
+        assert_eq!((report.warnings.len(), report.notes.len()), (0, 0), "{night}: {:?}", report.warnings);
+        assert_eq!(report.counts.files, 3);
+        let (_target, path) = restored(&place, &folder);
+        assert!(fs::read(path.join("stickers.db")).unwrap() == zip);
+        assert_eq!(fs::read(path.join("empty.zip")).unwrap(), b"PK\x05\x06");
+        assert_eq!(fs::read(path.join("nothing")).unwrap(), b"");
+    }
+}
+
+#[test]
+fn what_was_told_and_has_not_changed_is_not_told_in_full_again() {
+    let place = Place::new(Kind::Directory);
+    let folder = place.folder("Databases");
+    let database = noise::sqlite(1, 4096, 40_960);
+    let write = |night: u8| {
+        for name in ["a", "b"] {
+            let bytes = encoder(Crypt::Crypt15, 1, night).encode(&database);
+            fs::write(folder.join(format!("{name}.db.crypt15")), bytes).unwrap();
+        }
+    };
+    write(1);
+    let told = |digits: &str| {
+        let report = place.open().backup(&[&folder], &with_keys(&[digits])).unwrap();
+        (report.warnings.len(), report.notes.len(), report.opened.len())
+    };
+    assert_eq!(told("08"), (2, 0, 0));
+    for _ in 0..2 {
+        assert_eq!(told("08"), (0, 1, 0));
+        assert_restores(&place.open(), "latest", &folder, &read(&folder));
+    }
+    // Another file is another condition.
+    std::thread::sleep(std::time::Duration::from_millis(20));
+    write(2);
+    assert_eq!(told("08"), (2, 0, 0));
+    assert_eq!(told("01"), (0, 0, 2));
+}
+
+/// A database of messages, some of which come and change each night.
+fn night(database: &Connection, rng: &mut Rng) {
+    database.execute_batch("BEGIN").unwrap();
+    for _ in 0..60 {
+        let text = format!("text {} of some length, and words that repeat words that repeat", rng.below(1 << 30));
+        database.execute("INSERT INTO message (text, hash) VALUES (?1, randomblob(32))", [&text]).unwrap();
+        let id = 1 + rng.below(6000) as i64;
+        database.execute("UPDATE message SET state = state + 1 WHERE id = ?1", [id]).unwrap();
+    }
+    database.execute_batch("COMMIT").unwrap();
+}
+
+#[test]
+fn eight_nights_in_one_first_backup_cost_little_more_than_one() {
+    let place = Place::new(Kind::Directory);
+    let live = place.folder("live").join("msgstore.db");
+    let database = Connection::open(&live).unwrap();
+    let sql = "CREATE TABLE message (id INTEGER PRIMARY KEY, text TEXT, hash BLOB, state INTEGER DEFAULT 0);
+        CREATE INDEX by_hash ON message (hash)";
+    database.execute_batch(sql).unwrap();
+    let mut rng = Rng::new(5);
+    (0..100).for_each(|_| night(&database, &mut rng));
+    let (one, all) = (place.folder("one"), place.folder("all"));
+    for number in 0..8u8 {
+        night(&database, &mut rng);
+        let bytes = encoder(Crypt::Crypt15, 7, number).encode(&fs::read(&live).unwrap());
+        let name = match number {
+            7 => "msgstore.db.crypt15".to_owned(),
+            _ => format!("msgstore-2026-11-{:02}.1.db.crypt15", number + 1),
+        };
+        fs::write(all.join(&name), &bytes).unwrap();
+        if number == 7 {
+            fs::write(one.join(&name), &bytes).unwrap();
+        }
+    }
+    let stored = |folder: &Path| {
+        let place = Place::new(Kind::Directory);
+        let report = place.open().backup(&[folder], &with_keys(&["07"])).unwrap();
+        assert_eq!(report.warnings, []);
+        assert_clean(&place.open());
+        let (_target, path) = restored(&place, folder);
+        assert!(fs::read(path.join("msgstore.db")).unwrap() == fs::read(&live).unwrap());
+        report.bytes_stored
+    };
+    let (one, all) = (stored(&one), stored(&all));
+    assert!(all * 4 <= one * 5, "{all} for all, {one} for one: {:.2} times", all as f64 / one as f64);
+}
+
+#[test]
+fn a_log_that_merely_grows_while_it_is_read_is_a_note() {
+    for grows in [true, false] {
+        let place = Place::new(Kind::Memory);
+        let folder = place.folder("logs");
+        let path = folder.join("system.log");
+        let bytes = noise::random(3, 6_000_000);
+        fs::write(&path, &bytes).unwrap();
+        let (is_done, log) = (AtomicBool::new(false), path.clone());
+        let observer = move |event: &Event| {
+            if matches!(event, Event::Progress { bytes: 1.., .. }) && !is_done.swap(true, Ordering::Relaxed) {
+                let mut file = fs::OpenOptions::new().append(true).open(&log).unwrap();
+                file.write_all(b"one more line\n").unwrap();
+                if !grows {
+                    use std::os::unix::fs::FileExt;
+                    fs::OpenOptions::new().write(true).open(&log).unwrap().write_all_at(b"else", 1000).unwrap();
+                }
+            }
+        };
+        let options = BackupOptions::default().observer(observer);
+        let report = place.open().backup(&[&folder], &options).unwrap();
+        assert_eq!((report.warnings.len(), report.notes.len()), if grows { (0, 1) } else { (1, 0) });
+        let (_target, restored) = restored(&place, &folder);
+        assert!(fs::read(restored.join("system.log")).unwrap().len() == bytes.len());
+    }
+}
+
+#[test]
+fn pages_of_one_kib_stay_pages_whatever_the_length_is() {
+    const PAGE: usize = 1024;
+    let place = Place::new(Kind::Directory);
+    let folder = place.folder("source");
+    let path = folder.join("EnMicroMsg.db");
+    let mut bytes = noise::random(1, 2000 * PAGE);
+    fs::write(&path, &bytes).unwrap();
+    let repository = place.open();
+    back_up(&repository, &folder);
+    for day in 1..4u64 {
+        // Some pages change all over the file, and it grows by one.
+        for at in (day as usize..2000).step_by(100) {
+            bytes[at * PAGE..(at + 1) * PAGE].copy_from_slice(&noise::random(day * 5000 + at as u64, PAGE));
+        }
+        bytes.extend(noise::random(day * 90_000, PAGE));
+        fs::write(&path, &bytes).unwrap();
+        let stored = back_up(&repository, &folder).bytes_stored;
+        assert!(stored < 30 * 4096, "day {day}: {stored} bytes");
+    }
+    assert_clean(&repository);
+}
