@@ -354,7 +354,7 @@ fn tree() -> Tree {
         let node = Node::File { content, class: Class::General, capture: None };
         Entry { name: format!("IMG-20240101-WA{number:04}.jpg").into_bytes(), metadata, node }
     };
-    Tree { users: Vec::new(), groups: Vec::new(), entries: (0..TREE_ENTRIES).map(entry).collect() }
+    Tree { entries: (0..TREE_ENTRIES).map(entry).collect(), ..Tree::default() }
 }
 
 fn tree_encode() -> Work {

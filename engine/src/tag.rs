@@ -6,7 +6,7 @@ use crate::base::{ObjectId, ObjectKind, ObjectName};
 use crate::error::{Error, Result};
 use crate::format::snapshot::SnapshotRecord;
 use crate::repo::Repository;
-use crate::snapshot::Snapshot;
+use crate::snapshot::{self, Snapshot};
 
 /// What [`Repository::tag`] does with the tags of a snapshot.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -81,11 +81,9 @@ fn changed(snapshot: &Snapshot, options: &TagOptions) -> Result<SnapshotRecord> 
     let mut record = snapshot.record.clone();
     record.tags = options.apply(&record.tags);
     record.original = record.original.or(Some(snapshot.id));
-    match SnapshotRecord::decode(&record.encode()) {
+    match snapshot::encode(&record) {
         Ok(_) => Ok(record),
-        Err(error) => {
-            let reason = format!("too long or too many for a snapshot: {}, found {}", error.expected, error.found);
-            Err(Error::InvalidOption { option: "tag", reason })
-        }
+        Err(Error::LimitExceeded { reason, .. }) => Err(Error::InvalidOption { option: "tag", reason }),
+        Err(error) => Err(error),
     }
 }

@@ -31,6 +31,7 @@ mod killing;
 mod links;
 mod meter;
 mod moving_sources;
+mod named_paths;
 mod parity;
 mod power_loss;
 mod prune;

@@ -262,7 +262,10 @@ impl Engine<'_> {
                 return named.map_or(Ok(None), |root| self.above(root, path, parent));
             }
         };
-        let names = named.map_or_else(Names::default, |root| root.names(names));
+        let names = match named {
+            Some(root) => root.names(names),
+            None => names,
+        };
         self.folder(Some(dir), &names, path, devices, parent, named)
     }
 

@@ -221,10 +221,14 @@ fn check_labels(host: &str, tags: &[String], paths: &[Vec<u8>]) -> Result<()> {
         paths: paths.to_vec(),
         ..SnapshotRecord::default()
     };
-    SnapshotRecord::decode(&record.encode()).map(drop).map_err(|error| {
-        let reason = format!("too long or too many for a snapshot: {}, found {}", error.expected, error.found);
-        Error::InvalidOption { option: "host, tags and paths", reason }
-    })
+    snapshot::encode(&record).map(drop).map_err(|error| invalid("host, tags and paths", error))
+}
+
+fn invalid(option: &'static str, error: Error) -> Error {
+    match error {
+        Error::LimitExceeded { reason, .. } => Error::InvalidOption { option, reason },
+        other => other,
+    }
 }
 
 fn host_name() -> String {

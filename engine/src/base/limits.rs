@@ -26,6 +26,8 @@ pub const DELTA_CLOSURE_MAX: u8 = 31;
 
 /// The longest pack that is ever read.
 pub const PACK_BYTES_MAX: usize = 64 * MIB;
+/// The longest pack that is written, whatever a store would like: its footer and its index object stay within their limits.
+pub const WRITTEN_PACK_BYTES_MAX: usize = 8 * MIB;
 /// The shortest pack that a store may ask for: room for one chunk and its footer.
 pub const PACK_BYTES_MIN: usize = 2 * MIB;
 /// The longest footer of a pack, sealed.
@@ -36,6 +38,9 @@ pub const SMALL_OBJECT_BYTES_MAX: usize = MIB;
 pub const INDEX_BYTES_MAX: usize = 64 * MIB;
 /// The longest index object once decompressed.
 pub const INDEX_PLAIN_BYTES_MAX: usize = 128 * MIB;
+
+/// Maximum chunks in an index object.
+pub const INDEX_CHUNKS_MAX: usize = 2_097_152;
 
 /// A pending index is written when the packs it lists hold this many bytes …
 pub const INDEX_FLUSH_BYTES: u64 = 1 << 30;

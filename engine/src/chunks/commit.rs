@@ -300,7 +300,7 @@ impl Worker {
         let random = crypt::random().map_err(|error| StoreError::from_io("random numbers", "ask for them", error))?;
         let id = ObjectId::from_bytes(random);
         let name = ObjectName::new(ObjectKind::Index, id);
-        let object = self.codec.seal_object(&name, &self.pending.encode())?;
+        let object = seal_index(&self.codec, &name, &self.pending)?;
         self.counts.bytes_stored += object.len() as u64;
         if self.dry_run {
             // The claims stay, since no catalog will know these chunks; they are what a dry run remembers.
@@ -321,6 +321,26 @@ impl Worker {
         self.pending_chunks = 0;
         Ok(())
     }
+}
+
+/// Seals an index object, after a reader's own checks: what is recorded can be read.
+///
+/// # Errors
+/// `LimitExceeded` for what no reader would take.
+pub fn seal_index(codec: &Codec, name: &ObjectName, index: &Index) -> Result<Vec<u8>> {
+    let refused = |expected: &str| {
+        let reason = format!("cannot be stored, since no reader would take it: expected {expected}");
+        Err(Error::LimitExceeded { object: name.to_string(), reason })
+    };
+    if let Err(expected) = index.check() {
+        return refused(expected);
+    }
+    let plain = index.encode();
+    if plain.len() > INDEX_PLAIN_BYTES_MAX {
+        return refused("at most 128 MiB");
+    }
+    let object = codec.seal_object(name, &plain)?;
+    if object.len() > INDEX_BYTES_MAX { refused("at most 64 MiB sealed") } else { Ok(object) }
 }
 
 /// Returns the catalog entries of an index object: none for what is void.

@@ -147,7 +147,7 @@ impl ChunkWriter {
         let (mut depth, mut needs) = (0, Vec::with_capacity(usize::from(DELTA_CLOSURE_MAX) + 1));
         for &base in bases {
             let Some(location) = group.here[base as usize] else { return Ok(Form::Later) };
-            depth = depth.max(location.reach.depth + 1);
+            depth = depth.max(location.reach.depth.saturating_add(1));
             let id = group.ids[base as usize].short();
             if !needs.contains(&id) {
                 needs.push(id);
@@ -165,7 +165,9 @@ impl ChunkWriter {
             }
             at += 1;
         }
-        let fits = needs.len() <= usize::from(DELTA_CLOSURE_MAX);
-        Ok(if depth > 0 && fits { Form::Delta(Reach { depth, closure: needs.len() as u8 }) } else { Form::Whole })
+        // The depth of a base is what was recorded of it, though what it stands on may be less deep by now.
+        let closure = needs.len().max(usize::from(depth));
+        let fits = closure <= usize::from(DELTA_CLOSURE_MAX);
+        Ok(if depth > 0 && fits { Form::Delta(Reach { depth, closure: closure as u8 }) } else { Form::Whole })
     }
 }

@@ -53,7 +53,7 @@ impl Bases {
             let more_max = if bases.places.is_empty() { usize::from(DELTA_CLOSURE_MAX) } else { BESIDE_NEEDS_MAX };
             let needs_max = usize::from(DELTA_CLOSURE_MAX).min(bases.needs.len() + more_max);
             for place in [candidate, graph.bottom(candidate)] {
-                if bases.places.contains(&place) {
+                if bases.places.contains(&place) || graph.depth(place) >= DELTA_CLOSURE_MAX {
                     break;
                 }
                 if graph.add_needs(place, &mut bases.needs, needs_max) {
@@ -68,7 +68,7 @@ impl Bases {
     fn record(&self, graph: &Graph, bytes: usize) -> DeltaRecord {
         let depth = self.places.iter().map(|&place| graph.depth(place) + 1).max().unwrap_or(0);
         let prefix = |&place: &u32| prefix(&graph.id(place));
-        let reach = Reach { depth, closure: self.needs.len() as u8 };
+        let reach = Reach { depth, closure: depth.max(self.needs.len() as u8) };
         DeltaRecord { bytes: bytes as u32, reach, bases: self.places.iter().map(prefix).collect() }
     }
 }

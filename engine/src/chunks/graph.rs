@@ -232,6 +232,8 @@ impl ChunkReader {
         if graph.nodes.len() - first > usize::from(DELTA_CLOSURE_MAX) {
             return Err(self.needs_too_much(id, location));
         }
+        // What is recorded of it counts where that is more: no delta may be recorded as less deep than its bases are.
+        depth = depth.max(location.reach.depth);
         let place = graph.nodes.len() as u32;
         graph.nodes.push(Node { id: *id, location: *location, bases, depth });
         graph.places.insert(*id, place);

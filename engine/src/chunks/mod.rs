@@ -13,7 +13,7 @@ mod reader;
 mod scatter;
 mod writer;
 
-pub use commit::{CommitCounts, Committer, entries_of, load_index, shorten, verify_pack};
+pub use commit::{CommitCounts, Committer, entries_of, load_index, seal_index, shorten, verify_pack};
 pub use deltas::Taken;
 pub use frames::FrameBuffer;
 pub use healer::Healer;

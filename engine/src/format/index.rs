@@ -1,8 +1,7 @@
 //! What lies where: the records that a pack's footer and the index objects share, and the index object itself.
 
 use crate::base::limits::{
-    BASES_MAX, CHUNK_BYTES_MAX, DELTA_CLOSURE_MAX, FRAME_BYTES_MAX, FRAME_CHUNKS_MAX, INDEX_FLUSH_CHUNKS,
-    PACK_BYTES_MAX,
+    BASES_MAX, CHUNK_BYTES_MAX, DELTA_CLOSURE_MAX, FRAME_BYTES_MAX, FRAME_CHUNKS_MAX, INDEX_CHUNKS_MAX, PACK_BYTES_MAX,
 };
 use crate::base::{ChunkId, ObjectId, ShortId};
 use crate::error::FormatError;
@@ -332,31 +331,44 @@ impl<I: RecordId> FrameTable<I> {
     }
 }
 
+impl<I> ChunkRecord<I> {
+    /// Checks what a reader checks of a chunk's record beyond its encoding.
+    ///
+    /// # Errors
+    /// What was expected.
+    pub fn check(&self) -> Result<(), &'static str> {
+        if !(1..=CHUNK_BYTES_MAX as u32).contains(&self.bytes) {
+            return Err("a chunk of 1 byte to 1 MiB");
+        }
+        let Some(DeltaRecord { bytes, reach, bases }) = self.delta.as_deref() else { return Ok(()) };
+        if !(1..=CHUNK_BYTES_MAX as u32).contains(bytes) || !(1..=BASES_MAX).contains(&bases.len()) {
+            return Err("a delta of something, with one to four bases");
+        }
+        // Each delta on the way down needs one more chunk at least, and each base is one.
+        let least = reach.depth.max(bases.len() as u8);
+        if reach.depth == 0 || !(least..=DELTA_CLOSURE_MAX).contains(&reach.closure) {
+            return Err("a delta that needs at most 31 chunks, one on each level at least");
+        }
+        Ok(())
+    }
+}
+
 fn read_chunk<I>(input: &mut Reader<'_>, unset: I) -> Result<ChunkRecord<I>, FormatError> {
     let start = input.clone();
     let code = input.u8()?;
     let kind = ChunkKind::from_code(code & !IS_DELTA).ok_or_else(|| start.error("a chunk kind of 1 to 3", code))?;
     let bytes = input.varint_u32(CHUNK_BYTES_MAX as u32, "a chunk of at most 1 MiB")?;
-    if bytes == 0 {
-        return Err(start.error("a chunk of at least one byte", 0));
-    }
     let mut delta = None;
     if code & IS_DELTA != 0 {
         let bytes = input.varint_u32(CHUNK_BYTES_MAX as u32, "a chunk of at most 1 MiB")?;
         let reach = Reach { depth: input.u8()?, closure: input.u8()? };
         let count = input.length(BASES_MAX, "at most four bases")?;
-        if bytes == 0 || count == 0 {
-            return Err(start.error("a delta of something, with a base", format!("{bytes} bytes, {count} bases")));
-        }
-        // Each delta on the way down needs one more chunk at least, and each base is one.
-        if reach.depth == 0 || !(reach.depth.max(count as u8)..=DELTA_CLOSURE_MAX).contains(&reach.closure) {
-            let found = format!("depth {}, {} chunks, {count} bases", reach.depth, reach.closure);
-            return Err(start.error("a delta that needs at most 31 chunks, one on each level at least", found));
-        }
         let bases = (0..count).map(|_| input.array()).collect::<Result<_, _>>()?;
         delta = Some(Box::new(DeltaRecord { bytes, reach, bases }));
     }
-    Ok(ChunkRecord { id: unset, kind, bytes, delta })
+    let chunk = ChunkRecord { id: unset, kind, bytes, delta };
+    chunk.check().map_err(|expected| start.error(expected, format!("{bytes} bytes, {:?}", chunk.delta)))?;
+    Ok(chunk)
 }
 
 /// One pack in an index object.
@@ -397,6 +409,23 @@ impl Index {
         out.finish()
     }
 
+    /// Checks what a reader checks of an index beyond its encoding.
+    ///
+    /// # Errors
+    /// What was expected.
+    pub fn check(&self) -> Result<(), &'static str> {
+        let mut chunks = 0;
+        for pack in &self.packs {
+            let table = &pack.table;
+            if !table.frames.is_empty() && table.end() > u64::from(pack.bytes) {
+                return Err("frames within their pack");
+            }
+            chunks += table.chunks.len();
+            table.chunks.iter().try_for_each(ChunkRecord::check)?;
+        }
+        if chunks > INDEX_CHUNKS_MAX { Err("at most 2,097,152 chunks in an index object") } else { Ok(()) }
+    }
+
     /// Decodes an index.
     ///
     /// # Errors
@@ -414,7 +443,7 @@ impl Index {
                 return Err(input.error("frames within their pack", format!("{} of {bytes} bytes", table.end())));
             }
             chunks += table.chunks.len();
-            if chunks > 16 * INDEX_FLUSH_CHUNKS {
+            if chunks > INDEX_CHUNKS_MAX {
                 return Err(input.error("at most 2,097,152 chunks in an index object", chunks));
             }
             packs.push(PackRecord { id, bytes, table });

@@ -565,6 +565,21 @@ pub struct TreeHead<'a> {
 }
 
 impl TreeHead<'_> {
+    /// Checks what a reader checks of it beyond its encoding.
+    ///
+    /// # Errors
+    /// What was expected.
+    pub fn check(&self) -> Result<(), &'static str> {
+        let are_sorted = |owners: &[OwnerName]| owners.is_sorted_by(|a, b| a.id < b.id);
+        if !are_sorted(self.users) || !are_sorted(self.groups) {
+            return Err("owners in ascending order");
+        }
+        if self.users.iter().chain(self.groups).any(|owner| owner.name.len() > NAME_BYTES_MAX) {
+            return Err("owners' names of at most 4,096 bytes");
+        }
+        extension::check(self.other, |number| number == code::LEFT_OUT)
+    }
+
     /// Appends the beginning of a tree; its entries follow, sorted by name.
     pub fn write(&self, out: &mut Writer) {
         write_owners(out, self.users);

@@ -1,6 +1,6 @@
 //! Assembles a pack: frames are sealed straight into its buffer.
 
-use crate::base::limits::{FRAME_BYTES_MAX, PACK_BYTES_MAX, PACK_BYTES_MIN};
+use crate::base::limits::{FRAME_BYTES_MAX, PACK_BYTES_MAX, PACK_BYTES_MIN, WRITTEN_PACK_BYTES_MAX};
 use crate::base::{ChunkId, ObjectId, ObjectKind, ObjectName};
 use crate::codec::Codec;
 use crate::crypt::{BadSeal, ObjectKey};
@@ -37,7 +37,7 @@ fn frame_overhead(chunks: &[ChunkRecord<ChunkId>]) -> usize {
 /// for the longest frame, beside the parity that there is so much of.
 pub fn pack_bytes(most: usize, liked: usize, parity_percent: u8) -> usize {
     let least = Geometry::of_protected(FRAME_BYTES_MAX / 2 * 3, parity_percent).bytes().max(PACK_BYTES_MIN);
-    most.clamp(least, liked.max(least))
+    most.clamp(least, liked.min(WRITTEN_PACK_BYTES_MAX).max(least))
 }
 
 /// A pack that is being filled.
@@ -103,6 +103,11 @@ impl PackBuilder {
     pub fn append(&mut self, frame: &Frame<'_>) -> Result<()> {
         if !self.fits(frame) {
             return Err(Error::damaged_object(&self.name, "a frame was given that does not fit"));
+        }
+        // What is recorded can be read: a footer that no reader takes would cost the whole pack.
+        if let Err(expected) = frame.chunks.iter().try_for_each(ChunkRecord::check) {
+            let reason = format!("a chunk was given that no reader takes: expected {expected}");
+            return Err(Error::damaged_object(&self.name, reason));
         }
         let plain_bytes = frame.chunks.iter().map(|chunk| chunk.bytes).sum();
         let sealed_bytes = (frame.body.len() + TAG_BYTES) as u32;

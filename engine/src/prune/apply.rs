@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use crate::base::limits::{INDEX_FLUSH_CHUNKS, PACK_BYTES_MAX};
 use crate::base::{Event, ObjectId, ObjectKind, ObjectName, ShortId};
-use crate::chunks::{CommitCounts, entries_of, shorten};
+use crate::chunks::{CommitCounts, entries_of, seal_index, shorten};
 use crate::error::{Error, Result};
 use crate::format::index::{ChunkRecord, Index, PackRecord, RecordId};
 use crate::pack;
@@ -193,7 +193,7 @@ impl Repository {
     /// Stores an index object, empties `index` and returns the object's name. The packs in it are safe already.
     fn put_index(&self, index: &mut Index, report: &mut PruneReport) -> Result<ObjectId> {
         let name = ObjectName::new(ObjectKind::Index, new_object_id()?);
-        let object = self.codec.seal_object(&name, &std::mem::take(index).encode())?;
+        let object = seal_index(&self.codec, &name, &std::mem::take(index))?;
         self.store.put(&name, &object)?;
         report.bytes_written += object.len() as u64;
         Ok(name.id)

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use crate::base::limits::INDEX_FLUSH_CHUNKS;
 use crate::base::{ChunkId, Event, ObjectId, ObjectKind, ObjectName, ShortId};
-use crate::chunks::ChunkReader;
+use crate::chunks::{ChunkReader, seal_index};
 use crate::error::{Error, Result};
 use crate::format::index::{ChunkRecord, FrameTable, Index, PackRecord, RecordId};
 use crate::format::pack::Footer;
@@ -129,7 +129,12 @@ impl Repository {
 
     /// Writes the index objects that take the place of others, or list packs that none lists.
     fn write_indexes(&self, plan: &RepairPlan, options: &RepairOptions, report: &mut RepairReport) -> Result<()> {
-        let (mut index, mut chunks) = (Index { packs: plan.listing.condemned() }, 0);
+        let mut condemned = plan.listing.condemned();
+        while condemned.len() > INDEX_FLUSH_CHUNKS {
+            let rest = condemned.split_off(INDEX_FLUSH_CHUNKS);
+            self.write_index(Index { packs: std::mem::replace(&mut condemned, rest) }, report)?;
+        }
+        let (mut index, mut chunks) = (Index { packs: condemned }, 0);
         for number in (0..plan.listing.sources.len()).filter(|number| plan.listing.sources[*number].is_replaced) {
             for record in &plan.listing.load(self, number)?.packs {
                 options.check_cancel()?;
@@ -152,7 +157,7 @@ impl Repository {
 
     fn write_index(&self, index: Index, report: &mut RepairReport) -> Result<ObjectId> {
         let name = ObjectName::new(ObjectKind::Index, new_object_id()?);
-        let object = self.codec.seal_object(&name, &index.encode())?;
+        let object = seal_index(&self.codec, &name, &index)?;
         self.store.put(&name, &object)?;
         report.index_objects_written += 1;
         report.bytes_written += object.len() as u64;

@@ -17,6 +17,7 @@ use crate::format::index::Index;
 use crate::format::key_slot::KeySlot;
 use crate::format::pack::TRAILER_BYTES;
 use crate::format::parity::Geometry;
+use crate::format::snapshot::SnapshotRecord;
 use crate::format::tree::Timestamp;
 use crate::pack;
 use crate::repair::scan::{Damaged, Found};
@@ -187,13 +188,21 @@ impl Rescue<'_> {
             }
         }
         store.sync()?;
-        let configs = of(ObjectKind::Config).find_map(|(at, name)| self.sealed(at, &name, SMALL_OBJECT_BYTES_MAX));
+        let can_be_read = |(_, payload): &(_, Vec<u8>)| Config::decode(payload).is_ok();
+        let configs = of(ObjectKind::Config)
+            .find_map(|(at, name)| self.sealed(at, &name, SMALL_OBJECT_BYTES_MAX).filter(can_be_read));
         let (config, payload) = configs.map_or_else(|| self.new_config(slots), Ok)?;
         // What is wrong with it, if anything, shows when the repository is opened.
         self.codec.parity_percent = Config::decode(&payload).map_or(0, |config| config.parity_percent);
         for kind in [ObjectKind::Index, ObjectKind::Snapshot] {
+            // One that opens and cannot be read would stand in the way of those that can.
+            let can_be_read = |payload: &[u8]| match kind {
+                ObjectKind::Index => Index::decode(payload).is_ok(),
+                _ => SnapshotRecord::decode(payload).is_ok(),
+            };
             for (at, name) in of(kind) {
-                if let Some((object, _)) = self.sealed(at, &name, SEALED_BYTES_MAX)
+                if let Some((object, payload)) = self.sealed(at, &name, SEALED_BYTES_MAX)
+                    && can_be_read(&payload)
                     && self.put(store, &name, &object)?
                 {
                     let report = &mut self.report;

@@ -93,7 +93,7 @@ impl Repository {
             _ => at_location(&location.to_string(), error),
         })?;
         Self::create_in(store, recovery, password, options)
-            .map(|repository| repository.at(location, options))
+            .map(|repository| repository.at(location))
             .inspect_err(|_| location.remove_new())
     }
 
@@ -165,12 +165,13 @@ impl Repository {
                 outcome => break outcome.map_err(|error| at_location(&location.to_string(), error))?,
             }
         };
-        Self::open_in(store, secret, access, options).map(|repository| repository.at(location, options))
+        Self::open_in(store, secret, access, options).map(|repository| repository.at(location))
     }
 
-    /// Notes which files and folders are the repository's own.
-    fn at(mut self, location: &Location, options: &OpenOptions) -> Self {
-        let places = [Some(location.path()), options.cache_dir.as_deref()];
+    /// Notes which files and folders are the repository's own: of the cache directory only its folder there, since users may
+    /// name one that holds other things.
+    fn at(mut self, location: &Location) -> Self {
+        let places = [Some(location.path()), self.cache_dir.as_deref()];
         self.own_files = places
             .into_iter()
             .flatten()

@@ -82,4 +82,20 @@ impl Repository {
         };
         Ok(())
     }
+
+    /// Returns whether all that was in a folder when it was backed up is in the snapshot, but for what is missing in folders in
+    /// it: nothing was excluded or of a kind that is not stored, and all could be read. A file is complete.
+    ///
+    /// # Errors
+    /// As [`list`](Self::list).
+    pub fn is_complete(&self, what: &SnapshotPath) -> Result<bool> {
+        let snapshot = self.snapshot(&what.snapshot)?;
+        let reader = self.reader();
+        let content = match tree::find(&reader, &snapshot.record.root, &what.names(), &what.snapshot)? {
+            None => snapshot.record.root,
+            Some(Entry { node: Node::Directory { content }, .. }) => content,
+            Some(_) => return Ok(true),
+        };
+        Ok(!tree::load(&reader, &content)?.left_out)
+    }
 }

@@ -14,7 +14,7 @@ use crate::format::tree::{Entry, Node};
 use crate::repo::Repository;
 use crate::rewrite::options::{RewriteOptions, RewriteReport, Rewritten};
 use crate::rewrite::trees::{Keep, Trees};
-use crate::snapshot::{REWRITE_TAG, Snapshot};
+use crate::snapshot::{self, REWRITE_TAG, Snapshot};
 
 /// So many paths are told one by one.
 const PATHS_MAX: usize = 10_000;
@@ -121,11 +121,6 @@ fn rewritten(trees: &Trees<'_>, before: &Snapshot, options: &RewriteOptions) -> 
     if !options.forget {
         record.add_tag(REWRITE_TAG);
     }
-    match SnapshotRecord::decode(&record.encode()) {
-        Ok(_) => Ok(Some(record)),
-        Err(error) => {
-            let reason = format!("too many for a snapshot: {}, found {}", error.expected, error.found);
-            Err(Error::InvalidOption { option: "tags", reason })
-        }
-    }
+    snapshot::encode(&record)?;
+    Ok(Some(record))
 }

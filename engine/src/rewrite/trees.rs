@@ -150,6 +150,11 @@ impl<'a> Trees<'a> {
                 return Ok(None);
             }
             let Node::Directory { content } = &mut entry.node else { return Ok(Some(RewrittenTree::default())) };
+            if depth + 1 > TREE_DEPTH_MAX {
+                // An empty folder in its place would be too deep as well.
+                self.keep.lose(&path, tree::too_deep("tree"))?;
+                return Ok(None);
+            }
             let mut below = self.folder(content, &path, depth + 1)?;
             let is_changed = below.content.is_some();
             if let Some(changed) = below.content.take() {

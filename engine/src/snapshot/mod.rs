@@ -45,13 +45,37 @@ impl Snapshot {
     }
 }
 
+/// Maximum bytes of an encoded snapshot that is written: sealed and padded, it is within what a reader takes of each copy.
+const WRITTEN_BYTES_MAX: usize = small::PLAIN_BYTES_MAX / 2;
+
+/// Returns the encoded record, after a reader's own checks: what is recorded can be read.
+///
+/// # Errors
+/// `LimitExceeded` for what no reader would take.
+pub fn encode(record: &SnapshotRecord) -> Result<Vec<u8>> {
+    let refused = |reason: String| Err(Error::LimitExceeded { object: "a snapshot".into(), reason });
+    let encoded = record.encode();
+    if encoded.len() > WRITTEN_BYTES_MAX {
+        return refused(
+            "its tags and paths take more than 32 MiB; name folders instead of files, or fewer tags".into(),
+        );
+    }
+    match SnapshotRecord::decode(&encoded) {
+        Ok(_) => Ok(encoded),
+        Err(error) => {
+            let (expected, found) = (error.expected, error.found);
+            refused(format!("too long or too many for a snapshot: expected {expected}, found {found}"))
+        }
+    }
+}
+
 /// Stores a snapshot; it is safe once the store is synced.
 ///
 /// # Errors
-/// The store's own.
+/// As [`encode`]; the store's own.
 pub fn store(store: &dyn Store, codec: &Codec, id: ObjectId, record: &SnapshotRecord) -> Result<u64> {
     let name = ObjectName::new(ObjectKind::Snapshot, id);
-    let object = codec.seal_object(&name, &record.encode())?;
+    let object = codec.seal_object(&name, &encode(record)?)?;
     Ok(small::put(store, codec, &name, &object)?)
 }
 

@@ -8,6 +8,7 @@ mod versions;
 use std::borrow::Borrow;
 
 use crate::base::limits::{CHUNK_BYTES_MAX, TREE_BYTES_MAX, TREE_DEPTH_MAX};
+use crate::base::shown;
 use crate::chunk::{Chunker, sniff};
 use crate::chunks::{ChunkReader, ChunkWriter, Scratch, Sort};
 use crate::error::{Error, Result};
@@ -42,6 +43,7 @@ pub fn store(
     let mut builder = ContentBuilder::after(last);
     let room = entries.size_hint().1.map_or(0, |count| count.saturating_mul(ENTRY_BYTES).min(AHEAD_BYTES));
     let mut encoded = Writer::with_capacity(room);
+    head.check().map_err(|expected| unstorable("the head of a folder", expected))?;
     head.write(&mut encoded);
     let mut entries = entries.peekable();
     let mut stored = 0;
@@ -83,10 +85,12 @@ pub fn store(
 fn check_storable(entry: &Entry, last_name: &[u8]) -> Result<()> {
     let is_after = last_name < entry.name.as_slice();
     let checked = if is_after { entry.check() } else { Err("names in ascending order, none twice") };
-    checked.map_err(|expected| {
-        let reason = format!("cannot be stored, since no reader would take it: expected {expected}");
-        Error::LimitExceeded { object: String::from_utf8_lossy(&entry.name).into_owned(), reason }
-    })
+    checked.map_err(|expected| unstorable(&shown(&entry.name), expected))
+}
+
+fn unstorable(object: &str, expected: &str) -> Error {
+    let reason = format!("cannot be stored, since no reader would take it: expected {expected}");
+    Error::LimitExceeded { object: object.to_owned(), reason }
 }
 
 /// Returns the error of a tree that lies deeper than any may.
