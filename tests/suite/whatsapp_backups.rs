@@ -5,13 +5,13 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use daykeep_datasets::chats as generator;
 use daykeep_engine::internals::whatsapp::Kind as Crypt;
 use daykeep_engine::{BackupOptions, Event, WhatsAppKey};
 use daykeep_tests::inventory::read;
-use daykeep_tests::noise::{self, Rng};
+use daykeep_tests::noise;
 use daykeep_tests::place::{Kind, Place, assert_clean, assert_restores, back_up, below, temp, try_restore};
 use daykeep_tests::whatsapp::Encoder;
-use rusqlite::Connection;
 
 fn with_keys(digits: &[&str]) -> BackupOptions {
     let mut options = BackupOptions::default();
@@ -96,31 +96,15 @@ fn what_was_told_and_has_not_changed_is_not_told_in_full_again() {
     assert_eq!(told("01"), (0, 0, 2));
 }
 
-/// A database of messages, some of which come and change each night.
-fn night(database: &Connection, rng: &mut Rng) {
-    database.execute_batch("BEGIN").unwrap();
-    for _ in 0..60 {
-        let text = format!("text {} of some length, and words that repeat words that repeat", rng.below(1 << 30));
-        database.execute("INSERT INTO message (text, hash) VALUES (?1, randomblob(32))", [&text]).unwrap();
-        let id = 1 + rng.below(6000) as i64;
-        database.execute("UPDATE message SET state = state + 1 WHERE id = ?1", [id]).unwrap();
-    }
-    database.execute_batch("COMMIT").unwrap();
-}
-
 #[test]
 fn eight_nights_in_one_first_backup_cost_little_more_than_one() {
     let place = Place::new(Kind::Directory);
     let live = place.folder("live").join("msgstore.db");
-    let database = Connection::open(&live).unwrap();
-    let sql = "CREATE TABLE message (id INTEGER PRIMARY KEY, text TEXT, hash BLOB, state INTEGER DEFAULT 0);
-        CREATE INDEX by_hash ON message (hash)";
-    database.execute_batch(sql).unwrap();
-    let mut rng = Rng::new(5);
-    (0..100).for_each(|_| night(&database, &mut rng));
+    let options = generator::Options { seed: 3, messages: 15_000, messages_per_day: 100 };
+    generator::create(&live, &options).unwrap();
     let (one, all) = (place.folder("one"), place.folder("all"));
     for number in 0..8u8 {
-        night(&database, &mut rng);
+        generator::advance(&live, u32::from(number) + 1).unwrap();
         let bytes = encoder(Crypt::Crypt15, 7, number).encode(&fs::read(&live).unwrap());
         let name = match number {
             7 => "msgstore.db.crypt15".to_owned(),
