@@ -98,7 +98,8 @@ fn what_only_a_program_can_read_is_said_and_the_rest_is_checked() {
     // A tokenizer that nobody else has: its name is put into a schema that was made with one that all have.
     let path = folder.join("search.db");
     let database = Connection::open(&path).unwrap();
-    let sql = "CREATE TABLE t (a); INSERT INTO t VALUES (1), (2); CREATE VIRTUAL TABLE f USING fts5(x, tokenize = 'ascii');
+    let sql =
+        "CREATE TABLE t (a); INSERT INTO t VALUES (1), (2); CREATE VIRTUAL TABLE f USING fts5(x, tokenize = 'ascii');
         INSERT INTO f VALUES ('some words'); PRAGMA writable_schema = ON;
         UPDATE sqlite_schema SET sql = replace(sql, 'ascii', 'icuxx') WHERE name = 'f'";
     database.execute_batch(sql).unwrap();

@@ -7,6 +7,7 @@ use std::os::unix::fs::FileExt;
 use aws_lc_rs::aead;
 use daykeep_engine::CancelToken;
 use daykeep_engine::internals::whatsapp::{Kind, Refused, WhatsAppKey, gcm as streamed, open};
+use daykeep_tests::noise;
 use daykeep_tests::whatsapp::{Encoder, field, gcm, iv_of, stored, varint};
 use proptest::prelude::*;
 

@@ -1,17 +1,19 @@
 //! Folders of WhatsApp's as people have them: several keys, files that hold no database, a month of copies at once.
 
 use std::fs;
-use std::io::Write;
+use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use daykeep_datasets::chats as generator;
 use daykeep_engine::internals::whatsapp::Kind as Crypt;
-use daykeep_engine::{BackupOptions, Event, WhatsAppKey};
+use daykeep_engine::{BackupOptions, Event, RestoreOptions, SnapshotPath, WhatsAppKey};
 use daykeep_tests::inventory::read;
 use daykeep_tests::noise;
 use daykeep_tests::place::{Kind, Place, assert_clean, assert_restores, back_up, below, temp, try_restore};
-use daykeep_tests::whatsapp::Encoder;
+use daykeep_tests::whatsapp::{Encoder, gcm};
+use flate2::read::ZlibDecoder;
+use md5::Digest;
 
 fn with_keys(digits: &[&str]) -> BackupOptions {
     let mut options = BackupOptions::default();
@@ -104,7 +106,7 @@ fn eight_nights_in_one_first_backup_cost_little_more_than_one() {
     generator::create(&live, &options).unwrap();
     let (one, all) = (place.folder("one"), place.folder("all"));
     for number in 0..8u8 {
-        generator::advance(&live, u32::from(number) + 1).unwrap();
+        generator::advance(&live, 1).unwrap();
         let bytes = encoder(Crypt::Crypt15, 7, number).encode(&fs::read(&live).unwrap());
         let name = match number {
             7 => "msgstore.db.crypt15".to_owned(),
@@ -176,4 +178,79 @@ fn pages_of_one_kib_stay_pages_whatever_the_length_is() {
         assert!(stored < 30 * 4096, "day {day}: {stored} bytes");
     }
     assert_clean(&repository);
+}
+
+/// Opens a sealed file by the book, and returns what is in it and the IV.
+fn unseal(bytes: &[u8], like: &Encoder, is_compressed: bool) -> (Vec<u8>, Vec<u8>) {
+    let head_bytes = like.head().len();
+    let (head, rest) = bytes.split_at(head_bytes);
+    let at = like.head().windows(16).position(|part| part == like.iv).unwrap();
+    let mut same = head.to_vec();
+    same[at..at + 16].copy_from_slice(&like.iv);
+    assert!(same == like.head(), "all but the IV is as it was");
+    let (rest, md5) = rest.split_last_chunk::<16>().unwrap();
+    assert_eq!(md5::Md5::digest(&bytes[..bytes.len() - 16]).as_slice(), md5);
+    let (text, tag) = rest.split_last_chunk::<16>().unwrap();
+    let iv = head[at..at + 16].to_vec();
+    // Encryption and decryption are the same; the tag is that of the ciphertext.
+    let key = like.cipher_key();
+    let (plain, _) = gcm(&key, &iv, &[], text);
+    let (again, computed) = gcm(&key, &iv, &[], &plain);
+    assert!(again == text && computed == *tag);
+    let mut content = Vec::new();
+    if is_compressed {
+        ZlibDecoder::new(plain.as_slice()).read_to_end(&mut content).unwrap();
+    } else {
+        content = plain;
+    }
+    (content, iv)
+}
+
+#[test]
+fn what_was_opened_can_be_sealed_again_for_a_phone() {
+    let place = Place::new(Kind::Memory);
+    let folder = place.folder("Databases");
+    let database = noise::sqlite(1, 4096, 600_000 / 4096 * 4096);
+    let zip = [b"PK\x03\x04".as_slice(), &noise::random(1, 300_000)].concat();
+    let usual = encoder(Crypt::Crypt15, 7, 3);
+    // Compressed by some other program: the same bytes cannot be made again.
+    let mut other = encoder(Crypt::Crypt15, 7, 4);
+    other.level = 3;
+    let old = encoder(Crypt::Crypt14, 8, 5);
+    let originals = [
+        ("msgstore.db.crypt15", usual.encode(&database)),
+        ("other.db.crypt15", other.encode(&database)),
+        ("old.db.crypt14", old.encode(&database)),
+        ("stickers.db.crypt15", usual.seal(&zip)),
+    ];
+    for (name, bytes) in &originals {
+        fs::write(folder.join(name), bytes).unwrap();
+    }
+    let keys = with_keys(&["07", "08"]);
+    place.open().backup(&[&folder], &keys).unwrap();
+    let mut options = RestoreOptions::default();
+    options.whatsapp_seal = with_keys(&["09", "07"]).whatsapp_keys;
+    let target = temp();
+    let what = SnapshotPath::parse(b"latest").unwrap();
+    let report = place.open().restore(&what, target.path(), &options).unwrap();
+    // The key of crypt14 was not given.
+    assert_eq!((report.files, report.warnings.len()), (4, 1), "{:?}", report.warnings);
+    let restored = below(target.path(), &folder);
+    let bytes = |name: &str| fs::read(restored.join(name)).unwrap();
+    assert_eq!(fs::read_dir(&restored).unwrap().count(), 4, "nothing else is left");
+    assert!(bytes("msgstore.db.crypt15") == originals[0].1, "the original, byte for byte");
+    assert!(bytes("stickers.db.crypt15") == originals[3].1);
+    assert!(bytes("old.db") == database);
+    let anew = bytes("other.db.crypt15");
+    assert!(anew != originals[1].1);
+    let (content, iv) = unseal(&anew, &other, true);
+    assert!(content == database && iv != other.iv, "under the old IV no other text may be sealed");
+    let again = temp();
+    place.open().restore(&what, again.path(), &options).unwrap();
+    assert!(
+        fs::read(below(again.path(), &folder).join("other.db.crypt15")).unwrap() != anew,
+        "nor twice under a new one"
+    );
+    // A phone makes the next of it, and that is opened as well.
+    assert_eq!(unseal(&originals[0].1, &usual, true).0, database);
 }

@@ -132,7 +132,8 @@ impl Captures {
 
     /// Takes note of the database inside the encrypted file `name`, if it is one.
     pub fn note_sibling(&self, path: &DirPath<'_>, name: &CStr, entry: Option<&Entry>, is_new: bool) {
-        if let Some(Node::File { content, class: Class::Sqlite, capture: Some(capture) }) = entry.map(|entry| &entry.node)
+        if let Some(Node::File { content, class: Class::Sqlite, capture: Some(capture) }) =
+            entry.map(|entry| &entry.node)
             && capture.kind == CaptureKind::WhatsApp
         {
             let sibling = Sibling { path: path.join(name.to_bytes()), content: content.clone(), is_new };
@@ -236,7 +237,10 @@ impl Engine<'_> {
                 1 => String::new(),
                 others => format!(" ({} more files are, too)", others - 1),
             };
-            self.tell(first.clone(), format!("is saved as it is{others}, as was told when it was so for the first time"));
+            self.tell(
+                first.clone(),
+                format!("is saved as it is{others}, as was told when it was so for the first time"),
+            );
         }
         if let Some(told) = self.captures.told.as_ref().filter(|_| !self.options.dry_run) {
             told.save();

@@ -96,12 +96,10 @@ impl Engine<'_> {
             Asked::Unknown => !companions.has_hot_journal() && !is_fresh(&before),
             Asked::Busy => false,
         };
-        let is_to_be_checked =
-            self.captures.mode == SqliteCapture::Verify && (companions.any() || is_locked(file));
+        let is_to_be_checked = self.captures.mode == SqliteCapture::Verify && (companions.any() || is_locked(file));
         if !is_quiet || companions.has_log() || is_to_be_checked {
             return Ok(None);
         }
-        let state = companions.any().then(|| companions.state(before.size));
         let was_fresh = is_fresh(&before);
         let held = match &asked {
             Asked::Held(lock) => Some(lock),
@@ -126,11 +124,12 @@ impl Engine<'_> {
         if !is_same || !is_sound || (later.has_log() && has_log_mode(file)) {
             return Ok(None);
         }
-        let capture = state.map(|state| tree::Capture { kind: CaptureKind::Sqlite, state });
-        if capture.is_some() {
+        if companions.any() {
             lock(&self.captures.captured).push(full_path());
         }
-        Ok(Some(Node::File { content, class, capture }))
+        // Whatever a restore finds beside it belongs to another state.
+        let capture = tree::Capture { kind: CaptureKind::Sqlite, state: companions.state(before.size) };
+        Ok(Some(Node::File { content, class, capture: Some(capture) }))
     }
 
     /// Copies a database; `None`, with a warning, if that cannot be done.
@@ -142,9 +141,8 @@ impl Engine<'_> {
             cancel: &self.options.cancel,
         };
         // What is looked at before cannot have changed unseen.
-        let seen = Companions::of(found.dir, found.name).and_then(|found_beside| {
-            Ok(found_beside.state(Stat::of_file(found.file)?.size))
-        });
+        let seen = Companions::of(found.dir, found.name)
+            .and_then(|found_beside| Ok(found_beside.state(Stat::of_file(found.file)?.size)));
         let taken = capture.take(found.dir, found.name, found.file);
         let (state, captured) = match (seen, taken) {
             (_, Err(NotCaptured::Cancelled)) => return Err(Error::Cancelled),

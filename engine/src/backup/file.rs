@@ -332,7 +332,11 @@ impl Engine<'_> {
             for extent in data_extents(file, stat.size).map_err(StreamError::Source)? {
                 self.hole(extent.offset.saturating_sub(stream.bytes), stream, scratch)?;
                 let end = extent.offset + extent.bytes;
-                self.stream(&mut FileSource { file, lock: lock.filter(|_| end == stat.size), at: extent.offset, end }, stream, scratch)?;
+                self.stream(
+                    &mut FileSource { file, lock: lock.filter(|_| end == stat.size), at: extent.offset, end },
+                    stream,
+                    scratch,
+                )?;
                 if stream.bytes < end {
                     // Cut short meanwhile; what follows is gone.
                     return Ok(());
@@ -455,7 +459,8 @@ impl Engine<'_> {
             }
             stream.class = sniffed.class;
             if let Some((name, content)) = stream.last.take()
-                && let Some((resemblance, outline)) = self.resemblance(name, stream.like.take(), content.as_ref(), sniffed.class)
+                && let Some((resemblance, outline)) =
+                    self.resemblance(name, stream.like.take(), content.as_ref(), sniffed.class)
             {
                 stream.resemblance = Some(resemblance);
                 stream.builder = ContentBuilder::after(outline);

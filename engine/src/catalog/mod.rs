@@ -20,9 +20,9 @@ mod marks;
 mod proven;
 mod sketches;
 mod sound;
-mod told;
 #[cfg(test)]
 mod tests;
+mod told;
 
 pub use marks::{MARK_BYTES, Marks};
 pub use proven::Proven;

@@ -125,7 +125,8 @@ fn by_table(connection: &Connection, why: &rusqlite::Error) -> rusqlite::Result<
 
 /// Says of which collations only names are known here, instead of what follows from that.
 fn with_unknown_order(connection: &Connection, health: Health) -> rusqlite::Result<Health> {
-    let sql = "SELECT name FROM pragma_collation_list WHERE name NOT IN ('BINARY', 'NOCASE', 'RTRIM') ORDER BY name LIMIT 20";
+    let sql =
+        "SELECT name FROM pragma_collation_list WHERE name NOT IN ('BINARY', 'NOCASE', 'RTRIM') ORDER BY name LIMIT 20";
     let unknown: Vec<String> = connection.prepare(sql)?.query_map([], |row| row.get(0))?.collect::<Result<_, _>>()?;
     if unknown.is_empty() || health.damage.is_some() {
         return Ok(health);

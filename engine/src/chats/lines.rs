@@ -159,7 +159,11 @@ impl ChatNames {
 
 /// Returns the name of a chat of which nothing but its key is known.
 fn unnamed(key: &[u8]) -> ChatName {
-    let name = if key.is_empty() { b"no chat".to_vec() } else { [b"chat ", &key[..key.len().min(4 * NAME_CHARS_MAX)]].concat() };
+    let name = if key.is_empty() {
+        b"no chat".to_vec()
+    } else {
+        [b"chat ", &key[..key.len().min(4 * NAME_CHARS_MAX)]].concat()
+    };
     ChatName { id: hash(&[b"chat ", key].concat()), ..ChatName::new(&name, None) }
 }
 

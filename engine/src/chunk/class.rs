@@ -31,9 +31,7 @@ pub fn may_be_encrypted(name: &[u8], bytes: u64) -> bool {
         let start = name.len().saturating_sub(ending.len());
         name[start..].eq_ignore_ascii_case(ending)
     };
-    bytes >= ENCRYPTED_BYTES_MIN
-        && bytes.is_multiple_of(PAGE_BYTES_MIN)
-        && DATABASE_ENDINGS.iter().any(is_called_so)
+    bytes >= ENCRYPTED_BYTES_MIN && bytes.is_multiple_of(PAGE_BYTES_MIN) && DATABASE_ENDINGS.iter().any(is_called_so)
 }
 
 /// Returns the class of a file that [`may_be_encrypted`] and begins with `head`, of which 64 KiB should be there.

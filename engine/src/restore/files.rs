@@ -99,7 +99,7 @@ impl Restore<'_> {
     }
 
     /// Counts a file of `bytes` bytes, of which `told` were sent as progress before.
-    fn done(&self, bytes: u64, told: u64) {
+    pub fn done(&self, bytes: u64, told: u64) {
         self.files.fetch_add(1, Ordering::Relaxed);
         self.bytes.fetch_add(bytes, Ordering::Relaxed);
         self.send(&Event::Progress { files: 1, bytes: bytes.saturating_sub(told) });
@@ -118,6 +118,11 @@ impl Restore<'_> {
     ) -> Result<bool> {
         let name = entry.name.as_slice();
         self.check_fits(content, dir, path)?;
+        if let Some(seal) = self.seal_of(entry)
+            && self.sealed(entry, (content, class), Spot { path, dir, owners }, &seal)?
+        {
+            return Ok(true);
+        }
         let mut is_written = true;
         let apply = |file: &File| {
             for problem in self.applier.new_file(dir, file, &entry.metadata, owners) {
@@ -240,7 +245,7 @@ impl Restore<'_> {
     }
 
     /// Writes a content into an empty file and returns how many bytes it sent as progress on the way.
-    fn write(&self, file: &dyn Output, content: &Content, class: Class, path: &Path) -> Result<u64> {
+    pub fn write(&self, file: &dyn Output, content: &Content, class: Class, path: &Path) -> Result<u64> {
         let total = content.bytes();
         let failed = |source| Error::File { path: path.to_owned(), action: "write the file", source };
         let only_chunks = content.level == 0 && content.parts.iter().all(|part| matches!(part, Part::Chunk { .. }));

@@ -85,10 +85,10 @@ fn looks_so(name: &[u8], bytes: u64, head: &[u8]) -> bool {
 /// Returns whether a journal begins so that nothing is to be rolled back: its magic is not written until the journal is
 /// safe on disk, and where it stays from one transaction to the next its header is overwritten by zeros.
 fn is_cold_journal(head: &[u8]) -> bool {
-    let is_size = |at: usize| number(head, at).is_some_and(|size| size.is_power_of_two() && (32..=65_536).contains(&size));
-    let is_zero = |range: std::ops::Range<usize>| {
-        head.get(range).is_some_and(|part| part.iter().all(|&byte| byte == 0))
-    };
+    let is_size =
+        |at: usize| number(head, at).is_some_and(|size| size.is_power_of_two() && (32..=65_536).contains(&size));
+    let is_zero =
+        |range: std::ops::Range<usize>| head.get(range).is_some_and(|part| part.iter().all(|&byte| byte == 0));
     let is_unsafe_yet = is_zero(0..12) && is_size(20) && is_size(24);
     let is_over = is_zero(0..512) && number(head, 512).is_some_and(|page| page != 0);
     is_unsafe_yet || is_over

@@ -167,5 +167,7 @@ fn super_journal(file: &File, bytes: u64) -> io::Result<Option<PathBuf>> {
 
 /// Makes the error for a log or journal that names more pages than there can be.
 pub(super) fn too_long(what: &str) -> NotCaptured {
-    NotCaptured::Why(format!("its {what} names more pages than all its files have; it is damaged or made to fill a disk"))
+    NotCaptured::Why(format!(
+        "its {what} names more pages than all its files have; it is damaged or made to fill a disk"
+    ))
 }

@@ -233,7 +233,9 @@ impl Capture<'_> {
             return match lock {
                 // Whoever is about to write has not begun yet, or we would not have the lock.
                 Asked::Held(_) if is_reserved(source.file) => self.copy_alone(source, &stat, &before, folder, &lock),
-                Asked::Held(_) | Asked::Unknown if tries.hot >= HOT_TRIES => self.copy_with_journal(source, &stat, &before, folder),
+                Asked::Held(_) | Asked::Unknown if tries.hot >= HOT_TRIES => {
+                    self.copy_with_journal(source, &stat, &before, folder)
+                }
                 Asked::Held(_) | Asked::Unknown => Err(Try::MayBeHot),
                 Asked::Busy => Err(Try::Busy("it keeps a transaction open")),
             };
@@ -299,13 +301,7 @@ impl Capture<'_> {
     }
 
     /// Copies the pages of one committed state of a database that others have open.
-    fn copy_in_place(
-        &self,
-        source: &Source<'_>,
-        stat: &Stat,
-        before: &Companions,
-        folder: &Folder,
-    ) -> Result<(), Try> {
+    fn copy_in_place(&self, source: &Source<'_>, stat: &Stat, before: &Companions, folder: &Folder) -> Result<(), Try> {
         let path = source.dir.real_path()?.join(OsStr::from_bytes(source.name.to_bytes()));
         let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let database = Connection::open_with_flags(&path, flags).map_err(|_| Try::NotOpened)?;
@@ -327,8 +323,7 @@ impl Capture<'_> {
         let grown = source.companions()?.bytes().max(before.bytes());
         check_length(&database, Stat::of_file(source.file)?.size.max(stat.size).saturating_add(grown))?;
         let copy = folder.database();
-        let flags =
-            OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let mut target = Connection::open_with_flags(&copy, flags)?;
         target.execute_batch("PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF; PRAGMA locking_mode = EXCLUSIVE")?;
         let backup = Backup::new(&database, &mut target)?;
@@ -391,7 +386,8 @@ pub fn settle(copy: &Path, cancel: &CancelToken) -> Result<(), NotCaptured> {
         return Ok(());
     }
     let database = open_copy(copy, cancel)?;
-    let read = |sql: &str| database.query_row(sql, [], |row| row.get::<_, i64>(0)).map_err(|error| failed(cancel, error));
+    let read =
+        |sql: &str| database.query_row(sql, [], |row| row.get::<_, i64>(0)).map_err(|error| failed(cancel, error));
     database.execute_batch("PRAGMA synchronous = OFF")?;
     read("SELECT count(*) FROM sqlite_schema")?;
     if bytes(&log) > 0 {

@@ -15,6 +15,7 @@ pub mod gcm;
 mod key;
 mod prefix;
 mod reader;
+mod sealer;
 
 use std::fmt;
 use std::io;
@@ -22,6 +23,7 @@ use std::io;
 pub use envelope::Envelope;
 pub use key::{KeyError, WhatsAppKey};
 pub use reader::{Opened, open, open_with_any};
+pub use sealer::{NotSealed, Sealed, ending, seal};
 
 /// The layouts, named as the files end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -7,8 +7,8 @@ use std::os::unix::fs::FileExt;
 use flate2::{Decompress, FlushDecompress, Status};
 use md5::{Digest, Md5};
 
-use super::gcm::{self, BLOCK_BYTES, Decrypter, TAG_BYTES, TEXT_BYTES_MAX, Tagger};
 use super::envelope::Envelope;
+use super::gcm::{self, BLOCK_BYTES, Decrypter, TAG_BYTES, TEXT_BYTES_MAX, Tagger};
 use super::prefix::{self, BadPrefix, HEAD_BYTES_MAX, Prefix};
 use super::{Kind, Refused, WhatsAppKey};
 use crate::base::CancelToken;
@@ -35,6 +35,7 @@ pub struct Opened<'f> {
     /// What stands before the sealed content.
     head: Vec<u8>,
     has_md5: bool,
+    key_check: [u8; 8],
     /// Where the ciphertext that is not yet read begins, and where it ends.
     at: u64,
     end: u64,
@@ -103,6 +104,7 @@ pub fn open_with_any<'f>(
         kind: prefix.kind,
         head,
         has_md5: sealed.has_md5,
+        key_check: Envelope::check_of(key),
         at: prefix.bytes as u64,
         end: sealed.end,
         tag: sealed.tag,
@@ -220,9 +222,14 @@ impl Opened<'_> {
     /// Returns what it takes, beside content and key, to seal the content again; `None` for crypt12, which nothing reads any
     /// more.
     pub fn envelope(&self) -> Option<Envelope> {
-        let (head, tag) = (self.head.clone(), self.tag);
         let is_kept = self.kind != Kind::Crypt12;
-        is_kept.then_some(Envelope { head, tag, has_md5: self.has_md5, is_compressed: self.inflater.is_some() })
+        is_kept.then(|| Envelope {
+            head: self.head.clone(),
+            tag: self.tag,
+            key_check: self.key_check,
+            has_md5: self.has_md5,
+            is_compressed: self.inflater.is_some(),
+        })
     }
 
     /// Reads and decrypts the next piece.
