@@ -29,15 +29,17 @@ fn main() -> ExitCode {
     let out = Arc::new(Out::new(args.global.json));
     let outcome = Signals::listen().and_then(|signals| {
         let context = Context { global: args.global, out: Arc::clone(&out), signals };
+        let only_prints = args.command.only_prints();
         let status = commands::run(&context, args.command)?;
-        // What was done is done, though nobody can read what was printed of it.
-        Ok(out.finish().map_or_else(
-            |error| {
+        match out.finish() {
+            Ok(()) => Ok(status),
+            Err(error) if only_prints => Err(error),
+            // What was done is done, though nobody can read what was printed of it.
+            Err(error) => {
                 out.error(&error, INCOMPLETE);
-                Status::Incomplete
-            },
-            |()| status,
-        ))
+                Ok(Status::Incomplete)
+            }
+        }
     });
     match outcome {
         Ok(Status::Done) => ExitCode::SUCCESS,

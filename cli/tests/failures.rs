@@ -134,4 +134,9 @@ fn a_full_standard_output_is_a_failure() {
     let ended = world.daykeep(&["key", "list"]).with_stdout(full).ends();
     assert_eq!(ended.code, 1);
     assert!(ended.stderr.contains("standard output"), "{}", ended.stderr);
+    // What was recorded stays recorded, and the exit code says so.
+    let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
+    let ended = world.daykeep(&["backup", "source"]).with_stdout(full).ends();
+    assert_eq!(ended.code, 3, "{}", ended.stderr);
+    assert_eq!(world.snapshot_count(), 1);
 }

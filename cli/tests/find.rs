@@ -35,5 +35,5 @@ fn versions_and_the_snapshots_that_hold_them() {
     let none = world.daykeep(&["find", "a", "--snapshot", id(0), "--host", "elsewhere"]).succeeds().stdout;
     assert_eq!(none, "0 versions in 0 snapshots\n");
     world.daykeep(&["find"]).fails_with(2);
-    assert!(world.daykeep(&["find", ""]).fails_with(2).stderr.contains("nothing to look for"));
+    assert!(world.daykeep(&["find", ""]).fails_with(2).stderr.contains("is blank"));
 }

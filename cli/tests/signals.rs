@@ -56,7 +56,7 @@ fn ctrl_c_in_the_middle_of_files() {
 #[test]
 fn signals_that_were_ignored_at_the_start_stay_ignored() {
     let world = World::with_repository();
-    let args = ["backup", "--stdin", "--json"];
+    let args = ["backup", "--stdin", "--stdin-allow-empty", "--json"];
     let mut child = world.daykeep_with_signals("--ignore-signal=HUP", &args).spawn_with_input();
     wait_for_line(child.stdout.as_mut().unwrap());
     send(&child, Signal::HUP);

@@ -151,7 +151,7 @@ impl Ended {
 /// Starts a backup that holds the repository until its standard input is closed, and waits until it does.
 pub fn hold(world: &World) -> Child {
     let mut child = world
-        .daykeep_with_signals("--default-signal=INT,TERM,HUP", &["backup", "--stdin", "--json"])
+        .daykeep_with_signals("--default-signal=INT,TERM,HUP", &["backup", "--stdin", "--stdin-allow-empty", "--json"])
         .spawn_with_input();
     wait_for_line(child.stdout.as_mut().unwrap());
     child

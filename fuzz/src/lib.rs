@@ -106,7 +106,7 @@ pub fn sample_pack() -> &'static [u8] {
     PACK.get_or_init(|| {
         let frames = [
             vec![(ChunkKind::Data, b"a chat, a chat, a chat, a chat, a chat, a chat, a chat, a chat".to_vec())],
-            vec![(ChunkKind::Data, vec![1]), (ChunkKind::Tree, vec![0, 0]), (ChunkKind::List, (0..200).collect())],
+            vec![(ChunkKind::Data, vec![1]), (ChunkKind::Tree, vec![0, 0, 0]), (ChunkKind::List, (0..200).collect())],
         ];
         build_pack(&frames, 1 << 20).expect("it is small").as_bytes().to_vec()
     })

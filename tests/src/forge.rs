@@ -149,9 +149,10 @@ pub fn shorten(table: &FrameTable<ChunkId>) -> FrameTable<ShortId> {
     FrameTable { frames: table.frames.clone(), chunks: chunks.collect() }
 }
 
-/// Writes the beginning of a tree: no owners' names.
+/// Writes the beginning of a tree: no owners' names, no extensions.
 pub fn tree_writer() -> Writer {
     let mut out = Writer::default();
+    out.varint(0);
     out.varint(0);
     out.varint(0);
     out

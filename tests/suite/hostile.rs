@@ -123,6 +123,7 @@ fn attributes_and_owners_twice_or_out_of_order_are_refused() {
             out.bytes(b"me");
         }
         out.varint(0);
+        out.varint(0);
         entry(&mut out, b"pipe", 0x80 | 4);
         out.varint(attributes.len() as u64);
         for attribute in attributes {

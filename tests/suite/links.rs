@@ -214,8 +214,11 @@ fn an_unmodified_file_gets_the_device_of_today() {
     let root = nested(&mut forge, &source, file);
     forge.flush();
     let paths = vec![source.as_os_str().as_bytes().to_vec()];
+    // A snapshot that began after the file last changed.
+    let started = time(found.ctime() + 3, 0);
+    std::thread::sleep(std::time::Duration::from_millis(3100));
     let record =
-        SnapshotRecord { started: TIME, ended: TIME, host: "forge".into(), root, paths, ..SnapshotRecord::default() };
+        SnapshotRecord { started, ended: started, host: "forge".into(), root, paths, ..SnapshotRecord::default() };
     let name = forge.name(ObjectKind::Snapshot);
     forge.store.put(&name, &forge.codec.seal_object(&name, &record.encode()).unwrap()).unwrap();
     // What is in a folder that gets another name stays as it is, but is found elsewhere.

@@ -9,9 +9,10 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
-use crate::backup::engine::{DirPath, Engine, find_near};
+use crate::backup::engine::{DirPath, Engine};
 use crate::backup::file::{ReadSource, Stream};
 use crate::backup::options::{BackupOptions, SqliteCapture};
+use crate::backup::outcome::find_near;
 use crate::base::lock;
 use crate::catalog::Told;
 use crate::error::{Error, Result};

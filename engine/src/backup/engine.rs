@@ -1,7 +1,6 @@
 //! The state of one backup, and the walk over directories: they fork and join on rayon.
 
-use std::borrow::Borrow;
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashMap;
 use std::ffi::CStr;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
@@ -14,23 +13,23 @@ use rayon::prelude::*;
 use crate::backup::batch::Batches;
 use crate::backup::capture::{self, Captures};
 use crate::backup::options::{BackupOptions, Warning};
+use crate::backup::outcome::{Outcome, Spot, content_of, stat_bytes, unmodified};
 use crate::backup::roots::Root;
 use crate::backup::rules::{Devices, Emptied, Rules};
 pub(super) use crate::base::DirPath;
-use crate::base::limits::{TREE_BYTES_MAX, TREE_DEPTH_MAX};
+use crate::base::limits::TREE_DEPTH_MAX;
 use crate::base::{Event, FileState, ShortId, lock, shown};
 use crate::catalog::SketchStore;
 use crate::chunks::{ChunkReader, ChunkWriter};
 use crate::error::{Error, Result};
-use crate::format::codec::Writer;
 use crate::format::content::Content;
 use crate::format::index::ChunkKind;
 use crate::format::snapshot::Counts;
-use crate::format::tree::{Entry, Metadata, Node, OwnerName, Timestamp, Tree, TreeHead, Xattr};
+use crate::format::tree::{Entry, Metadata, Node, Timestamp, Tree, Xattr};
 use crate::repo::Repository;
 use crate::source::names::Names;
 use crate::source::{Dir, FileKind, Owners, Stat, Xattrs, inode_flags, same_file_state};
-use crate::tree::{self, Outline, PieceWalk};
+use crate::tree::{self, PieceWalk};
 
 /// What is counted while many threads work.
 #[derive(Default)]
@@ -42,102 +41,6 @@ pub(super) struct Tally {
     pub changed: AtomicU64,
     pub unmodified: AtomicU64,
     pub sockets: AtomicU64,
-}
-
-/// One name in a folder that is backed up.
-#[derive(Clone, Copy)]
-pub(super) struct Spot<'a> {
-    pub name: &'a CStr,
-    /// The folder, as the user named it.
-    pub path: &'a DirPath<'a>,
-    pub devices: Devices,
-    /// The parent's entry of this name.
-    pub previous: Option<&'a Entry>,
-    /// Whether no other entry of the tree would have the name of the database in it, if it is an encrypted file.
-    pub may_open: bool,
-}
-
-impl Spot<'_> {
-    pub fn full_path(&self) -> PathBuf {
-        self.path.join(self.name.to_bytes())
-    }
-
-    /// Returns what became of a folder of this name.
-    pub fn folder(&self, metadata: Metadata, content: Content) -> Outcome {
-        let entry = Entry { name: self.name.to_bytes().to_vec(), metadata, node: Node::Directory { content } };
-        Outcome::of(Some(entry), self.previous)
-    }
-}
-
-/// An entry of a folder that is too large for a tree.
-enum Fitting<'e> {
-    AsItIs(&'e Entry),
-    WithoutAttributes(Box<Entry>),
-}
-
-impl Borrow<Entry> for Fitting<'_> {
-    fn borrow(&self) -> &Entry {
-        match self {
-            Self::AsItIs(entry) => entry,
-            Self::WithoutAttributes(entry) => entry,
-        }
-    }
-}
-
-/// The first to go where a folder is too large: attributes of an entry that take more than this.
-const ATTRIBUTES_BYTES_GO: usize = 4096;
-
-/// Returns the first entries that fit into one tree, those with long attributes without these.
-fn fitting<'e>(entries: &[&'e Entry]) -> Vec<Fitting<'e>> {
-    let mut bytes = 0;
-    let mut fitting = Vec::new();
-    for entry in entries {
-        let attributes: usize = entry.metadata.xattrs.iter().map(|xattr| xattr.name.len() + xattr.value.len()).sum();
-        let entry = if attributes > ATTRIBUTES_BYTES_GO {
-            let metadata = Metadata { xattrs: Vec::new(), ..entry.metadata.clone() };
-            Fitting::WithoutAttributes(Box::new(Entry { metadata, ..(*entry).clone() }))
-        } else {
-            Fitting::AsItIs(entry)
-        };
-        let mut encoded = Writer::default();
-        Borrow::<Entry>::borrow(&entry).write(&mut encoded);
-        bytes += encoded.as_slice().len();
-        // The names of the owners need a little too.
-        if bytes > TREE_BYTES_MAX / 16 * 15 {
-            break;
-        }
-        fitting.push(entry);
-    }
-    fitting
-}
-
-/// What became of an entry.
-pub(super) enum Outcome {
-    /// It is as the parent's entry.
-    Same,
-    /// It was read.
-    Read(Box<Entry>),
-    /// It is not backed up.
-    LeftOut,
-}
-
-impl Outcome {
-    pub fn of(entry: Option<Entry>, previous: Option<&Entry>) -> Self {
-        match entry {
-            Some(entry) if previous == Some(&entry) => Self::Same,
-            Some(entry) => Self::Read(Box::new(entry)),
-            None => Self::LeftOut,
-        }
-    }
-
-    /// Returns the entry, if there is one; `previous` is the parent's.
-    pub fn entry<'e>(&'e self, previous: Option<&'e Entry>) -> Option<&'e Entry> {
-        match self {
-            Self::Same => previous,
-            Self::Read(entry) => Some(entry),
-            Self::LeftOut => None,
-        }
-    }
 }
 
 /// One backup at work.
@@ -363,70 +266,6 @@ impl Engine<'_> {
         self.store_tree(path, all_entries.collect(), left_out, parent).map(Some)
     }
 
-    /// Stores a directory's entries. Whatever they are, the tree can be read: what it cannot hold is left out, and told.
-    pub fn store_tree(
-        &self,
-        path: &DirPath<'_>,
-        mut entries: Vec<&Entry>,
-        mut left_out: bool,
-        last: Option<&Content>,
-    ) -> Result<Content> {
-        // An encrypted file is called as the database inside.
-        if !entries.is_sorted_by(|a, b| a.name < b.name) {
-            entries.sort_by(|a, b| a.name.cmp(&b.name));
-        }
-        let mut last_name: Option<&[u8]> = None;
-        entries.retain(|entry| {
-            let checked = match last_name.replace(&entry.name) {
-                Some(last) if last == entry.name => Err("one entry of this name"),
-                _ => entry.check(),
-            };
-            if let Err(expected) = checked {
-                left_out = true;
-                self.warn(path.join(&entry.name), format!("cannot be stored: expected {expected}; left out"));
-            }
-            checked.is_ok()
-        });
-        match self.store_checked(&entries, left_out, last) {
-            Err(Error::LimitExceeded { .. }) => {
-                let fitting = fitting(&entries);
-                for (entry, fitting) in entries.iter().zip(&fitting) {
-                    if let Fitting::WithoutAttributes(_) = fitting {
-                        self.warn(
-                            path.join(&entry.name),
-                            "is saved without its attributes: the folder is too large".into(),
-                        );
-                    }
-                }
-                if fitting.len() < entries.len() {
-                    let message = "has more in it than the 1 GiB of names and metadata that one folder may have; the last \
-                                   are left out. Move some of what is in it into other folders";
-                    self.warn(path.join(b""), message.into());
-                }
-                self.store_checked(&fitting, true, None)
-            }
-            stored => stored,
-        }
-    }
-
-    fn store_checked(&self, entries: &[impl Borrow<Entry>], left_out: bool, last: Option<&Content>) -> Result<Content> {
-        type Name = Option<std::sync::Arc<[u8]>>;
-        let owners = |id: fn(&Entry) -> u32, name: &dyn Fn(u32) -> Name| -> Vec<OwnerName> {
-            let ids: BTreeSet<u32> = entries.iter().map(|entry| id(entry.borrow())).collect();
-            let named = |id| Some(OwnerName { id, name: name(id)?.to_vec() });
-            ids.into_iter().filter_map(named).collect()
-        };
-        let users = owners(|entry| entry.metadata.uid, &|id| self.owners.user(id));
-        let groups = owners(|entry| entry.metadata.gid, &|id| self.owners.group(id));
-        let mut scratch = self.writer.lend()?;
-        let last = last.map_or_else(Outline::default, |last| Outline::of(&self.reader, last, usize::MAX));
-        let head = TreeHead { users: &users, groups: &groups, left_out, ..TreeHead::default() };
-        let entries = entries.iter().map(Borrow::borrow);
-        let content = tree::store(&self.writer, &mut scratch, &self.repo.chunker, head, entries, last);
-        self.writer.give_back(scratch);
-        content
-    }
-
     /// Backs up one entry of `dir`. `kind` is what the directory says it is; `named` is set if something in it is named.
     pub fn entry(&self, dir: &Dir, spot: Spot<'_>, kind: Option<FileKind>, named: Option<&Root>) -> Result<Outcome> {
         let Spot { name, path, previous, .. } = spot;
@@ -640,49 +479,4 @@ impl Engine<'_> {
             }
         }
     }
-}
-
-/// Returns the content of a folder's entry.
-pub(super) fn content_of(entry: Option<&Entry>) -> Option<&Content> {
-    match entry.map(|entry| &entry.node) {
-        Some(Node::Directory { content }) => Some(content),
-        _ => None,
-    }
-}
-
-/// Returns what becomes of an unmodified entry.
-///
-/// On many systems a device has another number after each start, and to read all files of several names again for that would
-/// be too much. But an old number must not stay: it may be another device's today, and names that are found elsewhere now
-/// would no longer be seen to be of the same file. So the entry is taken over with the number of today.
-fn unmodified(previous: Option<&Entry>, stat: &Stat) -> Outcome {
-    let link_device = stat.metadata.link_device;
-    match previous {
-        Some(previous) if previous.metadata.link_device != link_device => {
-            let metadata = Metadata { link_device, ..previous.metadata.clone() };
-            Outcome::Read(Box::new(Entry { metadata, ..previous.clone() }))
-        }
-        _ => Outcome::Same,
-    }
-}
-
-const fn stat_bytes(stat: &Stat) -> u64 {
-    match stat.kind {
-        FileKind::File => stat.size,
-        _ => 0,
-    }
-}
-
-/// Returns the entry of this name: at `near` most often, since most folders stay as they are.
-pub(super) fn find_near<'a>(entries: &'a [Entry], near: usize, name: &[u8]) -> Option<&'a Entry> {
-    match entries.get(near) {
-        Some(entry) if entry.name == name => Some(entry),
-        _ => find(entries, name),
-    }
-}
-
-/// Returns the entry of this name.
-pub(super) fn find<'a>(entries: &'a [Entry], name: &[u8]) -> Option<&'a Entry> {
-    let at = entries.binary_search_by(|entry| entry.name.as_slice().cmp(name)).ok()?;
-    entries.get(at)
 }

@@ -10,7 +10,8 @@ use rayon::prelude::*;
 
 use crate::backup::capture::entry_name;
 use crate::backup::database::DatabaseFile;
-use crate::backup::engine::{Engine, Spot};
+use crate::backup::engine::Engine;
+use crate::backup::outcome::Spot;
 use crate::backup::resemble::Resemblance;
 use crate::base::Event;
 use crate::base::limits::{CRYPT_HEADER_BYTES_MAX, MIB};

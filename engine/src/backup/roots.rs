@@ -10,7 +10,8 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Component, Path, PathBuf};
 
 use crate::backup::capture::entry_name;
-use crate::backup::engine::{DirPath, Engine, Outcome, Spot, content_of};
+use crate::backup::engine::{DirPath, Engine};
+use crate::backup::outcome::{Outcome, Spot, content_of};
 use crate::backup::rules::Devices;
 use crate::error::Result;
 use crate::format::content::Content;

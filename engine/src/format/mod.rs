@@ -7,6 +7,7 @@ pub mod extension;
 pub mod header;
 pub mod index;
 pub mod key_slot;
+mod metadata;
 pub mod pack;
 pub mod parity;
 pub mod proof;
