@@ -215,6 +215,10 @@ pub struct RestoreArgs {
     /// Set owners by number, even where this system knows their names.
     #[arg(long)]
     pub numeric_owner: bool,
+    /// Seal what was inside WhatsApp's encrypted files again, so that a phone reads it: this file holds the key that had
+    /// opened them (can be repeated).
+    #[arg(long, value_name = "FILE")]
+    pub whatsapp_seal: Vec<PathBuf>,
 }
 
 #[derive(ValueEnum, Clone, Copy, Debug)]

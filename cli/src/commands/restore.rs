@@ -5,6 +5,7 @@ use std::os::unix::ffi::OsStrExt;
 use daykeep_engine::{Access, Overwrite, Patterns, RestoreOptions, RestoreReport, Result, SnapshotPath};
 use serde::Serialize;
 
+use super::backup::whatsapp_keys;
 use super::{Context, JsonPath, JsonProblem, Status, warn_of_rollback};
 use crate::args::{OverwriteArg, RestoreArgs};
 use crate::place;
@@ -24,6 +25,7 @@ pub fn run(context: &Context, args: RestoreArgs) -> Result<Status> {
     options.dry_run = args.dry_run;
     options.verify = args.verify;
     options.numeric_owner = args.numeric_owner;
+    options.whatsapp_seal = whatsapp_keys(&args.whatsapp_seal, "whatsapp-seal")?;
     options.threads = context.global.threads;
     let repository = place::open(context, Access::Read)?.repository;
     warn_of_rollback(context, &repository, &repository.snapshots()?.0)?;

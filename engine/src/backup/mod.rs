@@ -2,6 +2,7 @@
 
 mod batch;
 mod capture;
+mod database;
 mod engine;
 mod estimate;
 mod file;

@@ -144,7 +144,7 @@ impl Repository {
             doubts: doubts.then(PieceWalk::default),
             told_of_loss: AtomicBool::new(false),
             tally: Tally::default(),
-            captures: Captures::new(self.cache_dir.as_deref(), options),
+            captures: Captures::new(self.cache_dir.as_deref(), self.codec.keys.gear_key(), options),
             warnings: Mutex::default(),
             notes: Mutex::default(),
         };
@@ -153,6 +153,7 @@ impl Repository {
         if root.parts.is_empty() {
             return Err(engine.nothing());
         }
+        engine.tell_known();
         let counts = engine.counts();
         let record = SnapshotRecord {
             started,

@@ -99,7 +99,7 @@ impl Restore<'_> {
     }
 
     /// Counts a file of `bytes` bytes, of which `told` were sent as progress before.
-    fn done(&self, bytes: u64, told: u64) {
+    pub fn done(&self, bytes: u64, told: u64) {
         self.files.fetch_add(1, Ordering::Relaxed);
         self.bytes.fetch_add(bytes, Ordering::Relaxed);
         self.send(&Event::Progress { files: 1, bytes: bytes.saturating_sub(told) });
@@ -118,6 +118,11 @@ impl Restore<'_> {
     ) -> Result<bool> {
         let name = entry.name.as_slice();
         self.check_fits(content, dir, path)?;
+        if let Some(seal) = self.seal_of(entry)
+            && self.sealed(entry, (content, class), Spot { path, dir, owners }, &seal)?
+        {
+            return Ok(true);
+        }
         let mut is_written = true;
         let apply = |file: &File| {
             for problem in self.applier.new_file(dir, file, &entry.metadata, owners) {
@@ -125,8 +130,7 @@ impl Restore<'_> {
             }
         };
         if let Some(file) = dir.create_file(name)? {
-            let written = Self::remove_companions(entry, dir);
-            let told = match written.and_then(|()| self.write(&file, content, class, &path())) {
+            let told = match self.write(&file, content, class, &path()) {
                 Ok(told) => told,
                 Err(error) => {
                     // Half a file under a whole file's name would be worse than none.
@@ -135,6 +139,7 @@ impl Restore<'_> {
                 }
             };
             apply(&file);
+            self.remove_companions(entry, dir)?;
             self.done(content.bytes(), told);
         } else {
             let existing = dir.stat(name)?;
@@ -145,8 +150,8 @@ impl Restore<'_> {
                 let replacement = dir.create_replacement(name)?;
                 let told = self.write(replacement.file(), content, class, &path())?;
                 apply(replacement.file());
-                Self::remove_companions(entry, dir)?;
                 replacement.commit()?;
+                self.remove_companions(entry, dir)?;
                 self.done(content.bytes(), told);
             }
         }
@@ -156,15 +161,25 @@ impl Restore<'_> {
         Ok(is_written)
     }
 
-    /// Removes what lies beside a database that was taken through SQLite: it belongs to another state, and SQLite would
-    /// change the restored one by it.
-    pub fn remove_companions(entry: &Entry, dir: &TargetDir) -> Result<()> {
+    /// Removes SQLite's own files beside a database that was just put in its place: they belong to another state, and
+    /// SQLite would change the restored one by them. Where nothing may be overwritten they stay, which is told.
+    pub fn remove_companions(&self, entry: &Entry, dir: &TargetDir) -> Result<()> {
         if entry.node.capture().is_none_or(|capture| capture.kind != CaptureKind::Sqlite) {
             return Ok(());
         }
         for suffix in database::SUFFIXES {
             let name = [&entry.name, suffix.as_bytes()].concat();
-            if dir.stat(&name)?.is_some_and(|found| found.kind == FileKind::File) {
+            if dir.stat(&name)?.is_none_or(|found| found.kind != FileKind::File)
+                || !database::is_companion(&name, &dir.open_for_read(&name)?)
+                    .map_err(|error| dir.error(&name, "look at it", error))?
+            {
+                continue;
+            }
+            if self.options.overwrite == Overwrite::Never {
+                let message = "stays, since nothing is to be overwritten, but belongs to another state of the restored \
+                               database beside it, which SQLite would change by it; move it away";
+                self.warn(&dir.path_of(&name), message.into());
+            } else {
                 dir.remove_non_dir(&name)?;
             }
         }
@@ -230,7 +245,7 @@ impl Restore<'_> {
     }
 
     /// Writes a content into an empty file and returns how many bytes it sent as progress on the way.
-    fn write(&self, file: &dyn Output, content: &Content, class: Class, path: &Path) -> Result<u64> {
+    pub fn write(&self, file: &dyn Output, content: &Content, class: Class, path: &Path) -> Result<u64> {
         let total = content.bytes();
         let failed = |source| Error::File { path: path.to_owned(), action: "write the file", source };
         let only_chunks = content.level == 0 && content.parts.iter().all(|part| matches!(part, Part::Chunk { .. }));

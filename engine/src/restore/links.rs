@@ -220,14 +220,14 @@ impl Restore<'_> {
             Some(_) => {
                 let linked = |temporary: &[u8]| folder.link(temporary, first_folder, &first.name);
                 let replacement = folder.make_replacement(&entry.name, linked)?;
-                Self::remove_companions(entry, folder)?;
                 replacement.commit()?;
+                self.remove_companions(entry, folder)?;
             }
             None => {
-                Self::remove_companions(entry, folder)?;
                 if !folder.link(&entry.name, first_folder, &first.name)? {
                     return Err(Self::in_the_way(link.path.clone()));
                 }
+                self.remove_companions(entry, folder)?;
             }
         }
         self.files.fetch_add(1, Ordering::Relaxed);

@@ -5,6 +5,7 @@ mod links;
 mod list;
 mod options;
 mod run;
+mod sealed;
 mod taker;
 mod target_dir;
 

@@ -1,0 +1,63 @@
+//! Restores what was inside one of WhatsApp's encrypted files as such a file again.
+
+use crate::error::{Error, Result};
+use crate::format::content::Content;
+use crate::format::tree::{Class, Entry};
+use crate::restore::files::Spot;
+use crate::restore::run::Restore;
+use crate::source::whatsapp::{self, Envelope, NotSealed};
+
+/// The name of an encrypted file, and what goes around its content.
+pub(super) struct Seal {
+    name: Vec<u8>,
+    envelope: Envelope,
+}
+
+impl Restore<'_> {
+    /// Returns how an entry is sealed, if it is to be.
+    pub(super) fn seal_of(&self, entry: &Entry) -> Option<Seal> {
+        if self.options.whatsapp_seal.is_empty() {
+            return None;
+        }
+        let envelope = Envelope::from_bytes(entry.metadata.crypt_header.as_deref()?)?;
+        let name = [entry.name.as_slice(), whatsapp::ending(&envelope)?.as_bytes()].concat();
+        Some(Seal { name, envelope })
+    }
+
+    /// Restores a file sealed; false, with a warning, if that cannot be done.
+    pub(super) fn sealed(
+        &self,
+        entry: &Entry,
+        (content, class): (&Content, Class),
+        Spot { path, dir, owners }: Spot<'_>,
+        seal: &Seal,
+    ) -> Result<bool> {
+        let keeps = dir.stat(&seal.name)?.is_some_and(|existing| self.keeps(&existing, entry));
+        if keeps {
+            self.kept(content.bytes());
+            return Ok(true);
+        }
+        // In clear for a moment, for its owner alone and under a name that the next restore removes.
+        let plain = dir.create_replacement(&entry.name)?;
+        let told = self.write(plain.file(), content, class, &path())?;
+        let sealed = dir.create_replacement(&seal.name)?;
+        let keys = &self.options.whatsapp_seal;
+        match whatsapp::seal(plain.file(), sealed.file(), &seal.envelope, keys, &self.options.cancel) {
+            Ok(_) => {}
+            Err(NotSealed::Cancelled) => return Err(Error::Cancelled),
+            Err(NotSealed::Io(source)) => {
+                return Err(Error::File { path: dir.path_of(&seal.name), action: "seal the file", source });
+            }
+            Err(why @ (NotSealed::OtherKey | NotSealed::Unknown)) => {
+                self.warn(&path(), format!("is restored in clear: {why}"));
+                return Ok(false);
+            }
+        }
+        for problem in self.applier.new_file(dir, sealed.file(), &entry.metadata, owners) {
+            self.warn(&path(), problem.to_string());
+        }
+        sealed.commit()?;
+        self.done(content.bytes(), told);
+        Ok(true)
+    }
+}
