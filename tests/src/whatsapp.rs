@@ -80,7 +80,8 @@ impl Encoder {
         [varint(message.len() as u64).as_slice(), flag, &message].concat()
     }
 
-    fn cipher_key(&self) -> [u8; 32] {
+    /// Returns the key of the cipher.
+    pub fn cipher_key(&self) -> [u8; 32] {
         if self.kind != Kind::Crypt15 {
             return self.key;
         }

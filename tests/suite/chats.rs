@@ -13,48 +13,48 @@ use daykeep_tests::noise;
 use daykeep_tests::place::{Kind, Place, back_up};
 use rusqlite::{Connection, params};
 
-fn sqlite(path: &Path, sql: &str) -> Connection {
+pub fn sqlite(path: &Path, sql: &str) -> Connection {
     let connection = Connection::open(path).unwrap();
     connection.execute_batch(sql).unwrap();
     connection
 }
 
-fn what(text: &str) -> SnapshotPath {
+pub fn what(text: &str) -> SnapshotPath {
     SnapshotPath::parse(text.as_bytes()).unwrap()
 }
 
-fn look(repository: &Repository, text: &str) -> Result<Vec<DatabaseReport>> {
+pub fn look(repository: &Repository, text: &str) -> Result<Vec<DatabaseReport>> {
     repository.chats(&what(text), &ChatsOptions::default())
 }
 
 /// Looks into the only database of the latest snapshot.
-fn only(repository: &Repository) -> DatabaseContent {
+pub fn only(repository: &Repository) -> DatabaseContent {
     let mut reports = look(repository, "latest").unwrap();
     assert_eq!(reports.len(), 1);
     reports.remove(0).content.unwrap()
 }
 
-fn chats(content: DatabaseContent, wanted: ChatApp) -> Vec<Chat> {
+pub fn chats(content: DatabaseContent, wanted: ChatApp) -> Vec<Chat> {
     match content {
         DatabaseContent::Chats { app, chats } if app == wanted => chats,
         other => panic!("{other:?}"),
     }
 }
 
-fn tables(content: DatabaseContent) -> Vec<(String, u64)> {
+pub fn tables(content: DatabaseContent) -> Vec<(String, u64)> {
     match content {
         DatabaseContent::Tables(tables) => tables.into_iter().map(|table| (table.name, table.rows)).collect(),
         other => panic!("{other:?}"),
     }
 }
 
-fn diff(repository: &Repository, before: &str, after: &str, limit: usize) -> Vec<DatabaseDiff> {
+pub fn diff(repository: &Repository, before: &str, after: &str, limit: usize) -> Vec<DatabaseDiff> {
     let mut options = ChatsOptions::default();
     options.limit = limit;
     repository.chats_diff(&what(before), &what(after), &options).unwrap()
 }
 
-fn changed_chats(mut diffs: Vec<DatabaseDiff>) -> Vec<ChatChanges> {
+pub fn changed_chats(mut diffs: Vec<DatabaseDiff>) -> Vec<ChatChanges> {
     assert_eq!(diffs.len(), 1);
     match diffs.remove(0).changes.unwrap() {
         DatabaseChanges::Chats { chats, .. } => chats,
@@ -63,7 +63,7 @@ fn changed_chats(mut diffs: Vec<DatabaseDiff>) -> Vec<ChatChanges> {
 }
 
 /// Backs up and returns the snapshot's name.
-fn snapshot(repository: &Repository, source: &Path) -> String {
+pub fn snapshot(repository: &Repository, source: &Path) -> String {
     back_up(repository, source).snapshot.unwrap().to_string()
 }
 
@@ -164,7 +164,7 @@ fn chats_of_android_and_what_a_day_brings() {
     assert_eq!(leftovers(&place), [""; 0]);
 }
 
-const IOS: &str = "
+pub const IOS: &str = "
     CREATE TABLE ZWACHATSESSION (Z_PK INTEGER PRIMARY KEY, ZMESSAGECOUNTER INTEGER, ZLASTMESSAGEDATE TIMESTAMP,
         ZCONTACTJID VARCHAR, ZPARTNERNAME VARCHAR);
     CREATE TABLE ZWAMESSAGE (Z_PK INTEGER PRIMARY KEY, ZISFROMME INTEGER, ZCHATSESSION INTEGER, ZMEDIAITEM INTEGER,

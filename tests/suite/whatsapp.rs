@@ -7,6 +7,7 @@ use std::os::unix::fs::FileExt;
 use aws_lc_rs::aead;
 use daykeep_engine::CancelToken;
 use daykeep_engine::internals::whatsapp::{Kind, Refused, WhatsAppKey, gcm as streamed, open};
+use daykeep_tests::noise;
 use daykeep_tests::whatsapp::{Encoder, field, gcm, iv_of, stored, varint};
 use proptest::prelude::*;
 
@@ -190,10 +191,21 @@ fn what_is_newer_than_this_is_said_so() {
     for bytes in [version_2, long_iv, no_iv, other_cipher] {
         assert!(matches!(opened(&bytes), Err(Refused::Unknown { .. })));
     }
-    // Stickers and wallpapers are sealed as ZIP files, uncompressed.
-    let zip = Encoder::new(Kind::Crypt15).seal(b"PK\x03\x04 and so on");
-    assert!(matches!(opened(&zip), Err(Refused::Unknown { .. })));
-    assert!(matches!(opened(&Encoder::new(Kind::Crypt15).seal(b"")), Err(Refused::Unknown { .. })));
+}
+
+#[test]
+fn what_is_sealed_without_being_compressed_is_given_as_it_is() {
+    // Stickers and wallpapers are sealed as ZIP files.
+    for content in [b"PK\x03\x04 and so on".as_slice(), &noise::random(1, 900_000), b""] {
+        for kind in [Kind::Crypt12, Kind::Crypt14, Kind::Crypt15] {
+            let bytes = Encoder::new(kind).seal(content);
+            let file = file_of(&bytes);
+            let mut opened = open(&file, bytes.len() as u64, &key([7; 32]), &CancelToken::new()).unwrap();
+            let mut found = Vec::new();
+            opened.read_to_end(&mut found).unwrap();
+            assert!(found == content);
+        }
+    }
 }
 
 #[test]

@@ -48,7 +48,8 @@ pub struct BackupArgs {
     /// Do everything but store.
     #[arg(short = 'n', long)]
     pub dry_run: bool,
-    /// Read every file, even those that look unchanged since the last snapshot.
+    /// Read every file, even those that look unchanged since the last snapshot. Programs that write through memory maps
+    /// (LMDB, Realm) may change a file without changing its times for a while.
     #[arg(short, long)]
     pub force: bool,
     /// Take a file for unchanged though its inode number is another, for file systems that number their files anew (some
@@ -76,9 +77,9 @@ pub struct BackupArgs {
     #[arg(long, value_enum, value_name = "HOW", default_value_t = SqliteMode::Auto)]
     pub sqlite: SqliteMode,
     /// Save the databases inside WhatsApp's encrypted files (.crypt12, .crypt14, .crypt15): this file holds the 64 digits
-    /// that WhatsApp showed, or is its key file.
+    /// that WhatsApp showed, or is its key file (can be repeated).
     #[arg(long, value_name = "FILE", env = "DAYKEEP_WHATSAPP_KEY_FILE")]
-    pub whatsapp_key_file: Option<PathBuf>,
+    pub whatsapp_key_file: Vec<PathBuf>,
     /// The zstd level, 1 (fastest) to 19 (smallest) [default: 1].
     #[arg(long, value_name = "LEVEL", value_parser = clap::value_parser!(i32).range(1..=19))]
     pub compression: Option<i32>,

@@ -5,6 +5,8 @@ use std::path::PathBuf;
 
 use clap::{Args as ClapArgs, ValueEnum};
 
+use crate::args::LatestArgs;
+
 #[derive(ClapArgs, Debug)]
 pub struct RestoreArgs {
     /// `latest` or the first digits of an id: rebuilds the absolute paths below DIR; with `:PATH`: puts the content of
@@ -55,6 +57,12 @@ pub struct RestoreArgs {
     /// Root restores them always. In somebody else's repository a number may be yours by chance.
     #[arg(long)]
     pub set_id: bool,
+    /// Seal what was inside WhatsApp's encrypted files again, so that a phone reads it: this file holds the key that had
+    /// opened them (can be repeated).
+    #[arg(long, value_name = "FILE")]
+    pub whatsapp_seal: Vec<PathBuf>,
+    #[command(flatten)]
+    pub latest: LatestArgs,
 }
 
 #[derive(ValueEnum, Clone, Copy, Debug)]

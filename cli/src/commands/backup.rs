@@ -51,7 +51,7 @@ pub fn run(context: &Context, args: BackupArgs) -> Result<Status> {
         SqliteMode::Auto => SqliteCapture::Auto,
         SqliteMode::Verify => SqliteCapture::Verify,
     };
-    options.whatsapp_key = args.whatsapp_key_file.as_deref().map(whatsapp_key).transpose()?;
+    options.whatsapp_keys = whatsapp_keys(&args.whatsapp_key_file, "whatsapp-key-file")?;
     options.estimate = progress.shows_total();
     options.file_events = context.global.verbose;
     options.observer = progress.observer();
@@ -85,15 +85,17 @@ fn check(args: &BackupArgs) -> Result<()> {
     Ok(())
 }
 
-fn whatsapp_key(path: &Path) -> Result<WhatsAppKey> {
+/// Reads the keys in some files; `option` is by which they were named.
+pub fn whatsapp_keys(paths: &[PathBuf], option: &'static str) -> Result<Vec<WhatsAppKey>> {
+    paths.iter().map(|path| whatsapp_key(path, option)).collect()
+}
+
+fn whatsapp_key(path: &Path, option: &'static str) -> Result<WhatsAppKey> {
     let failed = |source| Error::File { path: path.to_owned(), action: "read the WhatsApp key", source };
     let mut bytes = Zeroizing::new(Vec::new());
     let file = std::fs::File::open(path).map_err(failed)?;
     file.take(WhatsAppKey::FILE_BYTES_MAX as u64 + 1).read_to_end(&mut bytes).map_err(failed)?;
-    let refused = |error: KeyError| Error::InvalidOption {
-        option: "whatsapp-key-file",
-        reason: format!("{}: {error}", path.display()),
-    };
+    let refused = |error: KeyError| Error::InvalidOption { option, reason: format!("{}: {error}", path.display()) };
     WhatsAppKey::from_file(&bytes).map_err(refused)
 }
 

@@ -10,6 +10,7 @@ use daykeep_engine::{
 };
 use serde::Serialize;
 
+use super::backup::whatsapp_keys;
 use super::{Context, JsonPath, JsonProblem, Status, patterns_here, warn_of_rollback};
 use crate::args::{OverwriteArg, RestoreArgs};
 use crate::output::Out;
@@ -18,7 +19,7 @@ use crate::progress::Progress;
 use crate::text;
 
 pub fn run(context: &Context, args: RestoreArgs) -> Result<Status> {
-    let path = SnapshotPath::parse(args.snapshot.as_bytes())?;
+    let mut path = SnapshotPath::parse(args.snapshot.as_bytes())?;
     let mut options = RestoreOptions::default();
     options.include = patterns(&path, &args.include)?;
     options.exclude = patterns(&path, &args.exclude)?;
@@ -34,8 +35,10 @@ pub fn run(context: &Context, args: RestoreArgs) -> Result<Status> {
     options.set_id = args.set_id;
     options.verify = args.verify;
     options.numeric_owner = args.numeric_owner;
+    options.whatsapp_seal = whatsapp_keys(&args.whatsapp_seal, "whatsapp-seal")?;
     options.threads = context.global.threads;
     let repository = place::open(context, Access::Read)?.repository;
+    args.latest.choose_of(&repository, [&mut path])?;
     warn_of_rollback(context, &repository, &repository.snapshots()?.0)?;
     let progress = Progress::start(context);
     options.observer = progress.observer().map(|inner| -> Arc<dyn Observer> {

@@ -1,10 +1,11 @@
-//! Contents that are not a file's own bytes: databases in use, taken through SQLite, and those inside WhatsApp's encrypted
-//! files.
+//! Contents that are not a file's own bytes, and what is left out for them: which databases were taken how, and those inside
+//! WhatsApp's encrypted files.
 
+use std::collections::{HashMap, HashSet};
 use std::ffi::CStr;
 use std::fs::File;
-use std::os::unix::ffi::OsStringExt;
-use std::os::unix::fs::FileExt;
+use std::io;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
@@ -13,12 +14,14 @@ use crate::backup::file::{ReadSource, Stream};
 use crate::backup::options::{BackupOptions, SqliteCapture};
 use crate::backup::outcome::find_near;
 use crate::base::lock;
-use crate::chunk::{SNIFF_BYTES, sniff};
+use crate::catalog::Told;
 use crate::error::{Error, Result};
+use crate::format::config::GearKey;
+use crate::format::content::Content;
 use crate::format::tree::{self, CaptureKind, Class, Entry, Node, Timestamp};
-use crate::source::database::{self, Capture, Captured, Companions};
+use crate::source::database::{self, Companions};
 use crate::source::names::Names;
-use crate::source::whatsapp::{self, Refused};
+use crate::source::whatsapp::{self, Envelope, Refused};
 use crate::source::{Dir, Stat};
 
 /// The endings of WhatsApp's encrypted files.
@@ -35,6 +38,11 @@ pub(super) fn entry_name<'n>(name: &'n [u8], node: &Node) -> &'n [u8] {
         Some(tree::Capture { kind: CaptureKind::WhatsApp, .. }) => opened_name(name).unwrap_or(name),
         _ => name,
     }
+}
+
+/// Returns whether another name of the same file has this content too: what an encrypted file is opened for is its name.
+pub(super) fn is_of_any_name(node: &Node) -> bool {
+    node.capture().is_none_or(|capture| capture.kind != CaptureKind::WhatsApp)
 }
 
 /// Returns the parent's entry of the file `name`.
@@ -55,45 +63,50 @@ pub(super) fn is_taken(name: &[u8], has: impl Fn(&[u8]) -> bool) -> bool {
     is_there(b"") || CRYPT_ENDINGS.into_iter().any(is_there)
 }
 
-/// Whether a file is a database that somebody uses.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Use {
-    /// It is none, or nobody does.
-    None,
-    /// It was written a moment ago, and might be written again without its times telling.
-    Possible,
-    /// There is a lock on it, or a log or journal beside it.
-    Certain,
-}
-
-/// The shortest page of a database; a file of another length is none.
-const PAGE_BYTES_MIN: u64 = 512;
-
 /// How this backup takes databases, and which it took.
 pub(super) struct Captures {
-    mode: SqliteCapture,
+    pub mode: SqliteCapture,
     /// Whether encrypted files can be opened.
     has_key: bool,
     /// Where copies lie for as long as they are read.
-    folder: PathBuf,
-    /// The databases that were taken through SQLite.
+    pub folder: PathBuf,
+    /// The databases in use that were taken in one committed state.
     pub captured: Mutex<Vec<PathBuf>>,
     /// The encrypted files that were opened.
     pub opened: Mutex<Vec<PathBuf>>,
     /// What was left out for it.
     pub companions: Mutex<Vec<PathBuf>>,
+    /// The databases whose files are saved as they are, with what lies beside them: nothing better could be had.
+    pub as_they_are: Mutex<HashSet<PathBuf>>,
+    /// What was told in earlier backups of files that have not changed since.
+    told: Option<Told>,
+    /// The files that this is about.
+    known: Mutex<Vec<PathBuf>>,
+    /// Of each folder at work, the database inside an encrypted file that the next one may resemble.
+    siblings: Mutex<HashMap<PathBuf, Sibling>>,
+}
+
+/// The database inside an encrypted file.
+#[derive(Clone)]
+struct Sibling {
+    /// The file's path.
+    path: PathBuf,
+    content: Content,
+    /// Whether it was stored in this backup.
+    is_new: bool,
 }
 
 impl Captures {
     /// Copies lie in the cache directory, or where the system keeps temporary files.
-    pub fn new(cache_dir: Option<&Path>, options: &BackupOptions) -> Self {
+    pub fn new(cache_dir: Option<&Path>, key: GearKey, options: &BackupOptions) -> Self {
+        let told = cache_dir.map(|dir| Told::new(dir, key));
         let own_folder = cache_dir.map(|dir| dir.join("captures"));
         if let Some(folder) = &own_folder {
             // Only one process at a time writes to a repository, so whatever lies there was left by one that was killed.
             database::remove_copies(folder);
         }
         let folder = own_folder.unwrap_or_else(std::env::temp_dir);
-        let (mode, has_key) = (options.sqlite, options.whatsapp_key.is_some());
+        let (mode, has_key) = (options.sqlite, !options.whatsapp_keys.is_empty());
         Self {
             mode,
             has_key,
@@ -101,12 +114,37 @@ impl Captures {
             captured: Mutex::default(),
             opened: Mutex::default(),
             companions: Mutex::default(),
+            as_they_are: Mutex::default(),
+            told,
+            known: Mutex::default(),
+            siblings: Mutex::default(),
         }
     }
 
-    /// Returns whether databases in use are taken through SQLite.
+    /// Returns whether databases in use are taken in one committed state.
     pub fn is_on(&self) -> bool {
         self.mode != SqliteCapture::Off
+    }
+
+    /// Returns whether the file `name` may be opened with a key.
+    pub fn may_open(&self, name: &[u8]) -> bool {
+        self.has_key && opened_name(name).is_some()
+    }
+
+    /// Takes note of the database inside the encrypted file `name`, if it is one.
+    pub fn note_sibling(&self, path: &DirPath<'_>, name: &CStr, entry: Option<&Entry>, is_new: bool) {
+        if let Some(Node::File { content, class: Class::Sqlite, capture: Some(capture) }) =
+            entry.map(|entry| &entry.node)
+            && capture.kind == CaptureKind::WhatsApp
+        {
+            let sibling = Sibling { path: path.join(name.to_bytes()), content: content.clone(), is_new };
+            lock(&self.siblings).insert(path.join(b""), sibling);
+        }
+    }
+
+    /// Forgets a folder that is done.
+    pub fn forget_siblings(&self, path: &DirPath<'_>) {
+        lock(&self.siblings).remove(&path.join(b""));
     }
 
     /// Returns which of `names` would be the log, journal or shared memory of another, and of which, by their places.
@@ -118,10 +156,18 @@ impl Captures {
         (0..names.len()).filter_map(|index| Some((index, database(index)?))).collect()
     }
 
-    /// Returns whether the entry was taken through SQLite, so that what lies beside it is in it.
-    pub fn is_captured(entry: Option<&Entry>) -> bool {
-        let kind = entry.and_then(|entry| entry.node.capture()).map(|capture| capture.kind);
-        kind == Some(CaptureKind::Sqlite)
+    /// Returns whether the file `name`, called like a log, journal or shared memory of a database whose entry and path are
+    /// given, is left out: it is SQLite's own, and the database was saved in a state that needs nothing of it.
+    pub fn is_companion(&self, dir: &Dir, name: &CStr, entry: Option<&Entry>, database: &Path) -> bool {
+        let is_sqlite = |node: &Node| match node {
+            Node::File { capture: Some(capture), .. } => capture.kind == CaptureKind::Sqlite,
+            Node::File { class, .. } => *class == Class::Sqlite,
+            _ => false,
+        };
+        entry.is_some_and(|entry| is_sqlite(&entry.node))
+            && !lock(&self.as_they_are).contains(database)
+            // One that is gone since the names were read was SQLite's: that is how it ends its transactions.
+            && database::is_companion_in(dir, name).unwrap_or_else(|error| error.kind() == io::ErrorKind::NotFound)
     }
 
     /// Returns whether a database is as the parent has it, as far as what lies beside it tells.
@@ -150,104 +196,100 @@ fn encrypted_state(stat: &Stat) -> [u8; 16] {
     Companions::default().state(stat.size)
 }
 
-/// Returns whether a file is an SQLite database, by its length and its first bytes.
-fn is_database(file: &File, stat: &Stat) -> bool {
-    let mut head = [0; SNIFF_BYTES];
-    stat.size > 0
-        && stat.size.is_multiple_of(PAGE_BYTES_MIN)
-        && file.read_exact_at(&mut head, 0).is_ok()
-        && sniff(&head).class == Class::Sqlite
-}
-
 impl Engine<'_> {
-    /// Opens one of WhatsApp's encrypted files and returns the database inside; `None`, with a warning, if that cannot be
-    /// done, and without one if there is no key or it is no such file.
+    /// Returns the database that those of the folder's encrypted files may resemble of which no earlier version is known: nightly
+    /// copies of one database have names of their own. What was stored of it in this backup can be read then.
+    fn sibling(&self, path: &DirPath<'_>) -> Result<Option<Sibling>> {
+        let found = lock(&self.captures.siblings).get(&path.join(b"")).cloned();
+        let Some(sibling) = found.filter(|sibling| !(sibling.is_new && self.options.dry_run)) else { return Ok(None) };
+        if sibling.is_new {
+            self.writer.checkpoint()?;
+        }
+        Ok(Some(sibling))
+    }
+
+    /// Tells what is the matter with a file that is saved as it is: with a warning if the user `can_act`. If the same was told
+    /// before, and the file has not changed since, all such files are told at the end together.
+    pub fn tell_condition(&self, path: PathBuf, stat: &Stat, message: String, can_act: bool) {
+        let (size, mtime) = (stat.size, stat.metadata.mtime);
+        let condition = [
+            path.as_os_str().as_bytes(),
+            &[0],
+            message.as_bytes(),
+            &size.to_le_bytes(),
+            &mtime.seconds.to_le_bytes(),
+            &mtime.nanos.to_le_bytes(),
+        ];
+        if self.captures.told.as_ref().is_some_and(|told| told.note(&condition.concat())) {
+            lock(&self.captures.known).push(path);
+        } else if can_act {
+            self.warn(path, message);
+        } else {
+            self.tell(path, message);
+        }
+    }
+
+    /// Tells together of what was told before, at the end of the work.
+    pub fn tell_known(&self) {
+        let mut known = std::mem::take(&mut *lock(&self.captures.known));
+        known.sort_unstable();
+        if let Some(first) = known.first() {
+            let others = match known.len() {
+                1 => String::new(),
+                others => format!(" ({} more files are, too)", others - 1),
+            };
+            self.tell(
+                first.clone(),
+                format!("is saved as it is{others}, as was told when it was so for the first time"),
+            );
+        }
+        if let Some(told) = self.captures.told.as_ref().filter(|_| !self.options.dry_run) {
+            told.save();
+        }
+    }
+
+    /// Opens one of WhatsApp's encrypted files and returns the database inside, and what it was sealed in; `None` if that
+    /// cannot be done, which is told unless there is no key or it is no such file.
     pub fn open_crypt(
         &self,
         name: &CStr,
         path: &DirPath<'_>,
         (file, stat): (&File, &Stat),
         previous: Option<&Entry>,
-    ) -> Result<Option<Node>> {
-        let Some(key) = self.options.whatsapp_key.as_ref().filter(|_| opened_name(name.to_bytes()).is_some()) else {
+    ) -> Result<Option<(Node, Option<Envelope>)>> {
+        if !self.captures.may_open(name.to_bytes()) {
             return Ok(None);
-        };
+        }
         let full_path = || path.join(name.to_bytes());
-        let opened = match whatsapp::open(file, stat.size, key, &self.options.cancel) {
+        let opened = match whatsapp::open_with_any(file, stat.size, &self.options.whatsapp_keys, &self.options.cancel) {
             Ok(opened) => opened,
             Err(Refused::Cancelled) => return Err(Error::Cancelled),
             Err(refused) => {
-                self.warn(full_path(), refused.to_string());
+                let can_act = !matches!(refused, Refused::NotOne | Refused::Unknown { .. });
+                self.tell_condition(full_path(), stat, refused.to_string(), can_act);
                 return Ok(None);
             }
         };
+        let envelope = opened.envelope();
         let content = previous.filter(|entry| entry.node.capture().is_some()).and_then(|entry| entry.node.content());
-        let last = (full_path().into_os_string().into_vec(), content.cloned());
-        let mut stream = Stream { last: Some(last), ..Stream::default() };
+        let sibling = if content.is_none() { self.sibling(path)? } else { None };
+        let like = sibling.as_ref().map(|sibling| sibling.path.clone().into_os_string().into_vec());
+        let content = content.cloned().or(sibling.map(|sibling| sibling.content));
+        let last = (full_path().into_os_string().into_vec(), content);
+        let mut stream = Stream { last: Some(last), like, ..Stream::default() };
         let mut scratch = self.writer.lend()?;
         let outcome = self.stream(&mut ReadSource(opened), &mut stream, &mut scratch);
         match self.end_stream(stream, scratch, outcome)? {
             Ok((content, class)) => {
                 lock(&self.captures.opened).push(full_path());
                 let capture = Some(tree::Capture { kind: CaptureKind::WhatsApp, state: encrypted_state(stat) });
-                Ok(Some(Node::File { content, class, capture }))
+                Ok(Some((Node::File { content, class, capture }, envelope)))
             }
             Err(_) if self.options.cancel.is_cancelled() => Err(Error::Cancelled),
             Err(error) => {
-                self.warn(full_path(), format!("{error}; saved as it is, encrypted"));
+                self.tell_condition(full_path(), stat, format!("{error}; saved as it is, encrypted"), true);
                 Ok(None)
             }
         }
-    }
-
-    /// Returns whether a file that is `stat` is a database that should be taken through SQLite.
-    pub fn database_use(&self, dir: &Dir, name: &CStr, file: &File, stat: &Stat) -> Use {
-        if !self.captures.is_on() || !is_database(file, stat) {
-            Use::None
-        } else if database::is_locked(file) || Companions::of(dir, name).is_ok_and(|companions| companions.any()) {
-            Use::Certain
-        } else if database::is_fresh(stat) {
-            Use::Possible
-        } else {
-            Use::None
-        }
-    }
-
-    /// Takes a database through SQLite; `None` if that cannot be done, with a warning unless it need not be.
-    pub fn capture(
-        &self,
-        dir: &Dir,
-        name: &CStr,
-        path: &DirPath<'_>,
-        stat: &Stat,
-        is_needed: bool,
-    ) -> Option<(Captured, tree::Capture)> {
-        let full_path = || path.join(name.to_bytes());
-        let capture = Capture { folder: &self.captures.folder, verify: self.captures.mode == SqliteCapture::Verify };
-        // What is looked at before cannot have changed unseen.
-        let state = Companions::of(dir, name).map(|companions| companions.state(stat.size));
-        let taken = capture.take(dir, name, stat);
-        let (state, captured) = match (state, taken) {
-            (Ok(state), Ok(captured)) => (state, captured),
-            (Err(error), _) => {
-                self.warn_io(full_path(), "look at what lies beside it", &error);
-                return None;
-            }
-            (_, Err(_)) if !is_needed => return None,
-            (_, Err(why)) => {
-                let message = format!(
-                    "this database is in use and could not be copied through SQLite: {}. Its bytes are saved as they \
-                     are; close the program that uses it and back up again to be sure of them",
-                    why.0
-                );
-                self.warn(full_path(), message);
-                return None;
-            }
-        };
-        if let Some(problem) = &captured.problem {
-            self.warn(full_path(), format!("SQLite finds this database damaged: {problem}; saved as it is"));
-        }
-        lock(&self.captures.captured).push(full_path());
-        Some((captured, tree::Capture { kind: CaptureKind::Sqlite, state }))
     }
 }

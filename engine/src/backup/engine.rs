@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use rayon::prelude::*;
+use rustix::io::Errno;
 
 use crate::backup::batch::Batches;
 use crate::backup::capture::{self, Captures};
@@ -28,7 +29,7 @@ use crate::format::snapshot::Counts;
 use crate::format::tree::{Entry, Metadata, Node, Timestamp, Tree, Xattr};
 use crate::repo::Repository;
 use crate::source::names::Names;
-use crate::source::{Dir, FileKind, Owners, Stat, Xattrs, inode_flags};
+use crate::source::{Dir, FileKind, Owners, Stat, Xattrs, inode_flags, same_file_state};
 use crate::tree::{self, PieceWalk};
 
 /// What is counted while many threads work.
@@ -61,6 +62,7 @@ pub(super) struct Engine<'a> {
     /// Set if the parent is in doubt: then its files are taken over only if the index lists all their chunks.
     pub doubts: Option<PieceWalk>,
     pub told_of_loss: AtomicBool,
+    pub told_of_files: AtomicBool,
     pub tally: Tally,
     pub captures: Captures,
     pub warnings: Mutex<Vec<Warning>>,
@@ -68,11 +70,12 @@ pub(super) struct Engine<'a> {
 }
 
 /// Device, inode, and what tells that there is still the same in it: length, and the times of content and metadata.
-type LinkedFile = (u64, u64, u64, Timestamp, Timestamp);
+/// And for a database, what lies beside this name: its log is found by the name.
+type LinkedFile = (u64, u64, u64, Timestamp, Timestamp, [u8; 16]);
 
-fn linked_file(stat: &Stat) -> Option<LinkedFile> {
+fn linked_file(stat: &Stat, beside: [u8; 16]) -> Option<LinkedFile> {
     let of = &stat.metadata;
-    Some((of.link_device?, of.inode, stat.size, of.mtime, of.ctime))
+    Some((of.link_device?, of.inode, stat.size, of.mtime, of.ctime, beside))
 }
 
 /// The most inodes that are remembered for their other links; further ones are read again and found known.
@@ -100,7 +103,15 @@ impl Engine<'_> {
     }
 
     pub fn warn_io(&self, path: PathBuf, doing: &str, error: &io::Error) {
+        let is_out_of_files = matches!(Errno::from_io_error(error), Some(Errno::MFILE | Errno::NFILE));
         let message = match error.kind() {
+            // What to do is said once, for it is the same for all of them.
+            _ if is_out_of_files && self.told_of_files.swap(true, Ordering::Relaxed) => {
+                format!("{doing}: {error}; left out")
+            }
+            _ if is_out_of_files => {
+                format!("{doing}: {error}; left out. Raise the limit of open files (ulimit -n) and back up again")
+            }
             io::ErrorKind::NotFound => "vanished while it was being backed up; left out".to_owned(),
             io::ErrorKind::PermissionDenied => format!("{doing}: {error}; left out. Run as a user who may read it"),
             _ => format!("{doing}: {error}; left out"),
@@ -197,7 +208,7 @@ impl Engine<'_> {
             let name = names.get(index);
             let previous = capture::previous(old_entries, index, name.to_bytes());
             let may_open = !capture::is_taken(name.to_bytes(), |other| names.position(other).is_some());
-            if !may_open && self.options.whatsapp_key.is_some() {
+            if !may_open && !self.options.whatsapp_keys.is_empty() {
                 let message = "another file has the name that the database inside would have, or would have it too; saved \
                                as it is, encrypted";
                 self.tell(path.join(name.to_bytes()), message.into());
@@ -212,16 +223,30 @@ impl Engine<'_> {
         };
         // What lies beside a database waits until it is known how that was saved.
         let companions = self.captures.companions(names);
-        let wait = |index: usize| companions.binary_search_by_key(&index, |(companion, _)| *companion).is_ok();
+        // Nightly copies of one database resemble each other: one after the other, each is compared with the one before.
+        let is_copy = |index: usize| self.captures.may_open(names.get(index).to_bytes());
+        let wait = |index: usize| {
+            is_copy(index) || companions.binary_search_by_key(&index, |(companion, _)| *companion).is_ok()
+        };
         let mut outcomes: Vec<(Option<&Entry>, Outcome)> = (0..names.len())
             .into_par_iter()
             .map(|index| if wait(index) { Ok((None, Outcome::LeftOut)) } else { back_up(index) })
             .collect::<Result<_>>()?;
+        for index in (0..names.len()).filter(|&index| is_copy(index)) {
+            outcomes[index] = back_up(index)?;
+            let (previous, outcome) = &outcomes[index];
+            let is_new = matches!(outcome, Outcome::Read(_));
+            self.captures.note_sibling(path, names.get(index), outcome.entry(*previous), is_new);
+        }
+        self.captures.forget_siblings(path);
         let mut inside_databases = 0;
         for (companion, database) in companions {
             let (previous, outcome) = &outcomes[database];
-            if Captures::is_captured(outcome.entry(*previous)) {
-                lock(&self.captures.companions).push(path.join(names.get(companion).to_bytes()));
+            let (name, of) = (names.get(companion), path.join(names.get(database).to_bytes()));
+            let opened = if dir.is_none() { Dir::open(&path.join(b"")).ok() } else { None };
+            let is_companion = |dir| self.captures.is_companion(dir, name, outcome.entry(*previous), &of);
+            if dir.or(opened.as_ref()).is_some_and(is_companion) {
+                lock(&self.captures.companions).push(path.join(name.to_bytes()));
                 inside_databases += 1;
             } else {
                 outcomes[companion] = back_up(companion)?;
@@ -447,17 +472,20 @@ impl Engine<'_> {
     }
 
     /// Returns what another link to the same inode is, if one was read.
-    pub fn linked(&self, stat: &Stat) -> Option<Node> {
-        let file = linked_file(stat)?;
+    pub fn linked(&self, stat: &Stat, beside: [u8; 16]) -> Option<Node> {
+        let file = linked_file(stat, beside)?;
         lock(&self.links).get(&file).cloned()
     }
 
-    /// Remembers what an inode with more than one link is.
-    pub fn remember_link(&self, stat: &Stat, node: &Node) {
-        if let Some(file) = linked_file(stat) {
+    /// Remembers what an inode with more than one link is, unless it changed while it was read.
+    pub fn remember_link(&self, stat: &Stat, beside: [u8; 16], node: &Node, file: &std::fs::File) {
+        if let Some(linked) = linked_file(stat, beside)
+            && capture::is_of_any_name(node)
+            && Stat::of_file(file).is_ok_and(|after| same_file_state(stat, &after))
+        {
             let mut links = lock(&self.links);
             if links.len() < LINKS_MAX {
-                links.insert(file, node.clone());
+                links.insert(linked, node.clone());
             }
         }
     }

@@ -8,18 +8,21 @@ use std::path::PathBuf;
 
 use rayon::prelude::*;
 
-use crate::backup::capture::{Use, entry_name};
+use crate::backup::capture::entry_name;
+use crate::backup::database::DatabaseFile;
 use crate::backup::engine::Engine;
 use crate::backup::outcome::Spot;
 use crate::backup::resemble::Resemblance;
 use crate::base::Event;
-use crate::base::limits::MIB;
+use crate::base::limits::{CRYPT_HEADER_BYTES_MAX, MIB};
 use crate::chunk::{Cutter, SNIFF_BYTES, may_be_encrypted, sniff, sniff_encrypted};
 use crate::chunks::{Scratch, Sort};
 use crate::compress::looks_incompressible;
 use crate::error::Result;
 use crate::format::content::{Content, Part};
 use crate::format::tree::{Class, Entry, Metadata, Node};
+use crate::source::database::SharedLock;
+use crate::source::whatsapp::Envelope;
 use crate::source::{Dir, Stat, UnsizedFile, data_extents, file_xattrs, inode_flags, may_be_sparse, same_file_state};
 use crate::tree::ContentBuilder;
 
@@ -47,6 +50,8 @@ pub(super) trait Source: Send {
 /// A run of bytes of a file.
 struct FileSource<'a> {
     file: &'a File,
+    /// Is given back at the end.
+    lock: Option<&'a SharedLock<'a>>,
     at: u64,
     end: u64,
 }
@@ -68,6 +73,16 @@ fn read_at(file: &File, mut buffer: &mut [u8], mut at: u64) -> io::Result<usize>
 }
 
 impl FileSource<'_> {
+    /// Notes that so many bytes were read of those that were asked for.
+    fn read(&mut self, wanted: usize, count: usize) {
+        self.at += count as u64;
+        if let Some(lock) = self.lock
+            && (self.at == self.end || count < wanted)
+        {
+            lock.end();
+        }
+    }
+
     fn window(&self, len: usize) -> usize {
         usize::try_from(self.end - self.at).unwrap_or(usize::MAX).min(len)
     }
@@ -77,7 +92,7 @@ impl Source for FileSource<'_> {
     fn fill(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let len = self.window(buffer.len());
         let count = read_at(self.file, &mut buffer[..len], self.at)?;
-        self.at += count as u64;
+        self.read(len, count);
         Ok(count)
     }
 
@@ -92,7 +107,7 @@ impl Source for FileSource<'_> {
         // A file that was cut short meanwhile ends at the first part that is not full.
         let full = counts.iter().take_while(|&&count| count == PREAD_BYTES).count();
         let count = full * PREAD_BYTES + counts.get(full).copied().unwrap_or(0);
-        self.at += count as u64;
+        self.read(len, count);
         Ok(count)
     }
 
@@ -146,6 +161,8 @@ pub(super) struct Stream {
     pub may_be_encrypted: bool,
     /// What the stream is, for comparing it with its last version: its name and that version's content.
     pub last: Option<(Vec<u8>, Option<Content>)>,
+    /// The name of another file that it may resemble, if nothing is known of its own last version.
+    pub like: Option<Vec<u8>>,
     pub resemblance: Option<Box<Resemblance>>,
 }
 
@@ -169,75 +186,84 @@ impl Engine<'_> {
         }
         let xattrs = self.told(file_xattrs(&file), || spot.full_path());
         let flags = inode_flags(&file);
-        let node = match self.linked(&before) {
-            Some(known) => Some(known),
+        let beside = self.beside(dir, name, &file, &before);
+        let may_open = spot.may_open && self.captures.may_open(name.to_bytes());
+        let linked = if may_open { None } else { self.linked(&before, beside) };
+        let read = match linked {
+            Some(known) => Some((known, None)),
             None => self.read_file(dir, spot, (&file, &before, stat.unwrap_or(&before)))?,
         };
-        let Some(node) = node else { return Ok(None) };
-        let metadata = Metadata { xattrs, flags, ..before.metadata };
+        let Some((node, envelope)) = read else { return Ok(None) };
+        self.remember_link(&before, beside, &node, &file);
+        let crypt_header = envelope.map(|envelope| envelope.to_bytes().into_boxed_slice());
+        let crypt_header = crypt_header.filter(|header| header.len() <= CRYPT_HEADER_BYTES_MAX);
+        let metadata = Metadata { xattrs, flags, crypt_header, ..before.metadata };
         Ok(Some(Entry { name: entry_name(name.to_bytes(), &node).to_vec(), metadata, node }))
     }
 
-    /// Reads a file, through SQLite if it is a database in use; `None` if it cannot be read. `before` is what it was when
+    /// Reads a file, in one committed state if it is a database; `None` if it cannot be read. `before` is what it was when
     /// it was opened, `seen` what it was at the first look.
     fn read_file(
         &self,
         dir: &Dir,
         spot: Spot<'_>,
         (file, before, seen): (&File, &Stat, &Stat),
-    ) -> Result<Option<Node>> {
+    ) -> Result<Option<(Node, Option<Envelope>)>> {
         let Spot { name, path, previous, may_open, .. } = spot;
         let full_path = || path.join(name.to_bytes());
-        let read = |file: &File, stat: &Stat| {
-            let read = self.file_content(file, stat, full_path, previous)?;
-            Ok::<_, crate::error::Error>(read.map_err(|error| self.warn_io(full_path(), "read it", &error)).ok())
-        };
-        let capture = |is_needed: bool| -> Result<Option<Node>> {
-            let Some((captured, capture)) = self.capture(dir, name, path, before, is_needed) else { return Ok(None) };
-            let stat =
-                Stat::of_file(&captured.file).map_err(|error| self.warn_io(full_path(), "read its copy", &error));
-            let Ok(stat) = stat else { return Ok(None) };
-            let content = read(&captured.file, &stat)?;
-            Ok(content.map(|(content, class)| Node::File { content, class, capture: Some(capture) }))
-        };
-        if may_open && let Some(node) = self.open_crypt(name, path, (file, before), previous)? {
-            return Ok(Some(node));
+        let database = || Ok(self.database(DatabaseFile { dir, name, path, file }, previous)?.map(|node| (node, None)));
+        if may_open && let Some(opened) = self.open_crypt(name, path, (file, before), previous)? {
+            return Ok(Some(opened));
         }
-        let database_use = self.database_use(dir, name, file, before);
-        if database_use != Use::None
-            && let Some(node) = capture(database_use == Use::Certain)?
-        {
-            self.remember_link(before, &node);
-            return Ok(Some(node));
+        if self.is_database(file, before) {
+            return database();
         }
-        let Some((content, class)) = read(file, before)? else { return Ok(None) };
-        let node = Node::File { content, class, capture: None };
+        let (content, class) = match self.file_content((file, None), before, full_path, previous)? {
+            Ok(read) => read,
+            Err(error) => {
+                self.warn_io(full_path(), "read it", &error);
+                return Ok(None);
+            }
+        };
         match Stat::of_file(file) {
+            Ok(after) if same_file_state(before, &after) && same_file_state(seen, &after) => {}
             Ok(after) => {
-                let changed = !(same_file_state(before, &after) && same_file_state(seen, &after));
-                // Somebody may have begun to use it meanwhile.
-                let is_new = class == Class::Sqlite && database_use == Use::None && self.captures.is_on();
-                if is_new
-                    && (changed || self.database_use(dir, name, file, &after) == Use::Certain)
-                    && let Some(captured) = capture(true)?
-                {
-                    return Ok(Some(captured));
+                // It may be a database since.
+                if self.is_database(file, &after) {
+                    return database();
                 }
-                if changed {
-                    self.warn(full_path(), "changed while it was read; saved as it was read".into());
+                if self.has_merely_grown((file, before, &after), spot, &content)? {
+                    let message = "grew while it was read; saved as long as it was at the beginning";
+                    self.tell(full_path(), message.into());
                 } else {
-                    self.remember_link(before, &node);
+                    self.warn(full_path(), "changed while it was read; saved as it was read".into());
                 }
             }
             Err(error) => self.warn_io(full_path(), "look at it again", &error),
         }
-        Ok(Some(node))
+        Ok(Some((Node::File { content, class, capture: None }, None)))
     }
 
-    /// Stores a file's bytes. The inner error is the file's, the outer the repository's.
-    fn file_content(
+    /// Returns whether a file, of which `content` was stored, has only got longer since, as logs do: what was there before is
+    /// read once more and is the same.
+    fn has_merely_grown(
         &self,
-        file: &File,
+        (file, before, after): (&File, &Stat, &Stat),
+        spot: Spot<'_>,
+        content: &Content,
+    ) -> Result<bool> {
+        if before.size == 0 || after.size <= before.size || before.identity() != after.identity() {
+            return Ok(false);
+        }
+        let again = self.file_content((file, None), before, || spot.full_path(), spot.previous)?;
+        Ok(again.is_ok_and(|(again, _)| again == *content))
+    }
+
+    /// Stores a file's bytes, and gives back its lock as soon as they are read. The inner error is the file's, the outer the
+    /// repository's.
+    pub fn file_content(
+        &self,
+        (file, lock): (&File, Option<&SharedLock<'_>>),
         stat: &Stat,
         path: impl Fn() -> PathBuf,
         previous: Option<&Entry>,
@@ -248,7 +274,10 @@ impl Engine<'_> {
         if stat.size >= COMPARED_BYTES_MIN {
             let content = previous.and_then(|entry| entry.node.content()).cloned();
             let name = path().into_os_string().into_vec();
-            stream.may_be_encrypted = may_be_encrypted(&name, stat.size);
+            // What its pages were yesterday they are today, whatever its length says.
+            let was_encrypted =
+                previous.is_some_and(|entry| matches!(entry.node, Node::File { class: Class::EncryptedPages, .. }));
+            stream.may_be_encrypted = was_encrypted || may_be_encrypted(&name, stat.size);
             stream.last = Some((name, content));
         }
         let outcome = if stat.size == 0 {
@@ -259,7 +288,13 @@ impl Engine<'_> {
             }
             outcome
         } else {
-            self.read_extents(file, stat, &mut stream, &mut scratch)
+            match lock {
+                // What is read at once needs nobody to look at the clock.
+                Some(lock) if stat.size > READ_BYTES as u64 => {
+                    lock.for_half_a_second(|| self.read_extents((file, Some(lock)), stat, &mut stream, &mut scratch))
+                }
+                _ => self.read_extents((file, lock), stat, &mut stream, &mut scratch),
+            }
         };
         self.end_stream(stream, scratch, outcome)
     }
@@ -287,18 +322,22 @@ impl Engine<'_> {
 
     fn read_extents(
         &self,
-        file: &File,
+        (file, lock): (&File, Option<&SharedLock<'_>>),
         stat: &Stat,
         stream: &mut Stream,
         scratch: &mut Scratch,
     ) -> Result<(), StreamError> {
         if !may_be_sparse(stat) {
-            self.stream(&mut FileSource { file, at: 0, end: stat.size }, stream, scratch)?;
+            self.stream(&mut FileSource { file, lock, at: 0, end: stat.size }, stream, scratch)?;
         } else {
             for extent in data_extents(file, stat.size).map_err(StreamError::Source)? {
                 self.hole(extent.offset.saturating_sub(stream.bytes), stream, scratch)?;
                 let end = extent.offset + extent.bytes;
-                self.stream(&mut FileSource { file, at: extent.offset, end }, stream, scratch)?;
+                self.stream(
+                    &mut FileSource { file, lock: lock.filter(|_| end == stat.size), at: extent.offset, end },
+                    stream,
+                    scratch,
+                )?;
                 if stream.bytes < end {
                     // Cut short meanwhile; what follows is gone.
                     return Ok(());
@@ -421,7 +460,8 @@ impl Engine<'_> {
             }
             stream.class = sniffed.class;
             if let Some((name, content)) = stream.last.take()
-                && let Some((resemblance, outline)) = self.resemblance(name, content.as_ref(), sniffed.class)
+                && let Some((resemblance, outline)) =
+                    self.resemblance(name, stream.like.take(), content.as_ref(), sniffed.class)
             {
                 stream.resemblance = Some(resemblance);
                 stream.builder = ContentBuilder::after(outline);

@@ -2,6 +2,7 @@
 
 mod batch;
 mod capture;
+mod database;
 mod engine;
 mod estimate;
 mod file;
@@ -14,3 +15,4 @@ mod rules;
 mod run;
 
 pub use options::{BackupOptions, BackupReport, NamedReader, SqliteCapture, Warning};
+pub use roots::source_path;

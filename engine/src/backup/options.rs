@@ -60,8 +60,8 @@ pub struct BackupOptions {
     /// What is done with SQLite databases that are in use.
     pub sqlite: SqliteCapture,
     /// Opens WhatsApp's encrypted nightly files (`.crypt12`, `.crypt14`, `.crypt15`): the databases inside are saved, under
-    /// the names without that ending. Without it, and where it does not fit, the files are saved as they are.
-    pub whatsapp_key: Option<WhatsAppKey>,
+    /// the names without that ending. Each file is opened by the key that fits. Without one the files are saved as they are.
+    pub whatsapp_keys: Vec<WhatsAppKey>,
     /// Count what there is to do while doing it, and send [`Event::Total`](crate::Event::Total).
     pub estimate: bool,
     /// Send [`Event::File`](crate::Event::File) for every file.
@@ -91,7 +91,7 @@ impl Default for BackupOptions {
             threads: 0,
             level: 1,
             sqlite: SqliteCapture::Auto,
-            whatsapp_key: None,
+            whatsapp_keys: Vec::new(),
             estimate: false,
             file_events: false,
             observer: None,

@@ -76,11 +76,12 @@ impl Resemblance {
 }
 
 impl Engine<'_> {
-    /// Begins to compare the file called `name` with its last version, if its class is one for which that pays. Returns
-    /// that version's outline too.
+    /// Begins to compare the file called `name` with its last version, if its class is one for which that pays, or with
+    /// another that is called `like`; `previous` is that one's content. Returns its outline too.
     pub fn resemblance(
         &self,
         name: Vec<u8>,
+        like: Option<Vec<u8>>,
         previous: Option<&Content>,
         class: Class,
     ) -> Option<(Box<Resemblance>, Outline)> {
@@ -88,7 +89,13 @@ impl Engine<'_> {
         let outline = || previous.map_or_else(Outline::default, |last| Outline::of(&self.reader, last, chunks_max));
         let (by, outline, old) = match class {
             Class::Sqlite => {
-                let old = self.sketches.as_ref().map_or_else(Vec::new, |sketches| sketches.load(&name, chunks_max));
+                let load = |name: &Vec<u8>| {
+                    self.sketches.as_ref().map_or_else(Vec::new, |sketches| sketches.load(name, chunks_max))
+                };
+                let mut old = load(&name);
+                if let Some(like) = like.filter(|_| old.is_empty()) {
+                    old = load(&like);
+                }
                 (By::Sketches(name), outline(), old)
             }
             Class::General if previous.is_some() => {

@@ -22,10 +22,12 @@ mod sketches;
 mod sound;
 #[cfg(test)]
 mod tests;
+mod told;
 
 pub use marks::{MARK_BYTES, Marks};
 pub use proven::Proven;
 pub use sketches::SketchStore;
+pub use told::Told;
 
 use file::CatalogFile;
 

@@ -70,23 +70,12 @@ impl Database {
         })
     }
 
-    /// Returns what SQLite's own check of the whole database at `path` finds wrong first, or `None` if that is nothing.
+    /// Returns an error unless it may go on.
     ///
     /// # Errors
-    /// As [`read`](Self::read), if it cannot be checked, which says nothing of it.
-    pub fn damage(path: &Path, name: &[u8], instructions_max: u64, cancel: &CancelToken) -> Result<Option<String>> {
-        let checked = connect(path, instructions_max, cancel.clone()).and_then(|connection| {
-            connection.query_row("PRAGMA integrity_check(1)", [], |row| row.get::<_, String>(0))
-        });
-        match checked {
-            // The first line may name the database only.
-            Ok(answer) => Ok((answer != "ok")
-                .then(|| answer.lines().find(|line| !line.starts_with("***")).unwrap_or(&answer).to_owned())),
-            Err(error) => match error.sqlite_error_code() {
-                Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => Ok(Some(error.to_string())),
-                _ => Err(failed(&String::from_utf8_lossy(name), cancel, &error)),
-            },
-        }
+    /// `Cancelled`.
+    pub fn check_cancel(&self) -> Result<()> {
+        if self.cancel.is_cancelled() { Err(Error::Cancelled) } else { Ok(()) }
     }
 
     /// Returns the error for more of something than is read.
@@ -98,7 +87,7 @@ impl Database {
     }
 }
 
-fn connect(path: &Path, instructions_max: u64, cancel: CancelToken) -> rusqlite::Result<Connection> {
+pub(super) fn connect(path: &Path, instructions_max: u64, cancel: CancelToken) -> rusqlite::Result<Connection> {
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_URI | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let mut connection = Connection::open_with_flags(uri(path), flags)?;
     let calls_max = instructions_max / INSTRUCTIONS_PER_CALL as u64;
@@ -120,6 +109,8 @@ fn connect(path: &Path, instructions_max: u64, cancel: CancelToken) -> rusqlite:
         connection.set_db_config(feature, false)?;
     }
     connection.execute_batch(SETTINGS)?;
+    // Programs bring collations of their own. What is only read in the order of its rows needs none, but has to be prepared.
+    connection.collation_needed(|connection, name| connection.create_collation(name, |a: &str, b: &str| a.cmp(b)))?;
     Ok(connection)
 }
 
@@ -136,7 +127,7 @@ fn uri(path: &Path) -> String {
     uri + "?mode=ro&immutable=1"
 }
 
-fn failed(name: &str, cancel: &CancelToken, error: &rusqlite::Error) -> Error {
+pub(super) fn failed(name: &str, cancel: &CancelToken, error: &rusqlite::Error) -> Error {
     if cancel.is_cancelled() {
         return Error::Cancelled;
     }

@@ -7,10 +7,10 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, HashMap};
 
 use super::database::Database;
-use super::lines::{CHATS_MAX, ChatName, ChatNames, Line, beginning, time};
+use super::lines::{CHATS_MAX, ChatName, ChatNames, Hash, Line, beginning, first_bytes, time};
 use super::listing::Known;
 use super::options::{ChatChanges, DatabaseChanges, Message, Messages, TableChanges};
-use super::schema::Schema;
+use super::schema::{Questions, Schema};
 use crate::error::{Error, Result};
 
 /// The most messages of one database; their marks take 224 MB.
@@ -19,18 +19,22 @@ const MESSAGES_MAX: usize = 4_000_000;
 const TEXT_CHARS_MAX: usize = 500;
 /// The most messages of one database that are shown.
 const SHOWN_MAX: usize = 50_000;
+/// The most messages that are kept to be shown, of all chats; they take 24 MB.
+const PICKS_MAX: usize = 500_000;
 
 /// Compares two databases: messages if both are of one program, otherwise tables.
 ///
 /// # Errors
 /// `Database` or `Cancelled`.
 pub fn diff(before: &Known<'_>, after: &Known<'_>, limit: usize) -> Result<DatabaseChanges> {
-    match (before.schema, after.schema) {
-        (Some(schema_before), Some(schema_after)) if schema_before.app == schema_after.app => {
-            let before = Side::read(before.database, schema_before)?;
-            let after = Side::read(after.database, schema_after)?;
+    match (&before.questions, &after.questions) {
+        (Some(asked_before), Some(asked_after)) if asked_before.schema.app == asked_after.schema.app => {
+            let mut before = Side::read(before.database, asked_before)?;
+            let mut after = Side::read(after.database, asked_after)?;
+            before.names.call_as(&after.names);
+            after.names.call_as(&before.names);
             let chats = messages(before, after, limit)?;
-            Ok(DatabaseChanges::Chats { app: schema_after.app, chats })
+            Ok(DatabaseChanges::Chats { app: asked_after.schema.app, chats })
         }
         _ => tables(before, after).map(DatabaseChanges::Tables),
     }
@@ -58,8 +62,8 @@ struct Mark {
     row: i64,
     time: Option<i64>,
     chat: u32,
-    /// The later database has it too.
-    is_found: bool,
+    /// Of the first one of those with the same id: how many of them, in their order, the later database has too.
+    found: u32,
 }
 
 const _: () = assert!(size_of::<Mark>() <= 56);
@@ -72,8 +76,8 @@ struct Side<'d> {
 }
 
 impl<'d> Side<'d> {
-    fn read(database: &'d Database, schema: &'static Schema) -> Result<Self> {
-        Ok(Self { database, schema, names: ChatNames::read(database, schema)? })
+    fn read(database: &'d Database, questions: &Questions) -> Result<Self> {
+        Ok(Self { database, schema: questions.schema, names: ChatNames::read(database, questions)? })
     }
 
     /// Calls `visit` with the mark of each message and the name of its chat.
@@ -82,10 +86,10 @@ impl<'d> Side<'d> {
         let names = &mut self.names;
         self.database.each(self.schema.messages, &mut |row| {
             let line = Line::of(row)?;
-            let Some(chat) = names.find(line.chat) else { return Ok(true) };
+            let Some(chat) = names.find(line.chat) else { return Ok(false) };
             let name = names.name(chat);
             let (id, content) = (id_of(&line, name), content_of(&line));
-            visit(Mark { id, content, row: line.row, time: line.time, chat: chat as u32, is_found: false }, name);
+            visit(Mark { id, content, row: line.row, time: line.time, chat: chat as u32, found: 0 }, name);
             count += 1;
             Ok(count <= MESSAGES_MAX)
         })?;
@@ -107,9 +111,11 @@ impl<'d> Side<'d> {
 
 fn id_of(line: &Line<'_>, chat: &ChatName) -> [u8; 16] {
     let mut hasher = blake3::Hasher::new();
-    // The lengths tell where one ends and the next begins.
-    hasher.update(&(chat.jid.len() as u64).to_le_bytes()).update(chat.jid.as_bytes());
-    hasher.update(&[u8::from(line.is_mine)]).update(line.key);
+    hasher.update(&chat.id).update(&[u8::from(line.is_mine)]).update(line.key);
+    if line.key.is_empty() {
+        // Written by some other tool: then only time and text tell messages apart.
+        hasher.update(&line.time.unwrap_or_default().to_le_bytes()).update(&content_of(line));
+    }
     first_bytes(&hasher)
 }
 
@@ -120,34 +126,34 @@ fn content_of(line: &Line<'_>) -> [u8; 8] {
     first_bytes(&hasher)
 }
 
-fn first_bytes<const N: usize>(hasher: &blake3::Hasher) -> [u8; N] {
-    let mut bytes = [0; N];
-    hasher.finalize_xof().fill(&mut bytes);
-    bytes
-}
-
 fn messages(mut before: Side<'_>, mut after: Side<'_>, limit: usize) -> Result<Vec<ChatChanges>> {
     let mut marks = Vec::new();
     before.each(&mut |mark, _| marks.push(mark))?;
     marks.sort_unstable_by_key(|mark| (mark.id, mark.row));
-    let mut changes = Changes { limit: limit.min(SHOWN_MAX), numbers: HashMap::new(), chats: Vec::new() };
+    let mut changes = Changes { limit: limit.min(SHOWN_MAX), numbers: HashMap::new(), chats: Vec::new(), picks: 0 };
     after.each(&mut |mark, name| {
         let start = marks.partition_point(|was| was.id < mark.id);
-        let was = marks[start..].iter_mut().take_while(|was| was.id == mark.id).find(|was| !was.is_found);
+        let mut at = start;
+        if let Some(first) = marks.get_mut(start).filter(|was| was.id == mark.id) {
+            at += first.found as usize;
+            first.found += 1;
+        }
         let pick = |before| Pick { time: mark.time, before, after: Some(mark.row) };
-        match was {
+        match marks.get(at).filter(|was| was.id == mark.id) {
             None => changes.add(name, |chat| &mut chat.came, pick(None)),
-            Some(was) => {
-                was.is_found = true;
-                if was.content != mark.content {
-                    changes.add(name, |chat| &mut chat.changed, pick(Some(was.row)));
-                }
+            Some(was) if was.content != mark.content => {
+                changes.add(name, |chat| &mut chat.changed, pick(Some(was.row)));
             }
+            Some(_) => {}
         }
     })?;
-    for mark in marks.iter().filter(|mark| !mark.is_found) {
-        let pick = Pick { time: mark.time, before: Some(mark.row), after: None };
-        changes.add(before.names.name(mark.chat as usize), |chat| &mut chat.went, pick);
+    for of_one_id in marks.chunk_by(|a, b| a.id == b.id) {
+        let found = of_one_id.first().map_or(0, |first| first.found as usize);
+        for mark in of_one_id.iter().skip(found) {
+            let pick = Pick { time: mark.time, before: Some(mark.row), after: None };
+            changes.add(before.names.name(mark.chat as usize), |chat| &mut chat.went, pick);
+        }
+        before.database.check_cancel()?;
     }
     if changes.chats.len() > CHATS_MAX {
         return Err(after.database.too_many("chats that changed", CHATS_MAX));
@@ -170,10 +176,10 @@ struct Pile {
 }
 
 impl Pile {
-    /// Keeps the latest ones, in the order of their times.
-    fn keep_latest(&mut self, limit: usize) {
+    /// Keeps the latest ones, in the order of their times, and returns how many went.
+    fn keep_latest(&mut self, limit: usize) -> usize {
         self.latest.sort_by_key(|pick| pick.time);
-        self.latest.drain(..self.latest.len().saturating_sub(limit));
+        self.latest.drain(..self.latest.len().saturating_sub(limit)).count()
     }
 }
 
@@ -188,18 +194,20 @@ struct Changed {
 
 struct Changes {
     limit: usize,
-    numbers: HashMap<String, usize>,
+    numbers: HashMap<Hash, usize>,
     chats: Vec<Changed>,
+    /// How many are kept in all piles.
+    picks: usize,
 }
 
 impl Changes {
     fn add(&mut self, name: &ChatName, pile: impl Fn(&mut Changed) -> &mut Pile, pick: Pick) {
-        let number = match self.numbers.get(&name.jid) {
+        let number = match self.numbers.get(&name.id) {
             Some(&number) => number,
             None => {
                 let (came, went, changed) = (Pile::default(), Pile::default(), Pile::default());
                 self.chats.push(Changed { name: name.clone(), latest: None, came, went, changed });
-                self.numbers.insert(name.jid.clone(), self.chats.len() - 1);
+                self.numbers.insert(name.id, self.chats.len() - 1);
                 self.chats.len() - 1
             }
         };
@@ -208,9 +216,15 @@ impl Changes {
         let pile = pile(chat);
         pile.count += 1;
         pile.latest.push(pick);
+        self.picks += 1;
         // Now and then, so that it costs little.
         if pile.latest.len() > 2 * self.limit {
-            pile.keep_latest(self.limit);
+            self.picks -= pile.keep_latest(self.limit);
+        }
+        while self.picks > PICKS_MAX && self.limit > 0 {
+            self.limit /= 2;
+            let piles = self.chats.iter_mut().flat_map(|chat| [&mut chat.came, &mut chat.went, &mut chat.changed]);
+            self.picks -= piles.map(|pile| pile.keep_latest(self.limit)).sum::<usize>();
         }
     }
 
@@ -226,7 +240,7 @@ impl Changes {
         };
         let mut chats = Vec::with_capacity(self.chats.len());
         for chat in self.chats {
-            let ChatName { name, jid } = chat.name;
+            let ChatName { name, jid, .. } = chat.name;
             let (came, went, changed) = (shown(chat.came)?, shown(chat.went)?, shown(chat.changed)?);
             chats.push(ChatChanges { name, jid, came, went, changed });
         }

@@ -21,6 +21,27 @@ pub struct Found {
     pub path: Vec<u8>,
     /// Where its bytes are.
     pub content: Content,
+    /// What was saved beside it as SQLite's log and journal, by the ends of the names.
+    pub beside: Vec<(&'static str, Content)>,
+}
+
+/// The ends of the names of what may hold a part of a database.
+const BESIDE: [&str; 2] = ["-wal", "-journal"];
+
+/// Returns what is saved beside the database `name` in its folder, unless that has it in it already.
+fn beside(entries: &[Entry], database: &Entry) -> Vec<(&'static str, Content)> {
+    let of = |suffix: &'static str| {
+        let name = [&database.name, suffix.as_bytes()].concat();
+        let at = entries.binary_search_by(|entry| entry.name.cmp(&name)).ok()?;
+        match &entries.get(at)?.node {
+            Node::File { content, .. } if content.bytes() > 0 => Some((suffix, content.clone())),
+            _ => None,
+        }
+    };
+    match database.node {
+        Node::File { class: Class::Sqlite, capture: None, .. } => BESIDE.into_iter().filter_map(of).collect(),
+        _ => Vec::new(),
+    }
 }
 
 struct Search<'a> {
@@ -39,18 +60,19 @@ impl Search<'_> {
         if depth > TREE_DEPTH_MAX {
             return Err(tree::too_deep(String::from_utf8_lossy(below)));
         }
-        for entry in tree::load(self.reader, content)?.entries {
+        let entries = tree::load(self.reader, content)?.entries;
+        for entry in &entries {
             let below = [below, b"/", &entry.name].concat();
             match &entry.node {
                 Node::Directory { content } => self.folder(content, &below, depth + 1)?,
-                _ => self.file(entry, below)?,
+                _ => self.file(entry, below, beside(&entries, entry))?,
             }
         }
         Ok(())
     }
 
-    fn file(&mut self, entry: Entry, below: Vec<u8>) -> Result<()> {
-        if let Node::File { content, class: Class::Sqlite, .. } = entry.node {
+    fn file(&mut self, entry: &Entry, below: Vec<u8>, beside: Vec<(&'static str, Content)>) -> Result<()> {
+        if let Node::File { content, class: Class::Sqlite, .. } = &entry.node {
             if self.found.len() >= DATABASES_MAX {
                 let object = String::from_utf8_lossy(&self.start).into_owned();
                 let reason =
@@ -58,7 +80,7 @@ impl Search<'_> {
                 return Err(Error::LimitExceeded { object, reason });
             }
             let path = [self.start.as_slice(), &below].concat();
-            self.found.push(Found { below, path, content });
+            self.found.push(Found { below, path, content: content.clone(), beside });
         }
         Ok(())
     }
@@ -81,7 +103,15 @@ pub fn find(
     match tree::find(reader, &snapshot.record.root, &names, &what.snapshot)? {
         None => search.folder(&snapshot.record.root, b"", 0)?,
         Some(Entry { node: Node::Directory { content }, .. }) => search.folder(&content, b"", 0)?,
-        Some(entry) => search.file(entry, Vec::new())?,
+        Some(entry) => {
+            let above = names.split_last().map_or(&[][..], |(_, above)| above);
+            let entries = match tree::find(reader, &snapshot.record.root, above, &what.snapshot)? {
+                None => tree::load(reader, &snapshot.record.root)?.entries,
+                Some(Entry { node: Node::Directory { content }, .. }) => tree::load(reader, &content)?.entries,
+                Some(_) => Vec::new(),
+            };
+            search.file(&entry, Vec::new(), beside(&entries, &entry))?;
+        }
     }
     if search.found.is_empty() {
         let path = if names.is_empty() { b"/".to_vec() } else { search.start };

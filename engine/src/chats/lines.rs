@@ -6,7 +6,8 @@ use rusqlite::Row;
 use rusqlite::types::ValueRef;
 
 use super::database::Database;
-use super::schema::Schema;
+use super::schema::Questions;
+use crate::base::limits::MIB;
 use crate::error::Result;
 use crate::format::tree::Timestamp;
 
@@ -15,27 +16,52 @@ pub const CHATS_MAX: usize = 100_000;
 /// The longest jid or name that is kept, in characters.
 const NAME_CHARS_MAX: usize = 200;
 
+/// The most bytes of all jids and names of one database.
+const NAMES_BYTES_MAX: usize = 32 * MIB;
+
+/// A hash of something that may be as long as SQLite reads.
+pub type Hash = [u8; 16];
+
+/// Returns the first bytes of the BLAKE3 hash of a text, so that no two are taken for one by chance.
+pub fn hash(text: &[u8]) -> Hash {
+    first_bytes(blake3::Hasher::new().update(text))
+}
+
+/// Returns the first bytes of a hash.
+pub fn first_bytes<const N: usize>(hasher: &blake3::Hasher) -> [u8; N] {
+    let mut bytes = [0; N];
+    hasher.finalize_xof().fill(&mut bytes);
+    bytes
+}
+
 /// What a chat is called.
 #[derive(Clone)]
 pub struct ChatName {
     pub jid: String,
     pub name: String,
+    /// What tells it from all others: the hash of its whole jid.
+    pub id: Hash,
 }
 
 impl ChatName {
-    fn new(jid: String, name: Option<String>) -> Self {
+    fn new(whole: &[u8], name: Option<String>) -> Self {
+        let jid = beginning(whole, NAME_CHARS_MAX);
         let user = jid.split('@').next().unwrap_or_default();
         let name = name.filter(|name| !name.is_empty()).unwrap_or_else(|| user.to_owned());
-        Self { name, jid }
+        Self { name, jid, id: hash(whole) }
     }
 }
 
 /// The chats of one database, numbered as they were found.
 pub struct ChatNames {
-    numbers: HashMap<Vec<u8>, usize>,
+    /// By the hashes of their keys.
+    numbers: HashMap<Hash, usize>,
     names: Vec<ChatName>,
-    /// Chats are known by their messages alone.
-    is_open: bool,
+    /// The chats that were moved to other jids, by the hashes of these.
+    moved: HashMap<Hash, ChatName>,
+    names_bytes: usize,
+    /// Whether the key is the jid.
+    has_jids: bool,
 }
 
 impl ChatNames {
@@ -43,36 +69,66 @@ impl ChatNames {
     ///
     /// # Errors
     /// `Database` or `Cancelled`.
-    pub fn read(database: &Database, schema: &Schema) -> Result<Self> {
-        let mut chats = Self { numbers: HashMap::new(), names: Vec::new(), is_open: schema.chats.is_none() };
-        if let Some(sql) = schema.chats {
+    pub fn read(database: &Database, questions: &Questions) -> Result<Self> {
+        let mut chats = Self {
+            numbers: HashMap::new(),
+            names: Vec::new(),
+            moved: HashMap::new(),
+            names_bytes: 0,
+            has_jids: questions.chats.is_none(),
+        };
+        if let Some(sql) = questions.chats {
             database.each(sql, &mut |row| {
-                let key = bytes(row, 0)?.unwrap_or_default().to_vec();
-                let jid = cut(bytes(row, 1)?).unwrap_or_else(|| format!("chat {}", String::from_utf8_lossy(&key)));
-                chats.add(key, ChatName::new(jid, cut(bytes(row, 2)?)));
-                Ok(chats.names.len() <= CHATS_MAX)
+                let key = bytes(row, 0)?.unwrap_or_default();
+                let name = bytes(row, 2)?.map(|name| beginning(name, NAME_CHARS_MAX));
+                let (jid, before) = (bytes(row, 1)?, bytes(row, 3)?);
+                let name = match before.or(jid) {
+                    Some(jid) => ChatName::new(jid, name),
+                    None => unnamed(key),
+                };
+                if let (Some(jid), Some(_)) = (jid, before) {
+                    chats.moved.insert(hash(jid), name.clone());
+                }
+                chats.add(hash(key), name);
+                Ok(chats.has_room())
             })?;
         }
         chats.check(database)?;
         Ok(chats)
     }
 
-    fn add(&mut self, key: Vec<u8>, name: ChatName) -> usize {
+    fn has_room(&self) -> bool {
+        self.names.len() <= CHATS_MAX && self.names_bytes <= NAMES_BYTES_MAX
+    }
+
+    fn add(&mut self, key: Hash, name: ChatName) -> usize {
         *self.numbers.entry(key).or_insert_with(|| {
+            self.names_bytes += name.jid.len() + name.name.len();
             self.names.push(name);
             self.names.len() - 1
         })
     }
 
-    /// Returns the number of the chat that has this key, if there is such a chat.
+    /// Returns the number of the chat that has this key. A message whose chat has no row (any more) is in one that is
+    /// called by the key. `None` if there are more than are kept.
     pub fn find(&mut self, key: &[u8]) -> Option<usize> {
-        match self.numbers.get(key) {
+        let hash = hash(key);
+        match self.numbers.get(&hash) {
             Some(&number) => Some(number),
-            None if self.is_open && self.names.len() <= CHATS_MAX => {
-                let jid = cut(Some(key))?;
-                Some(self.add(key.to_vec(), ChatName::new(jid, None)))
+            None if self.has_room() => {
+                let name = if self.has_jids { ChatName::new(key, None) } else { unnamed(key) };
+                Some(self.add(hash, name))
             }
             None => None,
+        }
+    }
+
+    /// Calls the chats as `other` does that says to which jids they were moved.
+    pub fn call_as(&mut self, other: &Self) {
+        for name in &mut self.names {
+            if let Some(moved) = other.moved.get(&name.id) {
+                *name = moved.clone();
+            }
         }
     }
 
@@ -86,13 +142,29 @@ impl ChatNames {
         self.names.len()
     }
 
-    /// Refuses more chats than are kept.
+    /// Refuses more chats, or longer names, than are kept.
     ///
     /// # Errors
     /// `Database` if there are.
     pub fn check(&self, database: &Database) -> Result<()> {
-        if self.names.len() > CHATS_MAX { Err(database.too_many("chats", CHATS_MAX)) } else { Ok(()) }
+        if self.names.len() > CHATS_MAX {
+            Err(database.too_many("chats", CHATS_MAX))
+        } else if self.names_bytes > NAMES_BYTES_MAX {
+            Err(database.too_many("bytes of names of chats", NAMES_BYTES_MAX))
+        } else {
+            Ok(())
+        }
     }
+}
+
+/// Returns the name of a chat of which nothing but its key is known.
+fn unnamed(key: &[u8]) -> ChatName {
+    let name = if key.is_empty() {
+        b"no chat".to_vec()
+    } else {
+        [b"chat ", &key[..key.len().min(4 * NAME_CHARS_MAX)]].concat()
+    };
+    ChatName { id: hash(&[b"chat ", key].concat()), ..ChatName::new(&name, None) }
 }
 
 /// A message as it stands in its row.
@@ -138,10 +210,6 @@ fn number(row: &Row<'_>, column: usize) -> rusqlite::Result<Option<i64>> {
         ValueRef::Integer(number) => Some(number),
         _ => None,
     })
-}
-
-fn cut(text: Option<&[u8]>) -> Option<String> {
-    Some(beginning(text?, NAME_CHARS_MAX))
 }
 
 /// Returns the first `chars` characters of a text.

@@ -5,13 +5,13 @@ use std::cmp::Reverse;
 use super::database::Database;
 use super::lines::{ChatNames, Line, bytes, time};
 use super::options::{Chat, DatabaseContent, TableRows};
-use super::schema::{self, Schema, TABLES_MAX};
+use super::schema::{self, Questions, TABLES_MAX};
 use crate::error::Result;
 
-/// A database with its schema, if that is known.
+/// A database with what it is asked, if its schema is known.
 pub struct Known<'d> {
     pub database: &'d Database,
-    pub schema: Option<&'static Schema>,
+    pub questions: Option<Questions>,
     tables: Vec<String>,
 }
 
@@ -21,15 +21,15 @@ impl<'d> Known<'d> {
     /// # Errors
     /// `Database` or `Cancelled`.
     pub fn of(database: &'d Database) -> Result<Self> {
-        let (tables, schema) = database.read(|connection| {
+        let (tables, questions) = database.read(|connection| {
             let tables = schema::tables(connection)?;
-            let schema = schema::recognise(connection, &tables)?;
-            Ok((tables, schema))
+            let questions = schema::recognise(connection, &tables)?;
+            Ok((tables, questions))
         })?;
         if tables.len() > TABLES_MAX {
             return Err(database.too_many("tables", TABLES_MAX));
         }
-        Ok(Self { database, schema, tables })
+        Ok(Self { database, questions, tables })
     }
 
     /// Returns its chats, or its tables.
@@ -37,8 +37,11 @@ impl<'d> Known<'d> {
     /// # Errors
     /// `Database` or `Cancelled`.
     pub fn content(&self) -> Result<DatabaseContent> {
-        match self.schema {
-            Some(schema) => Ok(DatabaseContent::Chats { app: schema.app, chats: chats(self.database, schema)? }),
+        match &self.questions {
+            Some(questions) => {
+                let chats = chats(self.database, questions)?;
+                Ok(DatabaseContent::Chats { app: questions.schema.app, chats })
+            }
             None => self.tables().map(DatabaseContent::Tables),
         }
     }
@@ -72,10 +75,10 @@ fn sum_of<'s>(sums: &'s mut Vec<Sum>, names: &mut ChatNames, key: &[u8]) -> Opti
     sums.get_mut(number)
 }
 
-fn chats(database: &Database, schema: &Schema) -> Result<Vec<Chat>> {
-    let mut names = ChatNames::read(database, schema)?;
+fn chats(database: &Database, questions: &Questions) -> Result<Vec<Chat>> {
+    let mut names = ChatNames::read(database, questions)?;
     let mut sums = Vec::new();
-    database.each(schema.messages, &mut |row| {
+    database.each(questions.schema.messages, &mut |row| {
         let line = Line::of(row)?;
         if let Some(sum) = sum_of(&mut sums, &mut names, line.chat) {
             sum.messages += 1;
@@ -84,7 +87,7 @@ fn chats(database: &Database, schema: &Schema) -> Result<Vec<Chat>> {
         }
         Ok(true)
     })?;
-    database.each(schema.media, &mut |row| {
+    database.each(questions.media, &mut |row| {
         if let Some(sum) = sum_of(&mut sums, &mut names, bytes(row, 0)?.unwrap_or_default()) {
             sum.media += 1;
         }

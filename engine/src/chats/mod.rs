@@ -7,6 +7,7 @@
 mod database;
 mod diff;
 mod find;
+mod health;
 mod lines;
 mod listing;
 mod options;
@@ -14,7 +15,7 @@ mod run;
 mod schema;
 mod temporary;
 
-pub(crate) use database::Database;
+pub(crate) use health::check as check_health;
 pub use options::{
     Chat, ChatApp, ChatChanges, ChatsOptions, DatabaseChanges, DatabaseContent, DatabaseDiff, DatabaseReport, Message,
     Messages, TableChanges, TableRows,

@@ -82,6 +82,9 @@ impl Look<'_> {
     fn open(&self, found: &Found) -> Result<Database> {
         let cancel = &self.options.cancel;
         let file = TemporaryFile::of(self.repository, self.reader, &found.content, cancel)?;
+        if !found.beside.is_empty() {
+            file.bring_in(self.reader, &found.beside, &found.path, cancel)?;
+        }
         Database::open(file.path(), &found.path, INSTRUCTIONS_MAX, cancel)
     }
 
@@ -93,7 +96,7 @@ impl Look<'_> {
     fn diff(&self, pair: Pair) -> Result<DatabaseDiff> {
         let (path, changes) = match pair {
             (Some(before), Some(after)) => {
-                let is_same = before.content == after.content;
+                let is_same = before.content == after.content && before.beside == after.beside;
                 let changes = if is_same { Ok(DatabaseChanges::Unchanged) } else { self.compare(&before, &after) };
                 (after.path, unless_cancelled(changes)?)
             }

@@ -15,6 +15,7 @@ use crate::error::{Error, Result};
 use crate::format::content::{Content, Part};
 use crate::format::index::ChunkKind;
 use crate::repo::{Repository, no_random};
+use crate::source::database::{self, NotCaptured};
 use crate::tree;
 
 /// So much is read at once, on all cores: what deltas stand on lies here and there.
@@ -35,9 +36,46 @@ impl TemporaryFile {
     /// # Errors
     /// `LimitExceeded` if it would not fit there, `File`, `Cancelled`, or damage.
     pub fn of(repository: &Repository, reader: &ChunkReader, content: &Content, cancel: &CancelToken) -> Result<Self> {
-        let mut made = Self::empty(repository, content.bytes())?;
-        made.write(reader, content, cancel)?;
+        let made = Self::empty(repository, content.bytes())?;
+        let out = made.file.try_clone().map_err(|source| made.failed(source))?;
+        made.write(out, reader, content, cancel)?;
         Ok(made)
+    }
+
+    /// Writes what was saved beside the database, and lets SQLite bring it into that.
+    ///
+    /// # Errors
+    /// As [`of`](Self::of); `Database`, under the name `name`, if SQLite cannot do that.
+    pub fn bring_in(
+        &self,
+        reader: &ChunkReader,
+        beside: &[(&'static str, Content)],
+        name: &[u8],
+        cancel: &CancelToken,
+    ) -> Result<()> {
+        let folder = self.path.parent().unwrap_or(&self.path).to_owned();
+        for (suffix, content) in beside {
+            // It is brought into the database, which may double what is taken.
+            check_fits(&folder, content.bytes().saturating_mul(2))?;
+            let path = database::path_beside(&self.path, suffix);
+            let file = OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(&path);
+            let file = file.map_err(|source| self.failed(source))?;
+            let out = file.try_clone().map_err(|source| self.failed(source))?;
+            self.write(out, reader, content, cancel)?;
+            // A user's file may be called so.
+            if !database::is_companion(suffix.as_bytes(), &file).map_err(|source| self.failed(source))? {
+                std::fs::remove_file(&path).map_err(|source| self.failed(source))?;
+            }
+        }
+        match database::settle(&self.path, cancel) {
+            Ok(()) => Ok(()),
+            Err(NotCaptured::Cancelled) => Err(Error::Cancelled),
+            Err(NotCaptured::Why(why)) => {
+                let path = String::from_utf8_lossy(name).into_owned();
+                let reason = format!("what was saved beside it cannot be brought into it: {why}");
+                Err(Error::Database { path, reason })
+            }
+        }
     }
 
     /// Makes an empty one, in a place with room for `bytes` bytes.
@@ -76,7 +114,7 @@ impl TemporaryFile {
         Ok(Self { path, file })
     }
 
-    fn write(&mut self, reader: &ChunkReader, content: &Content, cancel: &CancelToken) -> Result<()> {
+    fn write(&self, mut out: File, reader: &ChunkReader, content: &Content, cancel: &CancelToken) -> Result<()> {
         let (mut run, mut run_bytes) = (Vec::new(), 0);
         tree::for_each_part(reader, content, &mut |part| match part {
             Part::Chunk { id, bytes } => {
@@ -86,27 +124,33 @@ impl TemporaryFile {
                     return Ok(());
                 }
                 run_bytes = 0;
-                self.write_run(reader, &mut run, cancel)
+                self.write_run(&mut out, reader, &mut run, cancel)
             }
             Part::Hole { bytes } => {
                 run_bytes = 0;
-                self.write_run(reader, &mut run, cancel)?;
-                io::copy(&mut io::Read::take(io::repeat(0), bytes), &mut self.file)
+                self.write_run(&mut out, reader, &mut run, cancel)?;
+                io::copy(&mut io::Read::take(io::repeat(0), bytes), &mut out)
                     .map(drop)
                     .map_err(|source| self.failed(source))
             }
         })?;
-        self.write_run(reader, &mut run, cancel)
+        self.write_run(&mut out, reader, &mut run, cancel)
     }
 
-    fn write_run(&mut self, reader: &ChunkReader, run: &mut Vec<(ShortId, u64)>, cancel: &CancelToken) -> Result<()> {
+    fn write_run(
+        &self,
+        out: &mut File,
+        reader: &ChunkReader,
+        run: &mut Vec<(ShortId, u64)>,
+        cancel: &CancelToken,
+    ) -> Result<()> {
         if cancel.is_cancelled() {
             return Err(Error::Cancelled);
         }
         let mut bytes = Vec::new();
         reader.read_run(run, ChunkKind::Data, &mut bytes)?;
         run.clear();
-        self.file.write_all(&bytes).map_err(|source| self.failed(source))
+        out.write_all(&bytes).map_err(|source| self.failed(source))
     }
 
     /// Returns the error for something that failed with the file.
@@ -118,8 +162,16 @@ impl TemporaryFile {
 impl Drop for TemporaryFile {
     fn drop(&mut self) {
         // There is nobody to tell; the next one to look here removes it.
-        let _ = std::fs::remove_file(&self.path);
+        remove(&self.path);
     }
+}
+
+/// Removes a file and what SQLite made beside it.
+fn remove(path: &Path) {
+    for suffix in database::SUFFIXES {
+        let _ = std::fs::remove_file(database::path_beside(path, suffix));
+    }
+    let _ = std::fs::remove_file(path);
 }
 
 /// Refuses what the file system of `folder` has no room for, before it is filled.
@@ -147,7 +199,7 @@ fn remove_leftovers(folder: &Path) {
             && let Ok(file) = File::open(entry.path())
             && flock(&file, FlockOperation::NonBlockingLockExclusive).is_ok()
         {
-            let _ = std::fs::remove_file(entry.path());
+            remove(&entry.path());
         }
     }
 }

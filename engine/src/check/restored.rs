@@ -7,8 +7,8 @@ use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
-use crate::base::{Event, ObjectId, lock};
-use crate::chats::{Database, TemporaryFile};
+use crate::base::{Event, ObjectId, lock, shown_path};
+use crate::chats::{TemporaryFile, check_health};
 use crate::check::media::{self, HEAD_BYTES};
 use crate::check::options::{CheckOptions, CheckReport, RestoreTest, RestoreTested};
 use crate::check::packs::key;
@@ -189,11 +189,11 @@ impl Probe<'_> {
     }
 
     fn problem(&self, path: &Path, message: String) {
-        lock(&self.found).problems.push((path.display().to_string(), message));
+        lock(&self.found).problems.push((shown_path(path), message));
     }
 
     fn hint(&self, path: &Path, message: String) {
-        lock(&self.found).hints.push((path.display().to_string(), message));
+        lock(&self.found).hints.push((shown_path(path), message));
     }
 
     fn compare(&self, path: &Path, wanted: u64, found: u64) {
@@ -207,17 +207,18 @@ impl Probe<'_> {
         // Nothing in here waits for other workers.
         let _alone = lock(&self.sqlite);
         let name = path.as_os_str().as_bytes();
-        match Database::damage(file.path(), name, INSTRUCTIONS_MAX, &self.options.cancel) {
-            Ok(None) => {
-                self.databases.fetch_add(1, Ordering::Relaxed);
-                Ok(())
-            }
-            Ok(Some(damage)) => {
-                let message = format!(
-                    "SQLite finds the database damaged ({damage}), as it was when it was backed up; `find` shows its \
-                     earlier versions"
-                );
-                self.problem(path, message);
+        match check_health(file.path(), name, INSTRUCTIONS_MAX, &self.options.cancel) {
+            Ok(health) => {
+                if let Some(damage) = &health.damage {
+                    let message = format!(
+                        "SQLite finds the database damaged ({damage}), as it was when it was backed up; `find` shows its \
+                         earlier versions"
+                    );
+                    self.problem(path, message);
+                } else {
+                    self.databases.fetch_add(1, Ordering::Relaxed);
+                }
+                health.notes.into_iter().for_each(|note| self.hint(path, note));
                 Ok(())
             }
             Err(Error::Cancelled) => Err(Error::Cancelled),

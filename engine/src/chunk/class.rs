@@ -14,8 +14,11 @@ pub struct Sniffed {
     pub page_bytes: u32,
 }
 
-/// The pages of SQLCipher, unless it was told otherwise.
+/// How databases with encrypted pages are cut: as SQLCipher's are by default. Shorter pages lie in such blocks by several,
+/// longer ones are several blocks.
 const ENCRYPTED_PAGE_BYTES: u32 = 4096;
+/// The shortest page there is: whatever the pages of a database are, its length is a multiple of this.
+const PAGE_BYTES_MIN: u64 = 512;
 /// A shorter file is not worth pages.
 const ENCRYPTED_BYTES_MIN: u64 = 64 * 1024;
 /// How databases are called.
@@ -28,9 +31,7 @@ pub fn may_be_encrypted(name: &[u8], bytes: u64) -> bool {
         let start = name.len().saturating_sub(ending.len());
         name[start..].eq_ignore_ascii_case(ending)
     };
-    bytes >= ENCRYPTED_BYTES_MIN
-        && bytes.is_multiple_of(u64::from(ENCRYPTED_PAGE_BYTES))
-        && DATABASE_ENDINGS.iter().any(is_called_so)
+    bytes >= ENCRYPTED_BYTES_MIN && bytes.is_multiple_of(PAGE_BYTES_MIN) && DATABASE_ENDINGS.iter().any(is_called_so)
 }
 
 /// Returns the class of a file that [`may_be_encrypted`] and begins with `head`, of which 64 KiB should be there.
@@ -73,6 +74,19 @@ pub fn sniff(head: &[u8]) -> Sniffed {
     let riff = at(0, b"RIFF") && (at(8, b"WEBP") || at(8, b"AVI "));
     let media = riff || at(4, b"ftyp") || MEDIA_MAGICS.iter().any(|magic| at(0, magic));
     Sniffed { class: if media { Class::Media } else { Class::General }, page_bytes: 0 }
+}
+
+/// How many bytes the header of an SQLite database has.
+pub const HEADER_BYTES: usize = 100;
+
+/// Returns whether only the first bytes of a database's header are in clear, which begins with `head`: SQLCipher leaves
+/// those to systems that want to see whose file it is (`cipher_plaintext_header_size`). SQLite cannot read it.
+pub fn has_encrypted_pages(head: &[u8; HEADER_BYTES]) -> bool {
+    let number = |at: usize| u32::from_be_bytes([head[at], head[at + 1], head[at + 2], head[at + 3]]);
+    let (schema_format, encoding) = (number(44), number(56));
+    // An empty database has neither, and twenty bytes behind them are zero in all.
+    let is_header = schema_format <= 4 && encoding <= 3 && head[72..92].iter().all(|&byte| byte == 0);
+    sqlite_page_bytes(head).is_some() && !is_header
 }
 
 fn sqlite_page_bytes(head: &[u8]) -> Option<u32> {

@@ -4,6 +4,6 @@ mod class;
 mod cutter;
 mod parallel;
 
-pub use class::{SNIFF_BYTES, may_be_encrypted, sniff, sniff_encrypted};
+pub use class::{HEADER_BYTES, SNIFF_BYTES, has_encrypted_pages, may_be_encrypted, sniff, sniff_encrypted};
 pub use cutter::{Chunker, Cutter, DEFAULT_PARAMS};
 pub use parallel::cut_all;

@@ -151,6 +151,21 @@ impl Committer {
         Ok(())
     }
 
+    /// Stores what waits, and the index that lists it, so that it can be read.
+    ///
+    /// # Errors
+    /// `Cancelled` if that could not be done; [`finish`](Self::finish) says why.
+    pub fn checkpoint(&self) -> Result<()> {
+        let mut worker = lock(&self.shared.worker);
+        while self.shared.store_next(&mut worker) {}
+        if !self.shared.has_failed.load(Ordering::Acquire)
+            && let Err(error) = worker.flush(&self.shared.claims)
+        {
+            self.shared.fail(error);
+        }
+        if self.shared.has_failed.load(Ordering::Acquire) { Err(Error::Cancelled) } else { Ok(()) }
+    }
+
     /// Returns once every pack and the index that lists it are safe.
     ///
     /// # Errors

@@ -321,6 +321,15 @@ impl ChunkWriter {
         pack.append(frame)
     }
 
+    /// Stores everything that was given back, so that it can be read while the run goes on.
+    ///
+    /// # Errors
+    /// As [`put`](Self::put).
+    pub fn checkpoint(&self) -> Result<()> {
+        self.flush_all()?;
+        self.committer.checkpoint()
+    }
+
     /// Stores everything gathered and every open pack, and returns once the index that lists them is safe.
     ///
     /// # Errors

@@ -2,7 +2,6 @@
 
 use std::fs::File;
 use std::io;
-use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -15,6 +14,7 @@ use crate::restore::delete::Displaced;
 use crate::restore::options::Overwrite;
 use crate::restore::place::{Place, Trail};
 use crate::restore::run::Restore;
+use crate::restore::sealed::Seal;
 use crate::restore::taker::Taker;
 use crate::restore::target_dir::{LocalOwners, Replacement, TargetDir};
 use crate::restore::waiting::Waiter;
@@ -97,10 +97,12 @@ impl Restore<'_> {
         }
         let path = || place.join(&entry.name);
         let at = place.enter()?;
-        let step = self.step(entry, at.find(&entry.name)?, path)?;
+        let seal = self.seal_of(entry);
+        let name = seal.as_ref().map_or(entry.name.as_slice(), Seal::name);
+        let step = self.step(entry, at.find(name)?, path)?;
         let dir = match &at.dir {
             Some(dir) if !self.options.dry_run => dir,
-            _ => return self.tell(&step, entry, at.dir.as_deref()).map(|()| Done::default()),
+            _ => return self.tell(&step, (entry, name), at.dir.as_deref()).map(|()| Done::default()),
         };
         let spot = Spot {
             path: &path,
@@ -111,18 +113,22 @@ impl Restore<'_> {
             owners,
             companions: &|| self.companions(entry, place),
         };
-        self.put(entry, &step, spot)
+        match seal {
+            Some(seal) if self.sealed(entry, &step, spot, &seal)? => Ok(Done::default()),
+            Some(_) => self.put(entry, &self.step(entry, at.find(&entry.name)?, path)?, spot),
+            None => self.put(entry, &step, spot),
+        }
     }
 
     /// Counts what a run would do.
-    fn tell(&self, step: &Step, entry: &Entry, dir: Option<&TargetDir>) -> Result<()> {
+    fn tell(&self, step: &Step, (entry, name): (&Entry, &[u8]), dir: Option<&TargetDir>) -> Result<()> {
         let bytes = entry.node.file_bytes();
         match step {
             Step::Keep => self.kept(bytes),
             Step::Create => self.done(bytes, 0),
             Step::Replace(found) => {
                 if let (FileKind::Directory, Some(dir)) = (found.kind, dir) {
-                    self.remove_displaced(dir, &Displaced { name: entry.name.clone() })?;
+                    self.remove_displaced(dir, &Displaced { name: name.to_vec() })?;
                 }
                 self.done(bytes, 0);
             }
@@ -204,7 +210,7 @@ impl Restore<'_> {
         let new = dir.create_replacement(name)?;
         let told = self.fill(new.file(), entry, (content, class), spot)?;
         let identity = Some(new.identity());
-        self.finish(new, entry, step, spot, told)?;
+        self.finish(new, entry.node.file_bytes(), step, spot, told)?;
         Ok(Done { is_known: true, identity })
     }
 
@@ -231,8 +237,7 @@ impl Restore<'_> {
     }
 
     /// Gives what is whole its name, or lets it wait for that if something else has to go.
-    fn finish<T>(&self, new: Replacement<'_, T>, entry: &Entry, step: &Step, spot: Spot<'_>, told: u64) -> Result<()> {
-        let bytes = entry.node.file_bytes();
+    pub fn finish<T>(&self, new: Replacement<'_, T>, bytes: u64, step: &Step, spot: Spot<'_>, told: u64) -> Result<()> {
         let companions = (spot.companions)();
         if let Step::Replace(found) = step {
             let is_folder = found.kind == FileKind::Directory;
@@ -242,7 +247,7 @@ impl Restore<'_> {
                 path: (spot.path)(),
                 bytes,
                 device: new.identity().0,
-                displaced: is_folder.then(|| Displaced { name: entry.name.clone() }),
+                displaced: is_folder.then(|| Displaced { name: new.name().to_vec() }),
                 companions,
                 waiting: new.wait(),
             };
@@ -277,7 +282,10 @@ impl Restore<'_> {
                 Err(Error::File { source, .. }) if source.kind() == io::ErrorKind::InvalidFilename => None,
                 found => found?,
             };
-            if found.is_none_or(|found| found.kind != FileKind::File) || !is_sqlites(&dir.open_for_read(name)?) {
+            if found.is_none_or(|found| found.kind != FileKind::File)
+                || !database::is_companion(name, &dir.open_for_read(name)?)
+                    .map_err(|error| dir.error(name, "looking at it", error))?
+            {
                 continue;
             }
             if self.options.overwrite == Overwrite::Never {
@@ -297,7 +305,7 @@ impl Restore<'_> {
 
     /// Refuses a file that the target's file system could not hold if it were empty: a few chunk lists that repeat one
     /// another can stand for more than all the disks there are, and would fill this one before that shows.
-    fn check_fits(&self, content: &Content, dir: &TargetDir, path: &dyn Fn() -> PathBuf) -> Result<()> {
+    pub fn check_fits(&self, content: &Content, dir: &TargetDir, path: &dyn Fn() -> PathBuf) -> Result<()> {
         // Without lists there are 16 MiB of data at most.
         if content.level == 0 {
             return Ok(());
@@ -346,7 +354,7 @@ impl Restore<'_> {
         let new = dir.make_replacement(name, make)?;
         apply(new.temporary())?;
         let identity = Some(new.identity());
-        self.finish(new, entry, step, spot, 0)?;
+        self.finish(new, 0, step, spot, 0)?;
         Ok(Done { is_known: true, identity })
     }
 
@@ -354,21 +362,5 @@ impl Restore<'_> {
     pub fn in_the_way(path: PathBuf) -> Error {
         let reason = "something was put in its place during the restore; run it again".into();
         Error::UnsafeTarget { path, reason }
-    }
-}
-
-/// Returns whether a file is a journal or log of SQLite's, or the memory that its users share: these begin with numbers of
-/// their own (<https://www.sqlite.org/fileformat2.html>, <https://www.sqlite.org/walformat.html>), or are empty.
-fn is_sqlites(file: &File) -> bool {
-    let mut head = [0; 8];
-    match file.read_at(&mut head, 0) {
-        Ok(0) => true,
-        Ok(8) => {
-            let first: [u8; 4] = [head[0], head[1], head[2], head[3]];
-            head == [0xd9, 0xd5, 0x05, 0xf9, 0x20, 0xa1, 0x63, 0xd7]
-                || matches!(u32::from_be_bytes(first), 0x377f_0682 | 0x377f_0683)
-                || u32::from_ne_bytes(first) == 3_007_000
-        }
-        _ => false,
     }
 }

@@ -109,8 +109,8 @@ impl Links {
 impl Restore<'_> {
     /// Restores anything but a directory, or leaves it for the end if another name of the same file comes first.
     pub fn file_or_link(&self, entry: &Entry, place: &Place<'_>, owners: &LocalOwners) -> Result<()> {
-        // Where nothing is made there is nothing to link to: each name stands for itself.
-        let makes = !self.options.dry_run && self.taker.is_none();
+        // Where nothing is made, or each is sealed under a name of its own, there is nothing to link to: each name stands for itself.
+        let makes = !self.options.dry_run && self.taker.is_none() && self.seal_of(entry).is_none();
         let Some(key) = makes.then(|| key(entry)).flatten() else { return self.leaf(entry, place, owners).map(drop) };
         if self.links.begin(key) {
             let done = self.leaf(entry, place, owners)?;

@@ -9,6 +9,7 @@ mod list;
 mod options;
 mod place;
 mod run;
+mod sealed;
 mod taker;
 mod target_dir;
 mod totals;

@@ -6,6 +6,7 @@ use std::time::Duration;
 use crate::base::{CancelToken, Observer};
 use crate::format::tree::Timestamp;
 use crate::source::Patterns;
+use crate::source::whatsapp::WhatsAppKey;
 
 /// What to do with a file that is at the target already.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -47,6 +48,9 @@ pub struct RestoreOptions {
     pub verify: bool,
     /// Set owners by number, even where this system knows the recorded name under another.
     pub numeric_owner: bool,
+    /// Restore what was inside WhatsApp's encrypted files sealed again, under the names that these had, where one of these
+    /// keys is the one that had opened it: so a phone reads it. Such files are not read back.
+    pub whatsapp_seal: Vec<WhatsAppKey>,
     /// How many threads; 0: one for each core.
     pub threads: usize,
     /// Is told what happens.

@@ -199,6 +199,11 @@ impl Replacement<'_, File> {
 }
 
 impl<T> Replacement<'_, T> {
+    /// Returns the name that the new one is to have.
+    pub fn name(&self) -> &[u8] {
+        &self.name
+    }
+
     /// Returns the temporary name, by which it is given its metadata before it gets its own.
     pub fn temporary(&self) -> &[u8] {
         &self.temporary

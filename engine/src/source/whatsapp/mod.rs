@@ -6,20 +6,24 @@
 //! | | crypt14 and crypt15 | crypt12 |
 //! |---|---|---|
 //! | begins with | a varint, the length of the protobuf message that follows, which holds the IV | 67 bytes, of which the last 16 are the IV |
-//! | then | a zlib stream (RFC 1950) sealed by AES-256-GCM (NIST SP 800-38D), and its 16-byte tag | the same |
+//! | then | a zlib stream (RFC 1950), or a ZIP, sealed by AES-256-GCM (NIST SP 800-38D), and its 16-byte tag | the same |
 //! | ends with | the MD5 of all that precedes; left out in backups of several files | that MD5, and `--` with the last two digits of the phone number |
 //! | key | crypt14: the last 32 bytes of the key file; crypt15: HKDF-SHA256 (RFC 5869) of the 64 digits | the last 32 bytes of the key file |
 
+mod envelope;
 pub mod gcm;
 mod key;
 mod prefix;
 mod reader;
+mod sealer;
 
 use std::fmt;
 use std::io;
 
+pub use envelope::Envelope;
 pub use key::{KeyError, WhatsAppKey};
-pub use reader::{Opened, open};
+pub use reader::{Opened, open, open_with_any};
+pub use sealer::{NotSealed, Sealed, ending, seal};
 
 /// The layouts, named as the files end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,8 +60,8 @@ pub enum Refused {
     },
     /// The key is another one; or, if the file has no valid MD5, something in its beginning may be damaged.
     #[error(
-        "the WhatsApp key does not open this {kind} file{}; it is saved as it is, encrypted. Give the key that was in \
-         use when WhatsApp wrote it",
+        "no WhatsApp key that was given opens this {kind} file{}; it is saved as it is, encrypted. Give the key that was \
+         in use when WhatsApp wrote it, too",
         if *.is_intact { "" } else { ", or the file is damaged" }
     )]
     WrongKey {

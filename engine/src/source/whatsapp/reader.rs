@@ -7,6 +7,7 @@ use std::os::unix::fs::FileExt;
 use flate2::{Decompress, FlushDecompress, Status};
 use md5::{Digest, Md5};
 
+use super::envelope::Envelope;
 use super::gcm::{self, BLOCK_BYTES, Decrypter, TAG_BYTES, TEXT_BYTES_MAX, Tagger};
 use super::prefix::{self, BadPrefix, HEAD_BYTES_MAX, Prefix};
 use super::{Kind, Refused, WhatsAppKey};
@@ -21,22 +22,28 @@ const BUFFER_BYTES: usize = 256 * KIB;
 
 const _: () = assert!(BUFFER_BYTES.is_multiple_of(BLOCK_BYTES));
 
-/// The database (or whatever WhatsApp put there) inside an encrypted backup, decrypted and inflated as it is read.
+/// The database (or whatever WhatsApp put there) inside an encrypted backup, decrypted and, if it is a zlib stream, inflated
+/// as it is read; anything else, such as the ZIP of `stickers.db.crypt15`, is given as it is.
 ///
 /// What is read may only be relied upon once `read` has returned 0: only then is the whole ciphertext known to be the one
 /// that was verified. An error before that means that the file was changed meanwhile, or that WhatsApp sealed something
-/// that is no zlib stream, and that what was read is to be thrown away. Memory stays below 1 MiB, however long the
+/// that is no whole zlib stream, and that what was read is to be thrown away. Memory stays below 1 MiB, however long the
 /// content is; nothing limits that, since a few kilobytes of ciphertext can hold megabytes of plaintext.
 pub struct Opened<'f> {
     file: &'f File,
     kind: Kind,
+    /// What stands before the sealed content.
+    head: Vec<u8>,
+    has_md5: bool,
+    key_check: [u8; 8],
     /// Where the ciphertext that is not yet read begins, and where it ends.
     at: u64,
     end: u64,
     tag: [u8; TAG_BYTES],
     tagger: Tagger,
     decrypter: Decrypter,
-    inflater: Decompress,
+    /// `None`: what is sealed is not compressed.
+    inflater: Option<Decompress>,
     /// What is decrypted and, from `used` on, not yet inflated.
     buffer: Vec<u8>,
     used: usize,
@@ -47,17 +54,32 @@ pub struct Opened<'f> {
 struct Sealed {
     end: u64,
     tag: [u8; TAG_BYTES],
+    has_md5: bool,
 }
 
-/// Recognises an encrypted backup of WhatsApp by its content, verifies all of it, and opens it. `file` has `bytes` bytes;
-/// it is read by position, once here and once more by whoever reads what is returned, with at most 1 MiB of memory.
+/// As [`open_with_any`], with one key.
+///
+/// # Errors
+/// As there.
+pub fn open<'f>(file: &'f File, bytes: u64, key: &WhatsAppKey, cancel: &CancelToken) -> Result<Opened<'f>, Refused> {
+    open_with_any(file, bytes, std::slice::from_ref(key), cancel)
+}
+
+/// Recognises an encrypted backup of WhatsApp by its content, verifies all of it, and opens it with the key that fits. `file`
+/// has `bytes` bytes; it is read by position, once here and once more by whoever reads what is returned, with at most 1 MiB
+/// of memory.
 ///
 /// Verified are the tag of AES-256-GCM, which proves the content and the key, and the MD5 over the whole file, which
 /// backups of several files lack.
 ///
 /// # Errors
 /// See [`Refused`]; a file of another kind is known by its first bytes, nearly always without reading on.
-pub fn open<'f>(file: &'f File, bytes: u64, key: &WhatsAppKey, cancel: &CancelToken) -> Result<Opened<'f>, Refused> {
+pub fn open_with_any<'f>(
+    file: &'f File,
+    bytes: u64,
+    keys: &[WhatsAppKey],
+    cancel: &CancelToken,
+) -> Result<Opened<'f>, Refused> {
     let mut head = vec![0; bytes.min(HEAD_BYTES_MAX as u64) as usize];
     file.read_exact_at(&mut head, 0)?;
     let prefix = prefix::parse(&head).map_err(|bad| match bad {
@@ -66,24 +88,29 @@ pub fn open<'f>(file: &'f File, bytes: u64, key: &WhatsAppKey, cancel: &CancelTo
     })?;
     head.truncate(prefix.bytes);
     let end = end_of_file(file, bytes, &prefix)?;
-    let cipher_key = key.cipher_key(prefix.kind).ok_or_else(|| io::Error::other("the key could not be derived"))?;
-    let begin = || gcm::begin(&cipher_key, &prefix.iv);
-    let is_zlib = begins_a_zlib_stream(file, prefix.bytes as u64, end, begin().1)?;
-    let sealed = verify(file, &prefix, &head, end, begin().0, is_zlib, cancel)?;
-    if !is_zlib {
-        let what = format!("what this {} file holds is not compressed by zlib", prefix.kind);
-        return Err(Refused::Unknown { what });
+    let mut tried = Vec::with_capacity(keys.len());
+    for key in keys {
+        let key = key.cipher_key(prefix.kind).ok_or_else(|| io::Error::other("the key could not be derived"))?;
+        let is_zlib = begins_a_zlib_stream(file, prefix.bytes as u64, end, gcm::begin(&key, &prefix.iv).1)?;
+        tried.push((key, is_zlib));
     }
-    let (tagger, decrypter) = begin();
+    let taggers = tried.iter().map(|(key, _)| gcm::begin(key, &prefix.iv).0).collect();
+    let may_fit = tried.iter().any(|(_, is_zlib)| *is_zlib);
+    let (number, sealed) = verify(file, &prefix, &head, end, taggers, may_fit, cancel)?;
+    let (key, is_zlib) = &tried[number];
+    let (tagger, decrypter) = gcm::begin(key, &prefix.iv);
     Ok(Opened {
         file,
         kind: prefix.kind,
+        head,
+        has_md5: sealed.has_md5,
+        key_check: Envelope::check_of(key),
         at: prefix.bytes as u64,
         end: sealed.end,
         tag: sealed.tag,
         tagger,
         decrypter,
-        inflater: Decompress::new(true),
+        inflater: is_zlib.then(|| Decompress::new(true)),
         buffer: Vec::new(),
         used: 0,
         is_done: false,
@@ -129,16 +156,17 @@ fn begins_a_zlib_stream(file: &File, data: u64, end: u64, mut decrypter: Decrypt
     Ok(is_decrypted && first[0] == 0x78 && first[1] & 0x20 == 0 && u16::from_be_bytes(first).is_multiple_of(31))
 }
 
-/// Verifies all of the file up to `end` and returns which part of it is sealed.
+/// Verifies all of the file up to `end` and returns by which of the keys which part of it is sealed. `may_fit`: the
+/// beginning is what it would be under the right key.
 fn verify(
     file: &File,
     prefix: &Prefix,
     head: &[u8],
     end: u64,
-    mut tagger: Tagger,
-    is_zlib: bool,
+    mut taggers: Vec<Tagger>,
+    may_fit: bool,
     cancel: &CancelToken,
-) -> Result<Sealed, Refused> {
+) -> Result<(usize, Sealed), Refused> {
     const ENDS_BYTES: u64 = (TAG_BYTES + MD5_BYTES) as u64;
     let kind = prefix.kind;
     let mut md5 = Md5::new_with_prefix(head);
@@ -153,7 +181,7 @@ fn verify(
         let piece = &mut buffer[..(blocks_end - at).min(BUFFER_BYTES as u64) as usize];
         file.read_exact_at(piece, at)?;
         md5.update(&*piece);
-        tagger.update(piece);
+        taggers.iter_mut().for_each(|tagger| tagger.update(piece));
         at += piece.len() as u64;
     }
     let rest = &mut buffer[..(end - at) as usize];
@@ -161,21 +189,23 @@ fn verify(
     let (before, last) = rest.split_at(rest.len() - MD5_BYTES);
     md5.update(before);
     let is_intact = md5.finalize().as_slice() == last;
-    let tagged = |text: &[u8], tag: &[u8]| {
-        let mut tagger = tagger.clone();
-        tagger.update(text);
-        let computed = tagger.finish();
-        (computed == *tag).then_some(Sealed { end: at + text.len() as u64, tag: computed })
+    let tagged = |text: &[u8], tag: &[u8], has_md5: bool| {
+        taggers.iter().enumerate().find_map(|(number, tagger)| {
+            let mut tagger = tagger.clone();
+            tagger.update(text);
+            let computed = tagger.finish();
+            (computed == *tag).then_some((number, Sealed { end: at + text.len() as u64, tag: computed, has_md5 }))
+        })
     };
-    let with_md5 = before.split_last_chunk::<TAG_BYTES>().and_then(|(text, tag)| tagged(text, tag));
-    match (with_md5, tagged(before, last)) {
+    let with_md5 = before.split_last_chunk::<TAG_BYTES>().and_then(|(text, tag)| tagged(text, tag, true));
+    match (with_md5, tagged(before, last, false)) {
         (Some(sealed), _) if is_intact => Ok(sealed),
         (Some(_), _) => {
             let what = format!("its MD5 at byte {} is not that of what precedes", end - MD5_BYTES as u64);
             Err(Refused::Damaged { kind, what })
         }
         (None, Some(sealed)) => Ok(sealed),
-        (None, None) if is_zlib && !is_intact => {
+        (None, None) if may_fit && !is_intact => {
             let what = "the key fits, but neither MD5 nor tag do, so bytes are wrong or missing somewhere".into();
             Err(Refused::Damaged { kind, what })
         }
@@ -187,6 +217,19 @@ impl Opened<'_> {
     /// Returns what kind of backup it is.
     pub fn kind(&self) -> Kind {
         self.kind
+    }
+
+    /// Returns what it takes, beside content and key, to seal the content again; `None` for crypt12, which nothing reads any
+    /// more.
+    pub fn envelope(&self) -> Option<Envelope> {
+        let is_kept = self.kind != Kind::Crypt12;
+        is_kept.then(|| Envelope {
+            head: self.head.clone(),
+            tag: self.tag,
+            key_check: self.key_check,
+            has_md5: self.has_md5,
+            is_compressed: self.inflater.is_some(),
+        })
     }
 
     /// Reads and decrypts the next piece.
@@ -222,13 +265,21 @@ impl Read for Opened<'_> {
             if self.used == self.buffer.len() && self.at < self.end {
                 self.fill()?;
             }
-            let (taken, given) = (self.inflater.total_in(), self.inflater.total_out());
-            let status = self
-                .inflater
+            let Some(inflater) = &mut self.inflater else {
+                let given = out.len().min(self.buffer.len() - self.used);
+                out[..given].copy_from_slice(&self.buffer[self.used..][..given]);
+                self.used += given;
+                if self.used == self.buffer.len() && self.at == self.end {
+                    self.finish()?;
+                }
+                return Ok(given);
+            };
+            let (taken, given) = (inflater.total_in(), inflater.total_out());
+            let status = inflater
                 .decompress(&self.buffer[self.used..], out, FlushDecompress::None)
                 .map_err(|error| invalid(&format!("its content does not inflate ({error})")))?;
-            let taken = (self.inflater.total_in() - taken) as usize;
-            let given = (self.inflater.total_out() - given) as usize;
+            let taken = (inflater.total_in() - taken) as usize;
+            let given = (inflater.total_out() - given) as usize;
             self.used += taken;
             if status == Status::StreamEnd {
                 self.finish()?;
