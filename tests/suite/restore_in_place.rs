@@ -344,3 +344,29 @@ fn flags_of_inodes_come_back_at_the_end() {
     let report = report.unwrap();
     assert!(is_immutable && is_linked && report.flags_failed == 0 && report.warnings.is_empty(), "{report:?}");
 }
+
+/// What waits for the disk takes the space of what it replaces once more, but no restore fails for that.
+#[test]
+fn a_disk_with_little_room_is_enough_to_replace_files() {
+    let Some(disk) = crate::faults::SmallDisk::mount(20 << 20) else { return };
+    let place = Place::new(Kind::Memory);
+    let source = place.folder("source");
+    for number in 0..6 {
+        fs::write(source.join(number.to_string()), noise::random(number, 2 << 20)).unwrap();
+    }
+    let repository = place.open();
+    back_up(&repository, &source);
+    let target = disk.path().join("target");
+    let what = format!("latest:{}", source.display());
+    run(&repository, &what, &target, |_| ());
+    let report = run(&repository, &what, &target, |options| options.verify = true);
+    assert_eq!((report.files, report.warnings.len()), (6, 0), "{:?}", report.warnings);
+    assert_same(&read(&source), &read(&target));
+    // What is too much in any case ends the restore, and the files that were there stay.
+    fs::write(disk.path().join("full"), noise::random(9, 7 << 20)).unwrap();
+    fs::write(target.join("0"), "old").unwrap();
+    fs::write(disk.path().join("fuller"), vec![1; 1_900_000]).unwrap();
+    let error = try_run(&repository, &what, &target, |options| options.threads = 1).unwrap_err();
+    assert!(error.to_string().contains("free some"), "{error}");
+    assert_eq!(temporary(&target).len(), 0);
+}

@@ -140,15 +140,16 @@ impl Restore<'_> {
     pub fn put(&self, entry: &Entry, step: &Step, spot: Spot<'_>) -> Result<Done> {
         match &entry.node {
             Node::File { content, class, .. } => {
-                let done = match self.file(entry, (content, *class), step, spot) {
-                    // What waits takes the space twice; without it there may be enough.
-                    Err(Error::File { source, .. })
-                        if source.kind() == io::ErrorKind::StorageFull && self.commit_waiting()? =>
-                    {
-                        self.file(entry, (content, *class), step, spot)
+                let done = loop {
+                    let commits = self.commits.load(Ordering::Relaxed);
+                    match self.file(entry, (content, *class), step, spot) {
+                        // What waits takes the space twice; without it there may be enough.
+                        Err(Error::File { source, .. })
+                            if source.kind() == io::ErrorKind::StorageFull
+                                && (self.commit_waiting()? || commits != self.commits.load(Ordering::Relaxed)) => {}
+                        outcome => break outcome?,
                     }
-                    outcome => outcome,
-                }?;
+                };
                 if done.is_known {
                     self.set_flags_later(spot.trail, &entry.name, entry.metadata.flags);
                 }

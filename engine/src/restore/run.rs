@@ -59,6 +59,8 @@ pub(super) struct Restore<'a> {
     pub pieces: PieceWalk,
     pub links: Links,
     pub queue: Mutex<Queue>,
+    /// How often what waited was committed.
+    pub commits: AtomicU64,
     pub late_flags: Mutex<Vec<LateFlags>>,
     pub flags_problem: Mutex<Option<String>>,
     pub selection: Selection,
@@ -185,6 +187,7 @@ impl<'a> Restore<'a> {
             pieces: PieceWalk::default(),
             links: Links::default(),
             queue: Mutex::default(),
+            commits: AtomicU64::new(0),
             late_flags: Mutex::default(),
             flags_problem: Mutex::default(),
             selection,

@@ -63,18 +63,33 @@ impl Restore<'_> {
         let mut waiters = std::mem::take(&mut queue.waiters);
         let Some(root) = &self.root else { return Ok(()) };
         waiters.sort_by_key(|waiter| Arc::as_ptr(&waiter.trail) as usize);
-        let outcome = if self.options.cancel.is_cancelled() { Err(Error::Cancelled) } else { sync(root, &waiters) };
+        let is_cancelled = self.options.cancel.is_cancelled() && !waiters.is_empty();
+        let outcome = if is_cancelled { Err(Error::Cancelled) } else { sync(root, &waiters) };
         for folder in waiters.chunk_by(|a, b| Arc::ptr_eq(&a.trail, &b.trail)) {
             let Some(first) = folder.first() else { continue };
             match (&outcome, first.trail.reopen(root)) {
                 (Ok(()), Ok(dir)) => self.commit_folder(&dir, folder)?,
-                (Ok(()), Err(error)) => self.unless_fatal(|| first.path.clone(), Err(error))?,
-                (Err(_), Ok(dir)) => folder.iter().for_each(|waiter| dir.discard(&waiter.waiting)),
-                (Err(_), Err(_)) => {}
+                (Ok(()), Err(error)) => folder.iter().for_each(|waiter| self.warn(&waiter.path, error.to_string())),
+                (Err(error), dir) => {
+                    // What the disk did not take is given up, and so nothing is given up for it.
+                    if let Ok(dir) = dir {
+                        folder.iter().for_each(|waiter| dir.discard(&waiter.waiting));
+                        let _ = dir.leave();
+                    }
+                    if !matches!(error, Error::Cancelled) {
+                        folder.iter().for_each(|waiter| self.warn(&waiter.path, format!("not restored: {error}")));
+                    }
+                }
             }
         }
-        // What the disk did not take is not there, so nothing is given up for it, and the restore ends.
-        outcome
+        match outcome {
+            Err(Error::Cancelled) => Err(Error::Cancelled),
+            Ok(()) => {
+                self.commits.fetch_add(u64::from(!waiters.is_empty()), Ordering::Relaxed);
+                Ok(())
+            }
+            Err(_) => Ok(()),
+        }
     }
 
     fn commit_folder(&self, dir: &TargetDir, waiters: &[Waiter]) -> Result<()> {
@@ -116,9 +131,11 @@ impl Restore<'_> {
 fn sync(root: &TargetDir, waiters: &[Waiter]) -> Result<()> {
     let mut devices: Vec<u64> = Vec::new();
     for waiter in waiters {
-        if !devices.contains(&waiter.device) {
+        if !devices.contains(&waiter.device)
+            && let Ok(dir) = waiter.trail.reopen(root)
+        {
+            dir.sync()?;
             devices.push(waiter.device);
-            waiter.trail.reopen(root)?.sync()?;
         }
     }
     Ok(())
