@@ -361,7 +361,9 @@ fn a_disk_with_little_room_is_enough_to_replace_files() {
     run(&repository, &what, &target, |_| ());
     let report = run(&repository, &what, &target, |options| options.verify = true);
     assert_eq!((report.files, report.warnings.len()), (6, 0), "{:?}", report.warnings);
-    assert_same(&read(&source), &read(&target));
+    for number in 0..6 {
+        assert!(fs::read(target.join(number.to_string())).unwrap() == noise::random(number, 2 << 20));
+    }
     // What is too much in any case ends the restore, and the files that were there stay.
     fs::write(disk.path().join("full"), noise::random(9, 7 << 20)).unwrap();
     fs::write(target.join("0"), "old").unwrap();
