@@ -1,6 +1,6 @@
 //! Rank 3: whole objects and frames, compressed and sealed, and back.
 
-use crate::base::{ObjectName, RepositoryId};
+use crate::base::{ObjectKind, ObjectName, RepositoryId};
 use crate::compress::{Compressor, Decompressor};
 use crate::crypt::{BadSeal, Keys, ObjectKey};
 use crate::error::{Error, FormatError, Result};
@@ -40,7 +40,7 @@ impl Codec {
         let bytes = object.get(..HEADER_BYTES).unwrap_or(object);
         let header = Header::decode(bytes).map_err(|error| Error::damaged(name, &error))?;
         // Only the config says which version a repository has; in any other object a later one is damage.
-        if header.version > FORMAT_VERSION && *name == ObjectName::CONFIG {
+        if header.version > FORMAT_VERSION && name.kind == ObjectKind::Config {
             let (found, supported) = (header.version, FORMAT_VERSION);
             return Err(Error::NewerFormat { repository: self.location.clone(), found, supported });
         }

@@ -125,7 +125,11 @@ impl Place {
     /// Lets this client forget which snapshot it saw last, after one was deleted behind its back.
     pub fn forget_seen(&self) {
         for folder in std::fs::read_dir(self.path("cache")).into_iter().flatten().flatten() {
-            let _ = std::fs::remove_file(folder.path().join("newest-seen"));
+            for file in std::fs::read_dir(folder.path()).into_iter().flatten().flatten() {
+                if file.file_name().as_encoded_bytes().starts_with(b"newest-seen") {
+                    let _ = std::fs::remove_file(file.path());
+                }
+            }
         }
     }
 

@@ -29,7 +29,7 @@ fn cache_of(place: &Place) -> Cache {
             let path = entry.unwrap().path();
             if path.is_dir() {
                 folders.push(path);
-            } else if !path.ends_with("newest-seen") {
+            } else if !path.file_name().unwrap().as_encoded_bytes().starts_with(b"newest-seen") {
                 files.push((path.strip_prefix(&root).unwrap().to_owned(), fs::read(&path).unwrap()));
             }
         }

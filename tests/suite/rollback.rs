@@ -98,7 +98,11 @@ fn what_was_done_here_or_hurts_nothing_is_not_noticed() {
     forget(&elsewhere(&place), newest.id);
     assert_eq!(gone(&place.open()).map(|gone| gone.first_id), Some(newest.first_id()), "the newest went elsewhere");
     // Any text in its place is no memory, and no harm.
-    let file = place.options().cache_dir.unwrap().join(place.open().id().to_string()).join("newest-seen");
+    let folder = place.options().cache_dir.unwrap().join(place.open().id().to_string());
+    let files = || fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path());
+    let seen = |path: &std::path::PathBuf| path.file_name().unwrap().as_encoded_bytes().starts_with(b"newest-seen");
+    assert_eq!(files().filter(seen).count(), 1);
+    let file = files().find(seen).unwrap();
     assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
     for text in ["", "x", "00 11 22 33", &"9".repeat(10_000)] {
         fs::write(&file, text).unwrap();

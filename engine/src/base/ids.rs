@@ -149,6 +149,7 @@ pub struct ObjectName {
 
 impl ObjectName {
     /// The name of the repository's one config object.
+    // Its header has a random id, so that a config made anew, after the first was lost, is sealed under a key of its own.
     pub const CONFIG: Self = Self::new(ObjectKind::Config, ObjectId::from_bytes([0; 32]));
 
     /// Puts kind and id together.

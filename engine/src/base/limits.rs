@@ -93,6 +93,11 @@ pub const MEMORY_BYTES_DEFAULT: usize = 128 * MIB;
 /// The smallest memory budget that is accepted.
 pub const MEMORY_BYTES_MIN: usize = 64 * MIB;
 
+/// The largest memory budget that is accepted; more brings nothing, and the allocation of its parts may end the process.
+pub const MEMORY_BYTES_MAX: usize = 64 * 1024 * MIB;
+/// Maximum worker threads of one operation.
+pub const THREADS_MAX: usize = 512;
+
 const _: () = assert!(CHUNK_BYTES_MAX <= FRAME_BYTES_MAX);
 const _: () = assert!(FRAME_BYTES_TARGET <= FRAME_BYTES_MAX && PAGE_FRAME_BYTES_TARGET <= FRAME_BYTES_MAX);
 const _: () = assert!(FRAME_BYTES_MAX + FRAME_BYTES_MAX / 8 < PACK_BYTES_MIN);

@@ -21,7 +21,7 @@ use crate::format::snapshot::SnapshotRecord;
 use crate::format::tree::Timestamp;
 use crate::pack;
 use crate::repair::scan::{Damaged, Found};
-use crate::repo::{Location, OpenOptions, Repository, Secret, at_location, no_random};
+use crate::repo::{Location, OpenOptions, Repository, Secret, at_location, no_random, seal_config};
 use crate::small;
 use crate::store::{Access, Store};
 
@@ -218,7 +218,8 @@ impl Rescue<'_> {
         }
         store.sync()?;
         self.put(store, &ObjectName::CONFIG, &config)?;
-        let left: HashSet<ObjectName> = headers.iter().map(|(_, name)| *name).collect();
+        let stored_as = |name: &ObjectName| if name.kind == ObjectKind::Config { ObjectName::CONFIG } else { *name };
+        let left: HashSet<ObjectName> = headers.iter().map(|(_, name)| stored_as(name)).collect();
         self.report.left = left.difference(&self.saved).count() as u64;
         Ok(store.sync()?)
     }
@@ -301,6 +302,6 @@ impl Rescue<'_> {
         let parity_percent = self.longest.map_or(0, |geometry| geometry.percent());
         let config = Config { created, chunker: DEFAULT_PARAMS, shared_gear: None, parity_percent };
         let payload = config.encode();
-        Ok((self.codec.seal_object(&ObjectName::CONFIG, &payload)?, payload))
+        Ok((seal_config(&self.codec, &config)?, payload))
     }
 }

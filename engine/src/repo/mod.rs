@@ -140,7 +140,7 @@ impl Repository {
         if !store.keeps_order() {
             store.sync()?;
         }
-        let object = codec.seal_object(&ObjectName::CONFIG, &config.encode())?;
+        let object = seal_config(&codec, &config)?;
         small::put(store.as_ref(), &codec, &ObjectName::CONFIG, &object)?;
         store.sync()?;
         Self::assemble(store, codec, master, config, Access::Write, options)
@@ -391,8 +391,11 @@ fn unlock(
     header: &[u8],
     stored: &[u8],
 ) -> Result<(Codec, MasterKey, Config)> {
-    let name = ObjectName::CONFIG;
-    let header = Header::decode(header).map_err(|error| Error::damaged(name, &error))?;
+    let header = Header::decode(header).map_err(|error| Error::damaged(ObjectName::CONFIG, &error))?;
+    let name = header.name;
+    if name.kind != ObjectKind::Config {
+        return Err(Error::damaged_object(&ObjectName::CONFIG, format!("its header is that of {name}")));
+    }
     if header.version > FORMAT_VERSION {
         let (found, supported) = (header.version, FORMAT_VERSION);
         return Err(Error::NewerFormat { repository: location.to_owned(), found, supported });
@@ -408,6 +411,14 @@ fn unlock(
         return Err(Error::damaged_object(&name, reason));
     }
     Ok((codec, master, config))
+}
+
+/// Seals a config under a new random id, and so under a key that sealed nothing before.
+///
+/// # Errors
+/// If the system has no random numbers, or memory is short.
+pub(crate) fn seal_config(codec: &Codec, config: &Config) -> Result<Vec<u8>> {
+    codec.seal_object(&ObjectName::new(ObjectKind::Config, new_object_id()?), &config.encode())
 }
 
 /// Brings a catalog in line with the store: an entry counts only while its index object is in the store's list now. It is

@@ -6,7 +6,7 @@ use std::time::Duration;
 use zeroize::Zeroizing;
 
 use crate::base::CancelToken;
-use crate::base::limits::{MEMORY_BYTES_DEFAULT, MEMORY_BYTES_MIN, MIB};
+use crate::base::limits::{MEMORY_BYTES_DEFAULT, MEMORY_BYTES_MAX, MEMORY_BYTES_MIN, MIB};
 use crate::crypt::{DEFAULT_ARGON2, RecoveryKey};
 use crate::error::{Error, Result};
 use crate::format::config::{ChunkerParams, GearKey};
@@ -120,10 +120,15 @@ impl OpenOptions {
             let reason = format!("{} percent is more than all; give 0 to 100", self.parity_percent);
             return Err(Error::InvalidOption { option: "parity", reason });
         }
-        if self.memory_bytes >= MEMORY_BYTES_MIN {
-            return Ok(());
-        }
-        let reason = format!("{} bytes is too little; give at least {} MiB", self.memory_bytes, MEMORY_BYTES_MIN / MIB);
+        let reason = match self.memory_bytes {
+            bytes if bytes < MEMORY_BYTES_MIN => {
+                format!("{bytes} bytes is too little; give at least {} MiB", MEMORY_BYTES_MIN / MIB)
+            }
+            bytes if bytes > MEMORY_BYTES_MAX => {
+                format!("{bytes} bytes is too much; give at most {} GiB", MEMORY_BYTES_MAX / MIB / 1024)
+            }
+            _ => return Ok(()),
+        };
         Err(Error::InvalidOption { option: "memory", reason })
     }
 

@@ -8,7 +8,7 @@ use std::fmt;
 use std::fs::OpenOptions;
 use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::base::{ObjectId, ObjectKind};
 use crate::error::Result;
@@ -16,8 +16,17 @@ use crate::format::tree::Timestamp;
 use crate::repo::Repository;
 use crate::snapshot::Snapshot;
 
-/// Lies beside the catalog: the id of a snapshot, the id under which it was made, the seconds and nanoseconds of its beginning.
+/// Begins the name of the file, beside the catalog, with the id of a snapshot, the id under which it was made, the seconds and
+/// nanoseconds of its beginning. A hash of the repository's place follows: a copy of it elsewhere has the same id, but a
+/// history of its own.
 const FILE_NAME: &str = "newest-seen";
+
+/// Returns the name of the file for a repository at `location`.
+fn file_name(location: &str) -> String {
+    let place = std::fs::canonicalize(location).unwrap_or_else(|_| location.into());
+    let hash = blake3::hash(place.as_os_str().as_encoded_bytes());
+    format!("{FILE_NAME}-{}", &hash.to_hex()[..16])
+}
 /// Longer than any such text.
 const BYTES_MAX: u64 = 256;
 
@@ -50,11 +59,10 @@ impl GoneSnapshot {
         Self { id: snapshot.id, first_id: snapshot.first_id(), started: snapshot.record.started }
     }
 
-    fn read(folder: &Path) -> Option<Self> {
-        let path = folder.join(FILE_NAME);
+    fn read(path: &Path) -> Option<Self> {
         // What is no such file, or another's text, is no memory.
         let text = path.metadata().ok().filter(|metadata| metadata.len() <= BYTES_MAX)?;
-        let text = text.is_file().then(|| std::fs::read_to_string(&path).ok())??;
+        let text = text.is_file().then(|| std::fs::read_to_string(path).ok())??;
         let mut words = text.split_whitespace();
         let (id, first_id) = (ObjectId::from_hex(words.next()?)?, ObjectId::from_hex(words.next()?)?);
         let started = Timestamp { seconds: words.next()?.parse().ok()?, nanos: words.next()?.parse().ok()? };
@@ -62,14 +70,14 @@ impl GoneSnapshot {
     }
 
     /// Remembers it. That it cannot be kept is no reason to stop.
-    fn write(&self, folder: &Path) {
+    fn write(&self, path: &Path) {
         let Self { id, first_id, started } = self;
         let text = format!("{id} {first_id} {} {}\n", started.seconds, started.nanos);
         // Never half a text, whatever else reads or writes it.
-        let aside = folder.join(format!("{FILE_NAME}-{}", std::process::id()));
+        let aside = path.with_extension(std::process::id().to_string());
         let opened = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&aside);
         let written = opened.and_then(|mut file| file.write_all(text.as_bytes()));
-        if written.and_then(|()| std::fs::rename(&aside, folder.join(FILE_NAME))).is_err() {
+        if written.and_then(|()| std::fs::rename(&aside, path)).is_err() {
             let _ = std::fs::remove_file(&aside);
         }
     }
@@ -84,8 +92,8 @@ impl Repository {
     /// # Errors
     /// If the list of snapshots cannot be had.
     pub fn gone_snapshot(&self, snapshots: &[Snapshot]) -> Result<Option<GoneSnapshot>> {
-        let Some(folder) = &self.cache_dir else { return Ok(None) };
-        let seen = GoneSnapshot::read(folder);
+        let Some(path) = self.seen_file() else { return Ok(None) };
+        let seen = GoneSnapshot::read(&path);
         if let Some(seen) = seen {
             let is_there = snapshots.iter().any(|found| found.first_id() == seen.first_id)
                 // One that cannot be read now is another trouble.
@@ -98,24 +106,28 @@ impl Repository {
             && seen.is_none_or(|seen| seen.started < newest.started || seen.first_id == newest.first_id)
             && seen != Some(newest)
         {
-            newest.write(folder);
+            newest.write(&path);
         }
         Ok(None)
     }
 
     /// Remembers a snapshot that was made here.
     pub(crate) fn saw(&self, snapshot: &Snapshot) {
-        if let Some(folder) = &self.cache_dir {
-            GoneSnapshot::of(snapshot).write(folder);
+        if let Some(path) = self.seen_file() {
+            GoneSnapshot::of(snapshot).write(&path);
         }
+    }
+
+    fn seen_file(&self) -> Option<PathBuf> {
+        Some(self.cache_dir.as_ref()?.join(file_name(&self.codec.location)))
     }
 
     /// Takes note that snapshots were forgotten here: if the newest that was seen is among them, the newest that is left
     /// takes its place.
     pub(crate) fn forgot(&self, is_gone: impl Fn(&ObjectId) -> bool) -> Result<()> {
-        let Some(folder) = &self.cache_dir else { return Ok(()) };
-        if GoneSnapshot::read(folder).is_some_and(|seen| is_gone(&seen.id) || is_gone(&seen.first_id)) {
-            let _ = std::fs::remove_file(folder.join(FILE_NAME));
+        let Some(path) = self.seen_file() else { return Ok(()) };
+        if GoneSnapshot::read(&path).is_some_and(|seen| is_gone(&seen.id) || is_gone(&seen.first_id)) {
+            let _ = std::fs::remove_file(&path);
             let (snapshots, _) = self.snapshots()?;
             self.gone_snapshot(&snapshots)?;
         }

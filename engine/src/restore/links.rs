@@ -32,7 +32,8 @@ fn key(entry: &Entry) -> Option<LinkKey> {
         Node::File { content, .. } => Node::File { content: content.clone(), class: Class::General, capture: None },
         other => other.clone(),
     };
-    let metadata = Metadata { ctime: Timestamp::default(), ..entry.metadata.clone() };
+    // Neither is the birth, which an older kernel did not tell.
+    let metadata = Metadata { ctime: Timestamp::default(), birth: None, ..entry.metadata.clone() };
     let mut record = Writer::default();
     Entry { name: Vec::new(), metadata, node }.write(&mut record);
     Some(blake3::hash(&record.finish()))

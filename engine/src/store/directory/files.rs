@@ -161,8 +161,14 @@ pub(super) fn lock(files: &Files, folder: &Path, access: Access) -> Result<Optio
     let file = match (opened, access) {
         (Ok(file), _) => file,
         (Err(error), Access::Read) if is_refused(&error) => return Ok(None),
+        (Err(error), _) if error.raw_os_error() == Some(Errno::LOOP.raw_os_error()) => {
+            return Err(foreign(&path, "a symbolic link"));
+        }
         (Err(source), _) => return Err(io_error(&path, "opening the lock file")(source)),
     };
+    if retried(|| file.plain_bytes()).map_err(io_error(&path, "looking at the lock file"))?.is_none() {
+        return Err(foreign(&path, "no plain file"));
+    }
     match retried(|| file.try_lock(access == Access::Write)) {
         Ok(()) => Ok(Some(file)),
         Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
@@ -173,6 +179,23 @@ pub(super) fn lock(files: &Files, folder: &Path, access: Access) -> Result<Optio
     }
 }
 
+/// Returns the error for something in a repository that no daykeep puts there. Whoever keeps the repository could lead a
+/// program elsewhere by it.
+pub(super) fn foreign(path: &Path, what: &str) -> StoreError {
+    let message =
+        format!("is {what}, which daykeep never makes in a repository; remove it if you know where it is from");
+    StoreError::new(StoreErrorKind::Damaged, path.display(), message)
+}
+
+/// Checks that a folder of the store is one, and not a link to another.
+pub(super) fn check_own_folder(files: &Files, folder: &Path) -> Result<(), StoreError> {
+    match retried(|| files.is_own_folder(folder)) {
+        Ok(true) => Ok(()),
+        Ok(false) => Err(foreign(folder, "no folder, or a link to one")),
+        Err(source) => Err(io_error(folder, "opening the repository")(source)),
+    }
+}
+
 fn is_refused(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::ReadOnlyFilesystem | io::ErrorKind::PermissionDenied)
 }
@@ -180,7 +203,10 @@ fn is_refused(error: &io::Error) -> bool {
 /// Returns what an interrupted writer left in `folder` under temporary names.
 pub(super) fn temporaries(files: &Files, folder: &Path) -> Result<Vec<PathBuf>, StoreError> {
     let names = retried(|| files.list(folder)).map_err(io_error(folder, "listing the folder"))?;
-    let is_temporary = |name: &std::ffi::OsString| name.as_encoded_bytes().starts_with(TEMPORARY_PREFIX.as_bytes());
+    let is_temporary = |name: &std::ffi::OsString| {
+        let digits = name.as_encoded_bytes().strip_prefix(TEMPORARY_PREFIX.as_bytes());
+        digits.is_some_and(|digits| digits.len() == 16 && digits.iter().all(u8::is_ascii_hexdigit))
+    };
     Ok(names.into_iter().filter(is_temporary).map(|name| folder.join(name)).collect())
 }
 

@@ -31,11 +31,16 @@ pub trait FileLayer: Debug + Send + Sync {
     /// Opens a file for reading, neither following a link nor waiting for whoever is at the other end of a pipe.
     fn open(&self, path: &Path) -> io::Result<Box<dyn OpenFile>>;
 
-    /// Opens the file whose lock counts; with `make`, it is made if it is not there.
+    /// Opens the file whose lock counts, neither following a link nor waiting; with `make`, it is made if it is not there.
     fn open_lock(&self, path: &Path, make: bool) -> io::Result<Box<dyn OpenFile>>;
 
     /// Returns whether there is a folder, and not something else.
     fn is_folder(&self, path: &Path) -> io::Result<bool>;
+
+    /// As [`is_folder`](Self::is_folder), without following a link.
+    fn is_own_folder(&self, path: &Path) -> io::Result<bool> {
+        self.is_folder(path)
+    }
 
     /// Returns the length of whatever is at this name.
     fn bytes(&self, path: &Path) -> io::Result<u64>;
@@ -96,11 +101,18 @@ impl FileLayer for SystemFiles {
     }
 
     fn open_lock(&self, path: &Path, make: bool) -> io::Result<Box<dyn OpenFile>> {
-        Ok(Box::new(OpenOptions::new().read(true).write(make).create(make).mode(0o600).open(path)?))
+        let flags = (OFlags::NOFOLLOW | OFlags::NONBLOCK).bits().cast_signed();
+        let mut options = OpenOptions::new();
+        options.read(true).write(make).create(make).mode(0o600).custom_flags(flags);
+        Ok(Box::new(options.open(path)?))
     }
 
     fn is_folder(&self, path: &Path) -> io::Result<bool> {
         Ok(fs::metadata(path)?.is_dir())
+    }
+
+    fn is_own_folder(&self, path: &Path) -> io::Result<bool> {
+        Ok(fs::symlink_metadata(path)?.is_dir())
     }
 
     fn bytes(&self, path: &Path) -> io::Result<u64> {

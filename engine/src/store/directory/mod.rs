@@ -147,6 +147,9 @@ impl DirectoryStore {
                 return Err(StoreError::new(StoreErrorKind::NotFound, path.display(), message));
             }
         }
+        for kind in FOLDERS {
+            files::check_own_folder(&files, &path.join(kind.name()))?;
+        }
         let lock = files::lock(&files, path, access)?;
         let (gate, queue) = (RwLock::default(), Mutex::default());
         let store = Self { files, root: path.to_owned(), access, gate, queue, _lock: lock };
@@ -193,8 +196,11 @@ impl DirectoryStore {
     /// Returns the folders that objects of a kind lie in, as far as they exist.
     fn folders(&self, kind: ObjectKind) -> Result<Vec<PathBuf>, StoreError> {
         let folder = self.root.join(kind.name());
-        if kind == ObjectKind::Proof && !files::exists(&self.files, &folder)? {
-            return Ok(Vec::new());
+        if kind == ObjectKind::Proof {
+            if !files::exists(&self.files, &folder)? {
+                return Ok(Vec::new());
+            }
+            files::check_own_folder(&self.files, &folder)?;
         }
         if kind != ObjectKind::Pack {
             return Ok(vec![folder]);
@@ -202,7 +208,9 @@ impl DirectoryStore {
         let mut folders = Vec::new();
         for name in retried(|| self.files.list(&folder)).map_err(|source| missing_folder(&folder, source))? {
             if (0..=u8::MAX).any(|first| name == *format!("{first:02x}")) {
-                folders.push(folder.join(name));
+                let folder = folder.join(name);
+                files::check_own_folder(&self.files, &folder)?;
+                folders.push(folder);
             }
         }
         Ok(folders)
