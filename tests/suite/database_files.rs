@@ -267,8 +267,8 @@ fn databases_that_an_idle_program_keeps_for_itself_cost_little() {
     assert_eq!(try_restore(&repository, "latest", target.path()).unwrap().warnings, []);
     let restored = below(target.path(), &folder);
     assert_eq!(names(&restored), ["History0", "History1", "History2", "History3"]);
-    for number in 0..settings.len() {
-        assert_eq!(rows(&restored.join(format!("History{number}"))), 40, "{}", settings[number]);
+    for (number, settings) in settings.iter().enumerate() {
+        assert_eq!(rows(&restored.join(format!("History{number}"))), 40, "{settings}");
     }
     drop(holders);
 }
