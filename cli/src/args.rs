@@ -9,10 +9,12 @@ use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 use crate::values;
 
 mod backup;
+mod latest;
 mod two;
 mod upkeep;
 
 pub use backup::{BackupArgs, SqliteMode};
+pub use latest::LatestArgs;
 pub use two::{CopyArgs, InitArgs, OtherKey};
 pub use upkeep::{CheckArgs, PruneArgs, RepairArgs};
 
@@ -167,13 +169,13 @@ impl Command {
 
 #[derive(ClapArgs, Debug)]
 pub struct SnapshotsArgs {
-    /// Only those with this tag; given many times, only those with all of them.
-    #[arg(long, value_name = "TAG")]
-    pub tag: Vec<String>,
     /// Only those of this machine.
     #[arg(long, value_name = "HOST")]
     pub host: Option<String>,
-    /// Only those of this path; given many times, only those of all of them.
+    /// Only those with this tag (can be repeated; then only those with all of them).
+    #[arg(long, value_name = "TAG")]
+    pub tag: Vec<String>,
+    /// Only those of this path (can be repeated; then only those of all of them).
     #[arg(long, value_name = "PATH")]
     pub path: Vec<PathBuf>,
 }
@@ -186,6 +188,8 @@ pub struct LsArgs {
     /// Show permissions, owner, size and time too.
     #[arg(short, long)]
     pub long: bool,
+    #[command(flatten)]
+    pub latest: LatestArgs,
 }
 
 #[derive(ClapArgs, Debug)]
@@ -219,6 +223,8 @@ pub struct RestoreArgs {
     /// opened them (can be repeated).
     #[arg(long, value_name = "FILE")]
     pub whatsapp_seal: Vec<PathBuf>,
+    #[command(flatten)]
+    pub latest: LatestArgs,
 }
 
 #[derive(ValueEnum, Clone, Copy, Debug)]
@@ -242,6 +248,8 @@ pub struct ChatsArgs {
     /// Show so many of them in each chat, the latest of each sort.
     #[arg(long, value_name = "N", default_value_t = 20, requires = "diff")]
     pub limit: usize,
+    #[command(flatten)]
+    pub latest: LatestArgs,
 }
 
 #[derive(ClapArgs, Debug)]
@@ -269,6 +277,8 @@ pub struct DiffArgs {
     /// The same.
     #[arg(value_name = "B[:PATH]")]
     pub after: OsString,
+    #[command(flatten)]
+    pub latest: LatestArgs,
 }
 
 #[derive(ClapArgs, Debug)]
@@ -285,6 +295,8 @@ pub struct TagArgs {
     /// Last, take away this one; may be given many times.
     #[arg(long, value_name = "TAG")]
     pub remove: Vec<String>,
+    #[command(flatten)]
+    pub latest: LatestArgs,
 }
 
 #[derive(ClapArgs, Debug)]
@@ -302,16 +314,18 @@ pub struct RewriteArgs {
     /// Only show what would be taken out.
     #[arg(short = 'n', long)]
     pub dry_run: bool,
+    #[command(flatten)]
+    pub latest: LatestArgs,
 }
 
 #[derive(ClapArgs, Debug)]
 pub struct ForgetArgs {
     /// Forget these and nothing else: `latest` or the first digits of an id.
-    #[arg(value_name = "SNAPSHOT", conflicts_with_all = ["policy", "host"])]
+    #[arg(value_name = "SNAPSHOT", conflicts_with = "policy")]
     pub snapshots: Vec<String>,
     #[command(flatten)]
     pub policy: PolicyArgs,
-    /// Look only at snapshots of this machine.
+    /// Look only at snapshots of this machine; with SNAPSHOT, choose `latest` among them.
     #[arg(long, value_name = "HOST")]
     pub host: Option<String>,
     /// What makes snapshots belong together.

@@ -14,6 +14,7 @@ mod find;
 mod forget;
 mod json;
 mod keys;
+mod latest;
 mod prune;
 mod repair;
 mod rewrite;

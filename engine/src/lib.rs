@@ -57,7 +57,7 @@ mod store;
 mod tag;
 mod tree;
 
-pub use backup::{BackupOptions, BackupReport, NamedReader, SqliteCapture, Warning};
+pub use backup::{BackupOptions, BackupReport, NamedReader, SqliteCapture, Warning, source_path};
 pub use base::limits::MEMORY_BYTES_DEFAULT;
 pub use base::{CancelToken, Event, FileState, ObjectId, ObjectKind, ObjectName, Observer, RepositoryId};
 pub use chats::{

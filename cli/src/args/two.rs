@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use clap::Args as ClapArgs;
 
+use super::LatestArgs;
 use crate::values;
 
 #[derive(ClapArgs, Debug)]
@@ -33,6 +34,8 @@ pub struct CopyArgs {
     /// The zstd level for what is compressed again, 1 (fastest) to 19 (smallest) [default: 1].
     #[arg(long, value_name = "LEVEL", value_parser = clap::value_parser!(i32).range(1..=19))]
     pub compression: Option<i32>,
+    #[command(flatten)]
+    pub latest: LatestArgs,
 }
 
 /// What opens the other one of two repositories; or DAYKEEP_OTHER_PASSWORD or DAYKEEP_OTHER_PASSWORD_FILE does.

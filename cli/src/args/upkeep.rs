@@ -5,6 +5,7 @@ use std::ffi::OsString;
 use clap::{ArgGroup, Args as ClapArgs};
 use daykeep_engine::ReadData;
 
+use super::LatestArgs;
 use crate::values;
 
 #[derive(ClapArgs, Debug)]
@@ -34,6 +35,8 @@ pub struct CheckArgs {
     /// Draw the same sample again that this number drew.
     #[arg(long, value_name = "N", requires = "sample")]
     pub seed: Option<u64>,
+    #[command(flatten)]
+    pub latest: LatestArgs,
 }
 
 #[derive(ClapArgs, Debug)]

@@ -14,6 +14,8 @@ pub fn run(context: &Context, args: CheckArgs) -> Result<Status> {
     // A restore test leaves a record.
     let access = if args.restore_test.is_some() || args.repair { Access::Write } else { Access::Read };
     let repository = place::open(context, access)?.repository;
+    let mut tested = args.snapshot;
+    args.latest.choose(&repository, &mut tested)?;
     let progress = Progress::start(context);
     let mut options = CheckOptions::default();
     options.read_data = match args.read_data_subset {
@@ -24,7 +26,7 @@ pub fn run(context: &Context, args: CheckArgs) -> Result<Status> {
     options.repair = args.repair;
     options.restore_test = args.restore_test.map(|percent| {
         let mut test = RestoreTest::percent(percent);
-        test.snapshots = args.snapshot;
+        test.snapshots = tested;
         test
     });
     options.seed = args.seed;

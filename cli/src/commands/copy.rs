@@ -12,13 +12,15 @@ use crate::text;
 
 pub fn run(context: &Context, args: CopyArgs) -> Result<Status> {
     let (from, to) = place::open_two(context, &args.to, &args.other)?;
+    let mut snapshots = args.snapshots;
+    args.latest.choose(&from, &mut snapshots)?;
     let progress = Progress::start(context);
     let mut options = CopyOptions::default();
     options.level = args.compression.unwrap_or(options.level);
     options.threads = context.global.threads;
     options.observer = progress.observer();
     options.cancel = context.signals.cancel_token().clone();
-    let report = from.copy_to(&to, &args.snapshots, &options)?;
+    let report = from.copy_to(&to, &snapshots, &options)?;
     drop(progress);
     report.failed.iter().for_each(|(_, reason)| note(&format!("error: not copied: {reason}")));
     summarise(context, &report);

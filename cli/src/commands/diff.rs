@@ -13,8 +13,10 @@ use crate::place;
 use crate::text;
 
 pub fn run(context: &Context, args: DiffArgs) -> Result<Status> {
-    let (before, after) = (SnapshotPath::parse(args.before.as_bytes())?, SnapshotPath::parse(args.after.as_bytes())?);
+    let mut before = SnapshotPath::parse(args.before.as_bytes())?;
+    let mut after = SnapshotPath::parse(args.after.as_bytes())?;
     let repository = place::open(context, Access::Read)?.repository;
+    args.latest.choose_of(&repository, [&mut before, &mut after])?;
     let (out, cancel) = (&context.out, context.signals.cancel_token());
     let mut options = DiffOptions::default();
     options.cancel = cancel.clone();

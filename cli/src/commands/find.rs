@@ -4,7 +4,7 @@ use daykeep_engine::{Access, EntryKind, Error, FindOptions, FoundEntry, Result, 
 use serde::Serialize;
 
 use super::{Context, JsonPath, Status, kind_word, patterns_here, tell_without_effect};
-use crate::args::FindArgs;
+use crate::args::{FindArgs, LatestArgs};
 use crate::output::note;
 use crate::place;
 use crate::text;
@@ -13,10 +13,14 @@ pub fn run(context: &Context, args: FindArgs) -> Result<Status> {
     let mut options = FindOptions::default();
     options.patterns = patterns_here(&args.patterns)?;
     options.snapshots = args.snapshot;
-    options.host = args.host;
     options.newest = args.newest;
     options.cancel = context.signals.cancel_token().clone();
     let repository = place::open(context, Access::Read)?.repository;
+    if args.host.is_some() && options.snapshots.iter().any(|named| named == "latest") {
+        let latest = LatestArgs { host: args.host.clone(), ..LatestArgs::default() };
+        latest.choose(&repository, &mut options.snapshots)?;
+    }
+    options.host = args.host;
     let (out, cancel) = (&context.out, context.signals.cancel_token());
     let mut last_path = Vec::new();
     let report = repository.find(&options, &mut |entry| {

@@ -8,16 +8,20 @@ use daykeep_engine::{
 use serde::Serialize;
 
 use super::{Context, Status, warn_of_rollback};
-use crate::args::{ForgetArgs, GroupBy, PolicyArgs};
+use crate::args::{ForgetArgs, GroupBy, LatestArgs, PolicyArgs};
 use crate::output::note;
 use crate::place;
 use crate::text::{self, Table};
 
-pub fn run(context: &Context, args: ForgetArgs) -> Result<Status> {
+pub fn run(context: &Context, mut args: ForgetArgs) -> Result<Status> {
     let dry_run = args.dry_run;
     let is_named = !args.snapshots.is_empty();
     let repository = place::open(context, if dry_run { Access::Read } else { Access::Write })?.repository;
     warn_of_rollback(context, &repository, &repository.snapshots()?.0)?;
+    if is_named {
+        let latest = LatestArgs { host: args.host.take(), ..LatestArgs::default() };
+        latest.choose(&repository, &mut args.snapshots)?;
+    }
     let plan = repository.forget_plan(&options(args))?;
     if !dry_run {
         repository.forget(&plan, context.signals.cancel_token())?;

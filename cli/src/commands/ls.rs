@@ -11,8 +11,9 @@ use crate::place;
 use crate::text;
 
 pub fn run(context: &Context, args: LsArgs) -> Result<Status> {
-    let path = SnapshotPath::parse(args.snapshot.as_bytes())?;
+    let mut path = SnapshotPath::parse(args.snapshot.as_bytes())?;
     let repository = place::open(context, Access::Read)?.repository;
+    args.latest.choose_of(&repository, [&mut path])?;
     let (out, cancel) = (&context.out, context.signals.cancel_token());
     let long = args.long || context.global.verbose;
     let (mut entries, mut bytes) = (0, 0);

@@ -13,7 +13,7 @@ use crate::progress::Progress;
 use crate::text;
 
 pub fn run(context: &Context, args: RestoreArgs) -> Result<Status> {
-    let path = SnapshotPath::parse(args.snapshot.as_bytes())?;
+    let mut path = SnapshotPath::parse(args.snapshot.as_bytes())?;
     let mut options = RestoreOptions::default();
     options.include = Patterns::new(args.include.iter().map(String::as_str))?;
     options.exclude = Patterns::new(args.exclude.iter().map(String::as_str))?;
@@ -28,6 +28,7 @@ pub fn run(context: &Context, args: RestoreArgs) -> Result<Status> {
     options.whatsapp_seal = whatsapp_keys(&args.whatsapp_seal, "whatsapp-seal")?;
     options.threads = context.global.threads;
     let repository = place::open(context, Access::Read)?.repository;
+    args.latest.choose_of(&repository, [&mut path])?;
     warn_of_rollback(context, &repository, &repository.snapshots()?.0)?;
     let progress = Progress::start(context);
     options.observer = progress.observer();

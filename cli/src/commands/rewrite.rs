@@ -19,7 +19,9 @@ pub fn run(context: &Context, args: RewriteArgs) -> Result<Status> {
     let access = if args.dry_run { Access::Read } else { Access::Write };
     let repository = place::open(context, access)?.repository;
     let progress = Progress::start(context);
-    let done = repository.rewrite(&args.snapshots, &options)?;
+    let mut snapshots = args.snapshots;
+    args.latest.choose(&repository, &mut snapshots)?;
+    let done = repository.rewrite(&snapshots, &options)?;
     drop(progress);
     summarise(context, &done, &options);
     tell_without_effect(context, &options.exclude);

@@ -1,14 +1,12 @@
 //! `snapshots`: lists them.
 
 use std::collections::BTreeMap;
-use std::os::unix::ffi::OsStrExt;
-use std::path::PathBuf;
 
 use daykeep_engine::{Access, ObjectId, Proof, Result, Snapshot};
 use serde::Serialize;
 
 use super::{Context, Status, report, warn_of_rollback};
-use crate::args::SnapshotsArgs;
+use crate::args::{LatestArgs, SnapshotsArgs};
 use crate::place;
 use crate::text::{self, Table};
 
@@ -18,7 +16,8 @@ pub fn run(context: &Context, args: SnapshotsArgs) -> Result<Status> {
     warn_of_rollback(context, &repository, &snapshots)?;
     let (proofs, unreadable) = repository.proofs()?;
     errors.extend(unreadable);
-    snapshots.retain(|snapshot| is_wanted(snapshot, &args));
+    let wanted = LatestArgs { host: args.host, tag: args.tag, path: args.path };
+    snapshots.retain(|snapshot| wanted.matches(&snapshot.record));
     if context.out.is_json() {
         snapshots.iter().for_each(|snapshot| context.out.json(&JsonSnapshot::of(snapshot, &proofs)));
         context.out.json(&JsonSummary { count: snapshots.len() });
@@ -27,18 +26,6 @@ pub fn run(context: &Context, args: SnapshotsArgs) -> Result<Status> {
     }
     context.out.flush();
     Ok(report(&errors))
-}
-
-fn is_wanted(snapshot: &Snapshot, args: &SnapshotsArgs) -> bool {
-    let record = &snapshot.record;
-    let has_path = |path: &PathBuf| {
-        let absolute = std::path::absolute(path).unwrap_or_else(|_| path.clone());
-        // The names of streams are not absolute.
-        record.paths.iter().any(|saved| [&absolute, path].iter().any(|path| saved == path.as_os_str().as_bytes()))
-    };
-    args.tag.iter().all(|tag| record.tags.contains(tag))
-        && args.host.as_ref().is_none_or(|host| *host == record.host)
-        && args.path.iter().all(has_path)
 }
 
 /// What the last restore test of each snapshot found, by its first id.

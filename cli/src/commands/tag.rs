@@ -14,7 +14,10 @@ pub fn run(context: &Context, args: TagArgs) -> Result<Status> {
     options.set = (!args.set.is_empty()).then(|| args.set.into_iter().filter(|tag| !tag.is_empty()).collect());
     options.add = args.add;
     options.remove = args.remove;
-    let done = place::open(context, Access::Write)?.repository.tag(&args.snapshots, &options)?;
+    let repository = place::open(context, Access::Write)?.repository;
+    let mut snapshots = args.snapshots;
+    args.latest.choose(&repository, &mut snapshots)?;
+    let done = repository.tag(&snapshots, &options)?;
     let out = &context.out;
     if out.is_json() {
         done.iter().for_each(|tagged| out.json(&JsonTagged::of(tagged)));

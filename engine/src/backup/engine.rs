@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use rayon::prelude::*;
+use rustix::io::Errno;
 
 use crate::backup::batch::Batches;
 use crate::backup::capture::{self, Captures};
@@ -61,6 +62,7 @@ pub(super) struct Engine<'a> {
     /// Set if the parent is in doubt: then its files are taken over only if the index lists all their chunks.
     pub doubts: Option<PieceWalk>,
     pub told_of_loss: AtomicBool,
+    pub told_of_files: AtomicBool,
     pub tally: Tally,
     pub captures: Captures,
     pub warnings: Mutex<Vec<Warning>>,
@@ -101,7 +103,15 @@ impl Engine<'_> {
     }
 
     pub fn warn_io(&self, path: PathBuf, doing: &str, error: &io::Error) {
+        let is_out_of_files = matches!(Errno::from_io_error(error), Some(Errno::MFILE | Errno::NFILE));
         let message = match error.kind() {
+            // What to do is said once, for it is the same for all of them.
+            _ if is_out_of_files && self.told_of_files.swap(true, Ordering::Relaxed) => {
+                format!("{doing}: {error}; left out")
+            }
+            _ if is_out_of_files => {
+                format!("{doing}: {error}; left out. Raise the limit of open files (ulimit -n) and back up again")
+            }
             io::ErrorKind::NotFound => "vanished while it was being backed up; left out".to_owned(),
             io::ErrorKind::PermissionDenied => format!("{doing}: {error}; left out. Run as a user who may read it"),
             _ => format!("{doing}: {error}; left out"),

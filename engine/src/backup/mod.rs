@@ -15,3 +15,4 @@ mod rules;
 mod run;
 
 pub use options::{BackupOptions, BackupReport, NamedReader, SqliteCapture, Warning};
+pub use roots::source_path;

@@ -143,6 +143,7 @@ impl Repository {
             }),
             doubts: doubts.then(PieceWalk::default),
             told_of_loss: AtomicBool::new(false),
+            told_of_files: AtomicBool::new(false),
             tally: Tally::default(),
             captures: Captures::new(self.cache_dir.as_deref(), self.codec.keys.gear_key(), options),
             warnings: Mutex::default(),

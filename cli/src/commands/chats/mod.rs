@@ -22,12 +22,14 @@ pub fn run(context: &Context, args: ChatsArgs) -> Result<Status> {
     options.threads = context.global.threads;
     options.cancel = context.signals.cancel_token().clone();
     if let [before, after] = args.diff.as_slice() {
-        let (before, after) = (SnapshotPath::parse(before.as_bytes())?, SnapshotPath::parse(after.as_bytes())?);
+        let (mut before, mut after) = (SnapshotPath::parse(before.as_bytes())?, SnapshotPath::parse(after.as_bytes())?);
         let repository = place::open(context, Access::Read)?.repository;
+        args.latest.choose_of(&repository, [&mut before, &mut after])?;
         return Ok(diff::show(context, &repository.chats_diff(&before, &after, &options)?));
     }
-    let path = SnapshotPath::parse(args.snapshot.unwrap_or_default().as_bytes())?;
+    let mut path = SnapshotPath::parse(args.snapshot.unwrap_or_default().as_bytes())?;
     let repository = place::open(context, Access::Read)?.repository;
+    args.latest.choose_of(&repository, [&mut path])?;
     Ok(show(context, &repository.chats(&path, &options)?))
 }
 
