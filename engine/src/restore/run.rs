@@ -173,7 +173,7 @@ impl Repository {
         };
         let root = Place { above: None, path: DirPath::root(&prefix), dir: Mutex::new(dir) };
         let reach = restore.selection.root();
-        let pool = crate::pool::new(options.threads)?;
+        let pool = crate::pool::within(self.memory_bytes, options.threads)?;
         pool.install(|| {
             match &chosen {
                 None => restore.directory(&snapshot.record.root, &root, reach)?,
