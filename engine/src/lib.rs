@@ -59,7 +59,7 @@ mod tree;
 
 pub use backup::{BackupOptions, BackupReport, NamedReader, SqliteCapture, Warning, source_path};
 pub use base::limits::MEMORY_BYTES_DEFAULT;
-pub use base::{CancelToken, Event, FileState, ObjectId, ObjectKind, ObjectName, Observer, RepositoryId};
+pub use base::{CancelToken, Event, FileState, MemoryBudget, ObjectId, ObjectKind, ObjectName, Observer, RepositoryId};
 pub use chats::{
     Chat, ChatApp, ChatChanges, ChatsOptions, DatabaseChanges, DatabaseContent, DatabaseDiff, DatabaseReport, Message,
     Messages, TableChanges, TableRows,

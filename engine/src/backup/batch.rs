@@ -9,36 +9,48 @@ use rayon::prelude::*;
 use crate::backup::engine::Engine;
 use crate::backup::file::{Source, Stream, StreamError};
 use crate::backup::resemble::{Resemblance, Seen};
-use crate::base::Event;
 use crate::base::limits::MIB;
+use crate::base::{Event, Lease, MemoryBudget};
 use crate::chunk::cut_all;
-use crate::chunks::{Scratch, Sort};
+use crate::chunks::{Sort, Workers};
 use crate::error::Result;
 use crate::format::content::Part;
-use crate::tree::Outline;
+use crate::tree::{ContentBuilder, Outline};
 
 /// The bytes that one task takes: large chunks are a task each, pages go in neighbourly runs.
 const RUN_BYTES: usize = 256 * 1024;
 
+/// The least that the two batches take: two of the longest chunks each.
+const BATCHES_BYTES_MIN: usize = 8 * MIB;
+
 /// The memory of the one stream at a time that has all cores.
-pub(super) struct Batches([Vec<u8>; 2]);
+#[derive(Default)]
+pub(super) struct Batches {
+    buffers: [Vec<u8>; 2],
+    lease: Option<Lease>,
+}
 
 impl Batches {
-    /// Two batches that take `memory_bytes` together, once they are used.
-    pub fn new(memory_bytes: usize) -> Self {
-        // Zeros asked for at once take no memory before they are written, and go back to the system; a vector that grows on
-        // a worker's thread may stay with that thread.
-        let buffer = || vec![0; (memory_bytes / 2).max(4 * MIB)];
-        Self([buffer(), buffer()])
+    /// Takes memory for two batches unless they have it, and returns whether they do.
+    pub fn take(&mut self, budget: &Arc<MemoryBudget>) -> bool {
+        if self.lease.is_none() {
+            self.lease = budget.take_some_or_none(BATCHES_BYTES_MIN, budget.bytes() / 16 * 3);
+            let bytes = self.lease.as_ref().map_or(0, |lease| lease.bytes() / 2);
+            // Zeros asked for at once take no memory before they are written, and go back to the system; a vector that grows
+            // on a worker's thread may stay with that thread.
+            self.buffers = [vec![0; bytes], vec![0; bytes]];
+        }
+        self.lease.is_some()
+    }
+
+    /// Puts the first bytes of a stream into the first batch.
+    pub fn begin(&mut self, head: &[u8]) {
+        self.buffers[0][..head.len()].copy_from_slice(head);
     }
 
     /// Gives the memory back until the next stream comes.
     pub fn free(&mut self) {
-        for buffer in &mut self.0 {
-            let bytes = buffer.len();
-            *buffer = Vec::new();
-            *buffer = vec![0; bytes];
-        }
+        *self = Self::default();
     }
 }
 
@@ -58,20 +70,18 @@ impl Looked {
 }
 
 impl Engine<'_> {
-    /// Stores `head` and all of `source` behind what is in `stream`.
+    /// Stores the `head` bytes that the first batch begins with, and all of `source`, behind what is in `stream`. The caller
+    /// holds no scratch.
     pub fn stream_batches(
         &self,
         batches: &mut Batches,
-        head: &[u8],
+        head: usize,
         source: &mut dyn Source,
         stream: &mut Stream,
-        scratch: &mut Scratch,
     ) -> Result<(), StreamError> {
-        let [mut current, mut next] = batches.0.each_mut();
+        let [mut current, mut next] = batches.buffers.each_mut();
         let bytes = current.len();
-        current[..head.len()].copy_from_slice(head);
-        let read = source.fill_parallel(&mut current[head.len()..]).map_err(StreamError::Source)?;
-        let mut filled = head.len() + read;
+        let mut filled = head + source.fill_parallel(&mut current[head..]).map_err(StreamError::Source)?;
         let cutter = self.cutter(stream, &current[..filled]);
         let cut = |batch: &[u8]| {
             let is_end = batch.len() < bytes;
@@ -98,24 +108,35 @@ impl Engine<'_> {
                 let filled = carried + source.fill_parallel(&mut next[carried..])?;
                 Ok((filled, cut(&next[..filled])))
             };
-            let mut push = || parts.drain(..).try_for_each(|part| builder.push(&self.writer, scratch, part));
+            let mut push = || self.push_all(builder, parts.drain(..));
             let (pushed, (looked, read)) = rayon::join(&mut push, || rayon::join(put, read));
             pushed?;
             let mut start = 0;
             for (looked, end) in looked?.into_iter().flatten().zip(&ends) {
                 if let (Looked::Compared(seen), Some(resemblance)) = (&looked, resemblance.as_deref_mut()) {
-                    self.note((resemblance, &outline), sort, at + start as u64, seen, &current[start..*end])?;
+                    let place = (at + start as u64, &current[start..*end]);
+                    if self.note((resemblance, &outline), place, seen) {
+                        self.store_changed(resemblance, Workers::AllCores, sort)?;
+                    }
                 }
                 start = *end;
                 parts.push(looked.part());
             }
             stream.bytes += taken as u64;
             if is_end {
-                return Ok(parts.into_iter().try_for_each(|part| stream.builder.push(&self.writer, scratch, part))?);
+                return Ok(self.push_all(&mut stream.builder, parts.into_iter())?);
             }
             (filled, ends) = read.map_err(StreamError::Source)?;
             std::mem::swap(&mut current, &mut next);
         }
+    }
+
+    /// Puts the parts of a batch into the content.
+    fn push_all(&self, builder: &mut ContentBuilder, mut parts: impl Iterator<Item = Part>) -> Result<()> {
+        let mut scratch = self.writer.lend()?;
+        let pushed = parts.try_for_each(|part| builder.push(&self.writer, &mut scratch, part));
+        self.writer.give_back(scratch);
+        pushed
     }
 
     /// Stores the chunks of a batch, or compares them with the last version, and returns their parts in order.

@@ -277,7 +277,7 @@ impl Engine<'_> {
         let content = content.cloned().or(sibling.map(|sibling| sibling.content));
         let last = (full_path().into_os_string().into_vec(), content);
         let mut stream = Stream { last: Some(last), like, ..Stream::default() };
-        let mut scratch = self.writer.lend()?;
+        let mut scratch = None;
         let outcome = self.stream(&mut ReadSource(opened), &mut stream, &mut scratch);
         match self.end_stream(stream, scratch, outcome)? {
             Ok((content, class)) => {

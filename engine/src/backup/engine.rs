@@ -1,6 +1,5 @@
 //! The state of one backup, and the walk over directories: they fork and join on rayon.
 
-use std::collections::HashMap;
 use std::ffi::CStr;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
@@ -13,6 +12,7 @@ use rustix::io::Errno;
 
 use crate::backup::batch::Batches;
 use crate::backup::capture::{self, Captures};
+use crate::backup::links::Links;
 use crate::backup::options::{BackupOptions, Warning};
 use crate::backup::outcome::{Outcome, Spot, content_of, stat_bytes, unmodified};
 use crate::backup::roots::Root;
@@ -29,7 +29,7 @@ use crate::format::snapshot::Counts;
 use crate::format::tree::{Entry, Metadata, Node, Timestamp, Tree, Xattr};
 use crate::repo::Repository;
 use crate::source::names::Names;
-use crate::source::{Dir, FileKind, Owners, Stat, Xattrs, inode_flags, same_file_state};
+use crate::source::{Dir, FileKind, Owners, Stat, Xattrs, inode_flags};
 use crate::tree::{self, PieceWalk};
 
 /// What is counted while many threads work.
@@ -54,8 +54,7 @@ pub(super) struct Engine<'a> {
     /// Where the looks of large files' chunks are kept; `None` without a cache.
     pub sketches: Option<SketchStore>,
     pub owners: Owners,
-    /// Content of inodes with more than one link: each is read once.
-    pub links: Mutex<HashMap<LinkedFile, Node>>,
+    pub links: Links,
     pub batches: Mutex<Batches>,
     /// Files changed at this time or later may have changed again right after the parent looked at them.
     pub racy_from: Timestamp,
@@ -68,18 +67,6 @@ pub(super) struct Engine<'a> {
     pub warnings: Mutex<Vec<Warning>>,
     pub notes: Mutex<Vec<Warning>>,
 }
-
-/// Device, inode, and what tells that there is still the same in it: length, and the times of content and metadata.
-/// And for a database, what lies beside this name: its log is found by the name.
-type LinkedFile = (u64, u64, u64, Timestamp, Timestamp, [u8; 16]);
-
-fn linked_file(stat: &Stat, beside: [u8; 16]) -> Option<LinkedFile> {
-    let of = &stat.metadata;
-    Some((of.link_device?, of.inode, stat.size, of.mtime, of.ctime, beside))
-}
-
-/// The most inodes that are remembered for their other links; further ones are read again and found known.
-const LINKS_MAX: usize = 200_000;
 
 impl Engine<'_> {
     pub fn send(&self, event: &Event) {
@@ -467,25 +454,6 @@ impl Engine<'_> {
             Err(error) => {
                 self.warn_io(path.join(name.to_bytes()), "read it", &error);
                 None
-            }
-        }
-    }
-
-    /// Returns what another link to the same inode is, if one was read.
-    pub fn linked(&self, stat: &Stat, beside: [u8; 16]) -> Option<Node> {
-        let file = linked_file(stat, beside)?;
-        lock(&self.links).get(&file).cloned()
-    }
-
-    /// Remembers what an inode with more than one link is, unless it changed while it was read.
-    pub fn remember_link(&self, stat: &Stat, beside: [u8; 16], node: &Node, file: &std::fs::File) {
-        if let Some(linked) = linked_file(stat, beside)
-            && capture::is_of_any_name(node)
-            && Stat::of_file(file).is_ok_and(|after| same_file_state(stat, &after))
-        {
-            let mut links = lock(&self.links);
-            if links.len() < LINKS_MAX {
-                links.insert(linked, node.clone());
             }
         }
     }

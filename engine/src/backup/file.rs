@@ -268,7 +268,7 @@ impl Engine<'_> {
         path: impl Fn() -> PathBuf,
         previous: Option<&Entry>,
     ) -> Result<io::Result<(Content, Class)>> {
-        let mut scratch = self.writer.lend()?;
+        let mut scratch = None;
         let mut stream = Stream::default();
         // Of a file that fits into one chunk there is nothing to compare.
         if stat.size >= COMPARED_BYTES_MIN {
@@ -304,15 +304,15 @@ impl Engine<'_> {
     pub fn end_stream(
         &self,
         stream: Stream,
-        mut scratch: Scratch,
+        mut scratch: Option<Scratch>,
         outcome: Result<(), StreamError>,
     ) -> Result<io::Result<(Content, Class)>> {
         let outcome = match outcome {
             Ok(()) => self.finish_stream(stream, &mut scratch).map_err(StreamError::Engine),
-            Err(error) => self.abandon_stream(stream).map_err(StreamError::Engine).and(Err(error)),
+            Err(error) => self.abandon_stream(stream, &mut scratch).map_err(StreamError::Engine).and(Err(error)),
         };
         // What the worker has gathered is in the scratch, so it goes back whatever happened.
-        self.writer.give_back(scratch);
+        self.release(&mut scratch);
         match outcome {
             Ok(read) => Ok(Ok(read)),
             Err(StreamError::Source(error)) => Ok(Err(error)),
@@ -325,7 +325,7 @@ impl Engine<'_> {
         (file, lock): (&File, Option<&SharedLock<'_>>),
         stat: &Stat,
         stream: &mut Stream,
-        scratch: &mut Scratch,
+        scratch: &mut Option<Scratch>,
     ) -> Result<(), StreamError> {
         if !may_be_sparse(stat) {
             self.stream(&mut FileSource { file, lock, at: 0, end: stat.size }, stream, scratch)?;
@@ -349,31 +349,47 @@ impl Engine<'_> {
     }
 
     /// Ends a stream.
-    fn finish_stream(&self, stream: Stream, scratch: &mut Scratch) -> Result<(Content, Class)> {
+    fn finish_stream(&self, stream: Stream, scratch: &mut Option<Scratch>) -> Result<(Content, Class)> {
         if let Some(resemblance) = stream.resemblance {
-            self.finish_resemblance(resemblance, Sort::Data(stream.class))?;
+            self.finish_resemblance(resemblance, scratch, Sort::Data(stream.class))?;
         }
-        Ok((stream.builder.finish(&self.writer, scratch)?, stream.class))
+        Ok((stream.builder.finish(&self.writer, self.hold(scratch)?)?, stream.class))
     }
 
     /// Stores what waits of a stream that could not be read to its end: other files may refer to these chunks already,
     /// since whoever claims a chunk stores it.
-    fn abandon_stream(&self, stream: Stream) -> Result<()> {
+    fn abandon_stream(&self, stream: Stream, scratch: &mut Option<Scratch>) -> Result<()> {
         match stream.resemblance {
-            Some(mut resemblance) => self.store_changed(&mut resemblance, Sort::Data(stream.class)),
+            Some(mut resemblance) => self.store_waiting(&mut resemblance, scratch, Sort::Data(stream.class)),
             None => Ok(()),
         }
     }
 
-    fn hole(&self, bytes: u64, stream: &mut Stream, scratch: &mut Scratch) -> Result<()> {
+    fn hole(&self, bytes: u64, stream: &mut Stream, scratch: &mut Option<Scratch>) -> Result<()> {
         if bytes > 0 {
             // A file that begins with a hole has no magic.
             stream.cutter.get_or_insert_with(|| self.repo.chunker.cutter(sniff(&[])));
-            stream.builder.push(&self.writer, scratch, Part::Hole { bytes })?;
+            stream.builder.push(&self.writer, self.hold(scratch)?, Part::Hole { bytes })?;
             stream.bytes += bytes;
             self.send(&Event::Progress { files: 0, bytes });
         }
         Ok(())
+    }
+
+    /// Returns the scratch in `slot`, and borrows one first if there is none. Only what is done on this thread may be done
+    /// with it, see [`Stock`](crate::base::Stock).
+    pub fn hold<'s>(&self, slot: &'s mut Option<Scratch>) -> Result<&'s mut Scratch> {
+        match slot {
+            Some(scratch) => Ok(scratch),
+            none => Ok(none.insert(self.writer.lend()?)),
+        }
+    }
+
+    /// Gives a scratch back, if there is one.
+    pub fn release(&self, slot: &mut Option<Scratch>) {
+        if let Some(scratch) = slot.take() {
+            self.writer.give_back(scratch);
+        }
     }
 
     /// Stores all of `source` behind what is in `stream`.
@@ -381,21 +397,23 @@ impl Engine<'_> {
         &self,
         source: &mut dyn Source,
         stream: &mut Stream,
-        scratch: &mut Scratch,
+        scratch: &mut Option<Scratch>,
     ) -> Result<(), StreamError> {
-        let mut buffer = std::mem::take(&mut scratch.buffer);
+        let mut buffer = std::mem::take(&mut self.hold(scratch)?.buffer);
         buffer.resize(READ_BYTES, 0);
         let outcome = self.stream_with(&mut buffer, source, stream, scratch);
-        scratch.buffer = buffer;
+        if let Some(scratch) = scratch {
+            scratch.buffer = buffer;
+        }
         outcome
     }
 
     fn stream_with(
         &self,
-        buffer: &mut [u8],
+        buffer: &mut Vec<u8>,
         source: &mut dyn Source,
         stream: &mut Stream,
-        scratch: &mut Scratch,
+        scratch: &mut Option<Scratch>,
     ) -> Result<(), StreamError> {
         let mut filled = 0;
         loop {
@@ -403,8 +421,14 @@ impl Engine<'_> {
                 Some(bytes) => bytes >= BATCH_BYTES_MIN,
                 None => filled > 0,
             };
-            if wants_all_cores && let Ok(mut batches) = self.batches.try_lock() {
-                return self.stream_batches(&mut batches, &buffer[..filled], source, stream, scratch);
+            if wants_all_cores
+                && let Ok(mut batches) = self.batches.try_lock()
+                && batches.take(&self.repo.budget)
+            {
+                batches.begin(&buffer[..filled]);
+                self.hold(scratch)?.buffer = std::mem::take(buffer);
+                self.release(scratch);
+                return self.stream_batches(&mut batches, filled, source, stream);
             }
             // To be told that a file has no more bytes would cost a call each.
             let is_end = match source.remaining() {
@@ -432,13 +456,15 @@ impl Engine<'_> {
                     Some(resemblance) => {
                         let (outline, at) = (stream.builder.last(), stream.bytes);
                         let place = (resemblance.len(), at);
-                        let seen = self.look((resemblance, outline), scratch, sort, place, &rest[..len])?;
-                        self.note((resemblance, outline), sort, at, &seen, &rest[..len])?;
+                        let seen = self.look((resemblance, outline), self.hold(scratch)?, sort, place, &rest[..len])?;
+                        if self.note((resemblance, outline), (at, &rest[..len]), &seen) {
+                            self.store_waiting(resemblance, scratch, sort)?;
+                        }
                         seen.part
                     }
-                    None => Part::Chunk { id: self.writer.put(scratch, sort, &rest[..len])?.id, bytes },
+                    None => Part::Chunk { id: self.writer.put(self.hold(scratch)?, sort, &rest[..len])?.id, bytes },
                 };
-                stream.builder.push(&self.writer, scratch, part)?;
+                stream.builder.push(&self.writer, self.hold(scratch)?, part)?;
                 stream.bytes += bytes;
                 self.send(&Event::Progress { files: 0, bytes });
                 at += len;

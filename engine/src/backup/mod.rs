@@ -7,6 +7,7 @@ mod engine;
 mod estimate;
 mod file;
 mod folder_tree;
+mod links;
 mod options;
 mod outcome;
 mod resemble;

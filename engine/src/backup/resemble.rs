@@ -7,9 +7,9 @@
 use std::collections::HashMap;
 
 use crate::backup::engine::Engine;
-use crate::base::limits::BASES_MAX;
-use crate::base::{ChunkId, ShortId};
-use crate::chunks::{Scratch, Sort, Taken};
+use crate::base::limits::{BASES_MAX, CHUNK_BYTES_MAX, MIB};
+use crate::base::{ChunkId, Lease, ShortId};
+use crate::chunks::{Scratch, Sort, Taken, Workers};
 use crate::delta::{Similar, Sketch, likely_bases};
 use crate::error::Result;
 use crate::format::content::{Content, Part};
@@ -18,7 +18,11 @@ use crate::tree::Outline;
 
 /// Places and sketches of a file's chunks take some 120 bytes each: of a longer file than fits into a quarter of the memory
 /// budget only the first chunks are compared with those at their place.
-const MEMORY_PER_CHUNK: usize = 4 * 128;
+const BYTES_PER_CHUNK: usize = 128;
+/// The shortest page of a database; other chunks are longer.
+const CHUNK_BYTES_MIN: u64 = 512;
+/// A file is not compared if less than this is left for it. Half is for its changed chunks.
+const COMPARED_MEMORY_MIN: usize = 4 * MIB;
 /// The least part of what a chunk takes alone that a delta has to save, if the chunk would lie in a frame with others that
 /// it has much in common with: a quarter.
 const GAIN_MIN_GENERAL: usize = 4;
@@ -35,6 +39,7 @@ enum By {
 /// A file that is compared with its last version while it is read.
 pub(super) struct Resemblance {
     by: By,
+    _lease: Lease,
     /// How many chunks are kept at most.
     chunks_max: usize,
     /// Changed chunks wait until they are so many bytes: whatever waits together opens a frame of old ones once.
@@ -85,7 +90,24 @@ impl Engine<'_> {
         previous: Option<&Content>,
         class: Class,
     ) -> Option<(Box<Resemblance>, Outline)> {
-        let chunks_max = self.repo.memory_bytes / MEMORY_PER_CHUNK;
+        let is_compared = match class {
+            Class::Sqlite => true,
+            Class::General => previous.is_some(),
+            Class::Media | Class::EncryptedPages => false,
+        };
+        if !is_compared {
+            return None;
+        }
+        // Of a new database only the sketches are kept.
+        let bytes = previous.map_or(u64::MAX, Content::bytes);
+        let (places_wanted, waiting_wanted) = (self.repo.memory_bytes / 4, self.repo.memory_bytes / 16 * 3);
+        let chunks = usize::try_from(bytes / CHUNK_BYTES_MIN).unwrap_or(usize::MAX);
+        let places_wanted = places_wanted.min(chunks.saturating_mul(BYTES_PER_CHUNK));
+        let waiting_wanted = waiting_wanted.min(usize::try_from(bytes).unwrap_or(usize::MAX)) + CHUNK_BYTES_MAX;
+        let wanted = (places_wanted + waiting_wanted).max(COMPARED_MEMORY_MIN);
+        let lease = self.repo.budget.take_some_or_none(COMPARED_MEMORY_MIN, wanted)?;
+        let places_bytes = places_wanted.min(lease.bytes() / 2);
+        let chunks_max = places_bytes / BYTES_PER_CHUNK;
         let outline = || previous.map_or_else(Outline::default, |last| Outline::of(&self.reader, last, chunks_max));
         let (by, outline, old) = match class {
             Class::Sqlite => {
@@ -98,18 +120,27 @@ impl Engine<'_> {
                 }
                 (By::Sketches(name), outline(), old)
             }
-            Class::General if previous.is_some() => {
+            _ => {
                 let outline = outline();
                 (By::Places { old: outline.starts().collect(), shift: 0 }, outline, Vec::new())
             }
-            Class::General | Class::Media | Class::EncryptedPages => return None,
         };
         let is_first = outline.chunks() == 0 && old.is_empty();
         let (new, waiting, changed) = (Vec::with_capacity(old.len()), Vec::new(), Vec::new());
         let is_certain = self.doubts.is_none();
-        let waiting_bytes_max = self.repo.memory_bytes / 16 * 3;
-        let resemblance =
-            Resemblance { by, is_first, is_certain, chunks_max, waiting_bytes_max, old, new, waiting, changed };
+        let waiting_bytes_max = lease.bytes() - places_bytes - CHUNK_BYTES_MAX;
+        let resemblance = Resemblance {
+            by,
+            is_first,
+            is_certain,
+            _lease: lease,
+            chunks_max,
+            waiting_bytes_max,
+            old,
+            new,
+            waiting,
+            changed,
+        };
         Some((Box::new(resemblance), outline))
     }
 
@@ -143,16 +174,15 @@ impl Engine<'_> {
         Ok(Seen { part, sketch, taken })
     }
 
-    /// Takes note of a chunk that was looked at.
+    /// Takes note of a chunk of `bytes` at byte `at` that was looked at. Returns whether it is time to
+    /// [store](Self::store_changed) what waits.
     pub fn note(
         &self,
         (resemblance, outline): (&mut Resemblance, &Outline),
-        sort: Sort,
-        at: u64,
+        (at, bytes): (u64, &[u8]),
         seen: &Seen,
-        bytes: &[u8],
-    ) -> Result<()> {
-        let Part::Chunk { id: short, .. } = seen.part else { return Ok(()) };
+    ) -> bool {
+        let Part::Chunk { id: short, .. } = seen.part else { return false };
         let in_place = match &mut resemblance.by {
             By::Sketches(_) => {
                 if resemblance.new.len() < resemblance.chunks_max {
@@ -170,18 +200,40 @@ impl Engine<'_> {
                 }
             }
         };
-        let Some(id) = seen.taken else { return Ok(()) };
+        let Some(id) = seen.taken else { return false };
+        if resemblance.waiting.capacity() == 0 {
+            // At once, since a vector that grows takes twice as much. Only what is written of it takes memory.
+            resemblance.waiting.reserve(resemblance.waiting_bytes_max + CHUNK_BYTES_MAX);
+        }
         resemblance.waiting.extend_from_slice(bytes);
         resemblance.changed.push(Changed { id, sketch: seen.sketch, bytes: bytes.len(), in_place });
-        if resemblance.waiting.len() >= resemblance.waiting_bytes_max {
-            self.store_changed(resemblance, sort)
-        } else {
-            Ok(())
+        resemblance.waiting.len() >= resemblance.waiting_bytes_max
+    }
+
+    /// As [`store_changed`](Self::store_changed), on all cores if no other stream has these: whoever has them may take up any
+    /// other file while it waits, and that one must not do so again.
+    pub fn store_waiting(
+        &self,
+        resemblance: &mut Resemblance,
+        scratch: &mut Option<Scratch>,
+        sort: Sort,
+    ) -> Result<()> {
+        if resemblance.waiting.is_empty() {
+            return Ok(());
+        }
+        match self.batches.try_lock() {
+            Ok(mut batches) => {
+                self.release(scratch);
+                // What waits has been copied, and its bases need the memory.
+                batches.free();
+                self.store_changed(resemblance, Workers::AllCores, sort)
+            }
+            Err(_) => self.store_changed(resemblance, Workers::Alone(self.hold(scratch)?), sort),
         }
     }
 
     /// Stores what waits.
-    pub fn store_changed(&self, resemblance: &mut Resemblance, sort: Sort) -> Result<()> {
+    pub fn store_changed(&self, resemblance: &mut Resemblance, workers: Workers<'_>, sort: Sort) -> Result<()> {
         let sketches: Vec<Sketch> = resemblance.changed.iter().map(|changed| changed.sketch).collect();
         let mut similar = Similar::new(&sketches);
         for (old, (_, sketch)) in (0..).zip(&resemblance.old) {
@@ -201,7 +253,7 @@ impl Engine<'_> {
             By::Sketches(_) => None,
             By::Places { .. } => Some(GAIN_MIN_GENERAL),
         };
-        self.writer.put_taken(sort, &taken, gain_min)?;
+        self.writer.put_taken(workers, sort, &taken, gain_min)?;
         drop(taken);
         resemblance.waiting.clear();
         resemblance.changed.clear();
@@ -209,14 +261,13 @@ impl Engine<'_> {
     }
 
     /// Stores the rest and keeps the sketches for the next time.
-    pub fn finish_resemblance(&self, mut resemblance: Box<Resemblance>, sort: Sort) -> Result<()> {
-        if !resemblance.waiting.is_empty()
-            && let Ok(mut batches) = self.batches.try_lock()
-        {
-            // What waits has been copied, and its bases need the memory.
-            batches.free();
-        }
-        self.store_changed(&mut resemblance, sort)?;
+    pub fn finish_resemblance(
+        &self,
+        mut resemblance: Box<Resemblance>,
+        scratch: &mut Option<Scratch>,
+        sort: Sort,
+    ) -> Result<()> {
+        self.store_waiting(&mut resemblance, scratch, sort)?;
         if let (Some(sketches), By::Sketches(name)) = (&self.sketches, &resemblance.by)
             && !self.options.dry_run
             && resemblance.new != resemblance.old

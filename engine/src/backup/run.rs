@@ -6,11 +6,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
-use crate::backup::batch::Batches;
 use crate::backup::capture::Captures;
 use crate::backup::engine::{Engine, Tally};
 use crate::backup::estimate::Estimate;
 use crate::backup::file::{ReadSource, Stream};
+use crate::backup::links::Links;
 use crate::backup::options::{BackupOptions, BackupReport, NamedReader};
 use crate::backup::roots::{Root, source_path};
 use crate::backup::rules::Rules;
@@ -113,7 +113,7 @@ impl Repository {
         let parent = parent(snapshots, &host, &paths);
         let pool = match &options.pool {
             Some(pool) => Arc::clone(pool),
-            None => Arc::new(crate::pool::new(options.threads)?),
+            None => Arc::new(crate::pool::within(self.memory_bytes, options.threads)?),
         };
         let writer_options = WriterOptions {
             memory_bytes: self.memory_bytes / 2,
@@ -135,8 +135,8 @@ impl Repository {
             reader,
             sketches: self.cache_dir.as_deref().map(|dir| SketchStore::new(dir, self.codec.keys.gear_key())),
             owners: Owners::default(),
-            links: Mutex::default(),
-            batches: Mutex::new(Batches::new(self.memory_bytes / 16 * 3)),
+            links: Links::new(&self.budget),
+            batches: Mutex::default(),
             racy_from: parent.as_ref().map_or(Timestamp::default(), |parent| Timestamp {
                 seconds: parent.record.started.seconds - RACY_SECONDS,
                 ..parent.record.started
@@ -294,7 +294,7 @@ impl Engine<'_> {
         name: &[u8],
     ) -> Result<Option<Entry>> {
         let mut stream = Stream::default();
-        let mut scratch = self.writer.lend()?;
+        let mut scratch = None;
         let streamed = self.stream(&mut ReadSource(reader), &mut stream, &mut scratch);
         match self.end_stream(stream, scratch, streamed)? {
             Ok((content, class)) => {

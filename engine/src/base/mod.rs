@@ -1,5 +1,6 @@
 //! Rank 0: ids, limits, events, paths of walks and the cancel token. Everything else may import this module.
 
+mod budget;
 pub mod cancel;
 mod dir_path;
 pub mod events;
@@ -10,6 +11,7 @@ pub mod limits;
 mod lock;
 mod shown;
 
+pub use budget::{Lease, MemoryBudget, Stock};
 pub use cancel::CancelToken;
 pub use dir_path::DirPath;
 pub use events::{Event, FileState, Observer};

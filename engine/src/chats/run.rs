@@ -23,7 +23,7 @@ impl Repository {
     /// `SnapshotNotFound`, `PathNotFound`, `NoDatabase`, `Cancelled`, or damage to the repository's directories.
     pub fn chats(&self, what: &SnapshotPath, options: &ChatsOptions) -> Result<Vec<DatabaseReport>> {
         let look = Look { repository: self, reader: &self.reader(), options };
-        crate::pool::new(options.threads)?.install(|| {
+        crate::pool::within(self.memory_bytes, options.threads)?.install(|| {
             let found = find(self, look.reader, what, &options.cancel)?;
             found.into_iter().map(|found| look.report(found)).collect()
         })
@@ -43,7 +43,7 @@ impl Repository {
         options: &ChatsOptions,
     ) -> Result<Vec<DatabaseDiff>> {
         let look = Look { repository: self, reader: &self.reader(), options };
-        crate::pool::new(options.threads)?.install(|| {
+        crate::pool::within(self.memory_bytes, options.threads)?.install(|| {
             let before = find(self, look.reader, before, &options.cancel)?;
             let after = find(self, look.reader, after, &options.cancel)?;
             pairs(before, after).into_iter().map(|pair| look.diff(pair)).collect()

@@ -79,7 +79,7 @@ impl Repository {
             let drawn = || random().map(u64::from_le_bytes).map_err(no_random);
             report.seed = Some(options.seed.map_or_else(drawn, Ok)?);
         }
-        let pool = crate::pool::new(options.threads)?;
+        let pool = crate::pool::within(self.memory_bytes, options.threads)?;
         // Packs come first, so that the walk can name the files that need what is hurt in them.
         report.packs_read = check.packs(&pool, &listed, report.seed.unwrap_or_default())?;
         let found = pool.install(|| Walk::run(&check, &snapshots))?;

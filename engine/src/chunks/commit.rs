@@ -107,9 +107,18 @@ impl Committer {
         &self.shared.claims
     }
 
-    /// Returns memory for a new pack, used before if there is any.
-    pub fn buffer(&self) -> Vec<u8> {
-        lock(&self.shared.queue).buffers.pop().unwrap_or_default()
+    /// Returns the memory of a pack that was stored, for a new one.
+    pub fn buffer(&self) -> Option<Vec<u8>> {
+        lock(&self.shared.queue).buffers.pop()
+    }
+
+    /// Stores a pack at once and returns its memory.
+    ///
+    /// # Errors
+    /// As [`send`](Self::send).
+    pub fn store(&self, pack: SealedPack) -> Result<Vec<u8>> {
+        let memory = self.shared.store(&mut lock(&self.shared.worker), pack);
+        if self.shared.has_failed.load(Ordering::Acquire) { Err(Error::Cancelled) } else { Ok(memory) }
     }
 
     /// Hands over a pack, to be stored soon; if too many wait, takes part in that.
@@ -219,15 +228,20 @@ impl Shared {
         let next = lock(&self.queue).packs.pop_front();
         let Some(pack) = next else { return false };
         self.room.notify_one();
-        if self.has_failed.load(Ordering::Acquire) {
-            return true;
-        }
-        let stored = worker.store_pack(&pack);
-        lock(&self.queue).buffers.push(pack.into_buffer());
-        if let Err(error) = stored.and_then(|()| worker.flush_if_due(&self.claims)) {
-            self.fail(error);
-        }
+        let memory = self.store(worker, pack);
+        lock(&self.queue).buffers.push(memory);
         true
+    }
+
+    /// Stores a pack, unless after a failure, and returns its memory.
+    fn store(&self, worker: &mut Worker, pack: SealedPack) -> Vec<u8> {
+        if !self.has_failed.load(Ordering::Acquire) {
+            let stored = worker.store_pack(&pack).and_then(|()| worker.flush_if_due(&self.claims));
+            if let Err(error) = stored {
+                self.fail(error);
+            }
+        }
+        pack.into_buffer()
     }
 
     fn fail(&self, error: Error) {

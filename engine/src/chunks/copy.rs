@@ -4,10 +4,10 @@
 use rayon::prelude::*;
 
 use crate::base::limits::DELTA_CLOSURE_MAX;
-use crate::base::{ChunkId, ShortId};
+use crate::base::{ChunkId, Lease, ShortId};
 use crate::chunks::foresight::prefix;
 use crate::chunks::graph::{Graph, Opened, Rebuilt};
-use crate::chunks::reader::{CHUNKS_PER_REBUILD, ChunkReader};
+use crate::chunks::reader::{CHUNKS_PER_REBUILD, ChunkReader, Crew};
 use crate::chunks::writer::{ChunkWriter, Scratch, Sort};
 use crate::error::Result;
 use crate::format::index::{ChunkLocation, DeltaRecord, Reach};
@@ -20,6 +20,7 @@ struct Group<'a> {
     source: &'a ChunkReader,
     graph: Graph,
     opened: Opened,
+    _lease: Lease,
     /// Of each chunk: what sort it is.
     sorts: Vec<Sort>,
     /// Its id here.
@@ -85,11 +86,12 @@ impl ChunkWriter {
 
     /// Reads as many of the chunks as fit into memory with what they stand on.
     fn group<'a>(&self, source: &'a ChunkReader, chunks: &[(ShortId, Sort)]) -> Result<Group<'a>> {
+        let lease = source.lease_graph(source.graph_bytes);
         let (mut graph, mut sorts, mut wanted) = (Graph::default(), Vec::new(), Vec::new());
         'full: for chunks in chunks.chunks(CHUNKS_FORESEEN) {
-            let foresight = source.foresee(chunks.iter().map(|(id, _)| *id));
+            let foresight = source.foresee(Crew::AllCores, chunks.iter().map(|(id, _)| *id));
             for &(id, sort) in chunks {
-                if !wanted.is_empty() && !graph.bytes_at_most(source.graph_bytes) {
+                if !wanted.is_empty() && !graph.bytes_at_most(lease.bytes()) {
                     break 'full;
                 }
                 wanted.push((source.explore(&mut graph, &foresight, &id, sort.kind())?, sort));
@@ -98,7 +100,7 @@ impl ChunkWriter {
             }
         }
         let all: Vec<u32> = (0..graph.len() as u32).collect();
-        let opened = source.read_graph(&graph, all.iter().copied())?;
+        let opened = source.read_graph(Crew::AllCores, &graph, all.iter().copied())?;
         let rebuild = |places: &[u32]| -> Result<Vec<ChunkId>> {
             let mut rebuilt = Rebuilt::default();
             source.rebuild(&graph, &opened, places, &mut rebuilt)?;
@@ -108,7 +110,7 @@ impl ChunkWriter {
         let ids: Vec<Vec<ChunkId>> = all.par_chunks(per_task(all.len())).map(rebuild).collect::<Result<_>>()?;
         let ids = ids.concat();
         let here = ids.par_iter().map(|id| Ok(self.catalog.find(&id.short())?)).collect::<Result<Vec<_>>>()?;
-        Ok(Group { source, graph, opened, sorts, ids, here, wanted })
+        Ok(Group { source, graph, opened, _lease: lease, sorts, ids, here, wanted })
     }
 
     /// Stores a chunk unless it is here; returns whether it is then.

@@ -6,6 +6,7 @@ use crate::base::limits::{BASES_MAX, DELTA_CLOSURE_MAX};
 use crate::base::{ChunkId, ShortId};
 use crate::chunks::foresight::{Foresight, prefix};
 use crate::chunks::graph::{Graph, Opened, Rebuilt};
+use crate::chunks::reader::Crew;
 use crate::chunks::writer::{ChunkWriter, Scratch, Sort, Stored, no_memory};
 use crate::delta::{DeltaDecoder, DeltaEncoder};
 use crate::error::{Error, Result};
@@ -26,6 +27,14 @@ pub struct Taken<'b> {
     pub bytes: &'b [u8],
     /// Known chunks that may resemble it, the best first.
     pub bases: Vec<ShortId>,
+}
+
+/// Who stores many chunks.
+pub enum Workers<'s> {
+    /// All threads of this one's pool: only for whoever holds no scratch.
+    AllCores,
+    /// This thread, with its scratch.
+    Alone(&'s mut Scratch),
 }
 
 /// How many chunks more a base beside the first may make a chunk need.
@@ -97,7 +106,7 @@ impl ChunkWriter {
                 let chunk = Taken { id, bytes, bases: vec![base] };
                 let mut graph = Graph::default();
                 let bases = self.choose(&mut graph, &Foresight::default(), sort, &chunk)?;
-                let opened = readable(self.reader.read_graph(&graph, bases.places.iter().copied()))?;
+                let opened = readable(self.reader.read_graph(Crew::Alone, &graph, bases.places.iter().copied()))?;
                 let known = opened.as_ref().map(|opened| (&graph, opened));
                 self.put_chosen(scratch, sort, &[(&chunk, bases)], known, None)?;
             }
@@ -105,33 +114,49 @@ impl ChunkWriter {
         Ok(stored)
     }
 
-    /// Stores chunks that were claimed, on all cores. `gain_min`: deltas have to be smaller than the chunk alone by one part
+    /// Stores chunks that were claimed. `gain_min`: deltas have to be smaller than the chunk alone by one part
     /// in so many.
     ///
     /// # Errors
     /// As [`put`](Self::put).
-    pub fn put_taken(&self, sort: Sort, chunks: &[Taken<'_>], gain_min: Option<usize>) -> Result<()> {
-        let foresight = self.reader.foresee(chunks.iter().flat_map(|chunk| &chunk.bases).copied());
+    pub fn put_taken(
+        &self,
+        mut workers: Workers<'_>,
+        sort: Sort,
+        chunks: &[Taken<'_>],
+        gain_min: Option<usize>,
+    ) -> Result<()> {
+        let crew = match workers {
+            Workers::AllCores => Crew::AllCores,
+            Workers::Alone(_) => Crew::Alone,
+        };
+        let lease = self.reader.lease_graph(self.graph_bytes);
+        let foresight = self.reader.foresee(crew, chunks.iter().flat_map(|chunk| &chunk.bases).copied());
         let mut rest = chunks;
         while !rest.is_empty() {
             let mut graph = Graph::default();
             let mut chosen = Vec::new();
             while let Some((chunk, after)) = rest.split_first()
-                && (chosen.is_empty() || graph.bytes_at_most(self.graph_bytes))
+                && (chosen.is_empty() || graph.bytes_at_most(lease.bytes()))
             {
                 chosen.push((chunk, self.choose(&mut graph, &foresight, sort, chunk)?));
                 rest = after;
             }
             // Without them all of the group is stored whole.
             let wanted = chosen.iter().flat_map(|(_, bases): &(_, Bases)| bases.places.iter().copied());
-            let opened = readable(self.reader.read_graph(&graph, wanted))?;
+            let opened = readable(self.reader.read_graph(crew, &graph, wanted))?;
             let known = opened.as_ref().map(|opened| (&graph, opened));
-            chosen.par_chunks(CHUNKS_PER_TASK).try_for_each(|chosen| {
-                let mut scratch = self.lend()?;
-                let outcome = self.put_chosen(&mut scratch, sort, chosen, known, gain_min);
-                self.give_back(scratch);
-                outcome
-            })?;
+            match &mut workers {
+                Workers::Alone(scratch) => chosen
+                    .chunks(CHUNKS_PER_TASK)
+                    .try_for_each(|chosen| self.put_chosen(scratch, sort, chosen, known, gain_min))?,
+                Workers::AllCores => chosen.par_chunks(CHUNKS_PER_TASK).try_for_each(|chosen| {
+                    let mut scratch = self.lend()?;
+                    let outcome = self.put_chosen(&mut scratch, sort, chosen, known, gain_min);
+                    self.give_back(scratch);
+                    outcome
+                })?,
+            }
         }
         Ok(())
     }

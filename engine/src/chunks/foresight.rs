@@ -8,7 +8,7 @@ use rayon::prelude::*;
 use crate::base::limits::DELTA_CLOSURE_MAX;
 use crate::base::{IdHash, ShortId};
 use crate::catalog::CatalogEntry;
-use crate::chunks::reader::ChunkReader;
+use crate::chunks::reader::{ChunkReader, Crew};
 use crate::format::index::{BasePrefix, ChunkLocation};
 
 /// So many are looked up by one task.
@@ -47,7 +47,7 @@ pub(super) fn prefix(id: &ShortId) -> BasePrefix {
 impl ChunkReader {
     /// Looks up chunks, what they stand on, and what that stands on. What cannot be found is left out, for whoever needs it
     /// to say what is wrong.
-    pub fn foresee(&self, ids: impl Iterator<Item = ShortId>) -> Foresight {
+    pub fn foresee(&self, crew: Crew, ids: impl Iterator<Item = ShortId>) -> Foresight {
         let mut known = Foresight::default();
         let mut next: Vec<BasePrefix> = ids.map(|id| prefix(&id)).collect();
         for _ in 0..=DELTA_CLOSURE_MAX {
@@ -59,7 +59,8 @@ impl ChunkReader {
                 break;
             }
             let look_up = |prefixes| self.catalog.entries(prefixes).unwrap_or_default();
-            let found: Vec<Vec<Option<CatalogEntry>>> = next.par_chunks(KEYS_PER_TASK).map(look_up).collect();
+            let found: Vec<Vec<Option<CatalogEntry>>> =
+                next.par_chunks(KEYS_PER_TASK).with_min_len(crew.min_len()).map(look_up).collect();
             next.clear();
             known.0.reserve(found.iter().map(Vec::len).sum());
             for entry in found.into_iter().flatten().flatten() {

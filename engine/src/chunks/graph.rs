@@ -34,6 +34,11 @@ impl Graph {
         self.bytes <= bytes
     }
 
+    /// Returns what lies in frames of everything in it.
+    pub const fn bytes(&self) -> usize {
+        self.bytes
+    }
+
     /// Returns the chunk's depth.
     pub fn depth(&self, place: u32) -> u8 {
         self.nodes[place as usize].depth

@@ -14,9 +14,9 @@ mod scatter;
 mod writer;
 
 pub use commit::{CommitCounts, Committer, entries_of, load_index, seal_index, shorten, verify_pack};
-pub use deltas::Taken;
+pub use deltas::{Taken, Workers};
 pub use frames::FrameBuffer;
 pub use healer::Healer;
-pub use reader::ChunkReader;
+pub use reader::{ChunkReader, Crew};
 pub use scatter::Wanted;
 pub use writer::{ChunkWriter, Scratch, Sort, WriterOptions};

@@ -1,11 +1,11 @@
 //! Reads chunks by id; every byte handed out was opened and its id recomputed.
 
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use rayon::prelude::*;
 
-use crate::base::limits::FRAME_BYTES_MAX;
-use crate::base::{ObjectKind, ObjectName, ShortId, lock};
+use crate::base::limits::{FRAME_BYTES_MAX, KIB, MIB};
+use crate::base::{Lease, MemoryBudget, ObjectKind, ObjectName, ShortId, Stock};
 use crate::catalog::Catalog;
 use crate::chunks::cache::FrameCache;
 use crate::chunks::foresight::Foresight;
@@ -22,6 +22,36 @@ use crate::store::Store;
 const GRAPH_CACHES: usize = 4;
 /// So many chunks are rebuilt at a time, so that what was made for them stays in the processor's cache.
 pub(super) const CHUNKS_PER_REBUILD: usize = 64;
+/// What a worker's buffers take, with the largest frames: sealed, decoded, and the decoder's own.
+const WORKER_BYTES: usize = 2 * FRAME_BYTES_MAX + 256 * KIB;
+/// Whoever reads chunks with what they stand on has so much in any case.
+pub(super) const GRAPH_BYTES_MIN: usize = MIB;
+/// The least that a cache of decoded frames has.
+const CACHE_BYTES_MIN: usize = MIB;
+
+/// Who does what can be shared out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Crew {
+    /// All threads of this one's pool. While it waits for them it takes up other work, in which it may come here again.
+    AllCores,
+    /// Only this thread, which takes up nothing else: for whoever holds what others wait for.
+    Alone,
+}
+
+impl Crew {
+    /// Whoever has much less memory than it `wanted` works alone, so that there is not more and more work that was begun.
+    pub(super) const fn with(self, bytes: usize, wanted: usize) -> Self {
+        if bytes < wanted / 4 { Self::Alone } else { self }
+    }
+
+    /// Returns how many items are one task's at least.
+    pub(super) const fn min_len(self) -> usize {
+        match self {
+            Self::AllCores => 1,
+            Self::Alone => usize::MAX,
+        }
+    }
+}
 
 struct Worker {
     decoder: FrameDecoder,
@@ -35,29 +65,36 @@ pub struct ChunkReader {
     pub(super) catalog: Arc<Catalog>,
     store: Arc<dyn Store>,
     healer: Arc<Healer>,
+    pub(super) budget: Arc<MemoryBudget>,
+    _cache_lease: Lease,
     cache: FrameCache,
     /// What the cache holds.
     pub(super) cache_bytes: usize,
-    /// What deltas and all that they stand on may take together while they are rebuilt.
+    /// What deltas and all that they stand on may take together while they are rebuilt, at most.
     pub(super) graph_bytes: usize,
-    /// What one of those who read large contents may take beside that, while it holds this.
-    pub(super) spare: Mutex<usize>,
-    workers: Mutex<Vec<Worker>>,
+    workers: Stock<Worker>,
 }
 
 impl ChunkReader {
-    /// Makes a reader that keeps at most `cache_bytes` of decoded frames.
+    /// Makes a reader that keeps at most `cache_bytes` of decoded frames, less if `budget` has no more.
     pub fn new(
         codec: Arc<Codec>,
         catalog: Arc<Catalog>,
         store: Arc<dyn Store>,
         healer: Arc<Healer>,
+        budget: &Arc<MemoryBudget>,
         cache_bytes: usize,
     ) -> Self {
-        let cache = FrameCache::new(cache_bytes);
         let graph_bytes = GRAPH_CACHES * cache_bytes;
-        let spare = Mutex::new(graph_bytes);
-        Self { codec, catalog, store, healer, cache, cache_bytes, graph_bytes, spare, workers: Mutex::default() }
+        let lease = budget.take_some(CACHE_BYTES_MIN, cache_bytes);
+        let (cache, cache_bytes) = (FrameCache::new(lease.bytes()), lease.bytes());
+        let (budget, workers) = (Arc::clone(budget), Stock::new(budget, WORKER_BYTES));
+        Self { codec, catalog, store, healer, budget, _cache_lease: lease, cache, cache_bytes, graph_bytes, workers }
+    }
+
+    /// Takes the memory for chunks with what they stand on.
+    pub(super) fn lease_graph(&self, most: usize) -> Lease {
+        self.budget.take_some(GRAPH_BYTES_MIN.min(most), most)
     }
 
     /// Returns where a chunk lies.
@@ -106,7 +143,7 @@ impl ChunkReader {
         Ok(self.catalog.find_base(base)?)
     }
 
-    /// Appends a chunk's bytes to `out`.
+    /// Appends a chunk's bytes to `out`. All of it is done on this thread.
     ///
     /// # Errors
     /// `Missing`, `Damaged`, or the store's own.
@@ -115,7 +152,7 @@ impl ChunkReader {
         if location.reach.depth == 0 {
             return self.read_whole(id, &location, out);
         }
-        self.read_run(&[(*id, u64::from(location.bytes))], kind, out)
+        self.read_run_by(Crew::Alone, &[(*id, u64::from(location.bytes))], kind, out)
     }
 
     /// Appends the bytes of chunks that lie one after the other in a content, each with the length that it must have.
@@ -123,6 +160,10 @@ impl ChunkReader {
     /// # Errors
     /// As [`read`](Self::read).
     pub fn read_run(&self, chunks: &[(ShortId, u64)], kind: ChunkKind, out: &mut Vec<u8>) -> Result<()> {
+        self.read_run_by(Crew::AllCores, chunks, kind, out)
+    }
+
+    fn read_run_by(&self, crew: Crew, chunks: &[(ShortId, u64)], kind: ChunkKind, out: &mut Vec<u8>) -> Result<()> {
         let unforeseen = Foresight::default();
         let locate = |(id, bytes): &(ShortId, u64)| self.locate_exactly(&unforeseen, (id, *bytes), kind);
         let locations: Vec<ChunkLocation> = chunks.iter().map(locate).collect::<Result<_>>()?;
@@ -132,17 +173,19 @@ impl ChunkReader {
                 .zip(&locations)
                 .try_for_each(|((id, _), location)| self.read_whole(id, location, out));
         }
-        let foresight = self.foresee(chunks.iter().map(|(id, _)| *id));
+        let lease = self.lease_graph(self.graph_bytes);
+        let crew = crew.with(lease.bytes(), self.graph_bytes);
+        let foresight = self.foresee(crew, chunks.iter().map(|(id, _)| *id));
         let mut done = 0;
         while done < chunks.len() {
             let (mut graph, mut places) = (Graph::default(), Vec::new());
             for (id, _) in &chunks[done..] {
-                if !places.is_empty() && !graph.bytes_at_most(self.graph_bytes) {
+                if !places.is_empty() && !graph.bytes_at_most(lease.bytes()) {
                     break;
                 }
                 places.push(self.explore(&mut graph, &foresight, id, kind)?);
             }
-            let opened = self.read_graph(&graph, places.iter().copied())?;
+            let opened = self.read_graph(crew, &graph, places.iter().copied())?;
             let start = out.len();
             let bytes: u64 = chunks[done..done + places.len()].iter().map(|(_, bytes)| bytes).sum();
             out.resize(start + bytes as usize, 0);
@@ -154,7 +197,7 @@ impl ChunkReader {
                 (free, done) = (after, done + places.len());
                 tasks.push((places, task_out));
             }
-            tasks.into_par_iter().try_for_each(|(places, mut out)| {
+            tasks.into_par_iter().with_min_len(crew.min_len()).try_for_each(|(places, mut out)| {
                 let mut rebuilt = Rebuilt::default();
                 self.rebuild(&graph, &opened, places, &mut rebuilt)?;
                 for &place in places {
@@ -233,7 +276,7 @@ impl ChunkReader {
         plain.resize(bytes.max(plain.len()), 0);
         let outcome = self.decode_with(&mut worker, frame, &mut plain[..bytes]).and_then(|()| work(&plain[..bytes]));
         worker.plain = plain;
-        lock(&self.workers).push(worker);
+        self.workers.give_back(worker);
         outcome
     }
 
@@ -264,16 +307,15 @@ impl ChunkReader {
     pub(super) fn decode(&self, frame: &FrameLocation, plain: &mut [u8]) -> Result<()> {
         let mut worker = self.worker(frame)?;
         let outcome = self.decode_with(&mut worker, frame, plain);
-        lock(&self.workers).push(worker);
+        self.workers.give_back(worker);
         outcome
     }
 
     fn worker(&self, frame: &FrameLocation) -> Result<Worker> {
-        if let Some(worker) = lock(&self.workers).pop() {
-            return Ok(worker);
-        }
-        let decoder = FrameDecoder::new().map_err(|error| self.damaged(frame, &format!("not read: {error}")))?;
-        Ok(Worker { decoder, sealed: Vec::new(), plain: Vec::new() })
+        self.workers.lend(|| {
+            let decoder = FrameDecoder::new().map_err(|error| self.damaged(frame, &format!("not read: {error}")))?;
+            Ok(Worker { decoder, sealed: Vec::new(), plain: Vec::new() })
+        })
     }
 
     fn decode_with(&self, worker: &mut Worker, frame: &FrameLocation, plain: &mut [u8]) -> Result<()> {

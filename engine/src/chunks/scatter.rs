@@ -2,9 +2,10 @@
 
 use rayon::prelude::*;
 
-use crate::base::ShortId;
+use crate::base::limits::KIB;
+use crate::base::{Lease, ShortId};
 use crate::chunks::graph::{Graph, Opened, Rebuilt};
-use crate::chunks::reader::{CHUNKS_PER_REBUILD, ChunkReader};
+use crate::chunks::reader::{CHUNKS_PER_REBUILD, ChunkReader, Crew};
 use crate::error::Result;
 use crate::format::index::{ChunkKind, ChunkLocation};
 
@@ -14,6 +15,11 @@ const CHUNKS_PER_BATCH: usize = 24 * 1024;
 const GRAPH_CHUNKS_MAX: usize = 64 * 1024;
 /// So few frames are opened one after the other.
 const SERIAL_FRAMES: usize = 8;
+/// What a chunk takes while it is looked up, with what it stands on …
+const BYTES_PER_CHUNK: usize = KIB;
+/// … of which there is so much in any case.
+const LOOK_UP_BYTES_MIN: usize = 256 * KIB;
+
 /// A chunk of a content.
 #[derive(Clone, Copy, Debug)]
 pub struct Wanted {
@@ -65,24 +71,36 @@ impl ChunkReader {
     /// # Errors
     /// As [`read`](Self::read), and whatever `sink` returns.
     pub fn scatter(&self, chunks: &[Wanted], kind: ChunkKind, sink: &Sink<'_>) -> Result<()> {
+        let wanted = chunks.len().min(CHUNKS_PER_BATCH) * BYTES_PER_CHUNK;
+        let lease = self.budget.take_some(LOOK_UP_BYTES_MIN.min(wanted), wanted);
+        let crew = Crew::AllCores.with(lease.bytes(), wanted);
         let mut rest = chunks;
-        let mut batch = self.gather(rest, kind)?;
+        let mut batch = self.gather((crew, &lease), rest, kind)?;
         loop {
             rest = &rest[batch.count..];
-            // Looking up is one core's work for the most part.
-            let (handed, next) = rayon::join(|| self.hand_out(batch, sink), || self.gather(rest, kind));
-            handed?;
             if rest.is_empty() {
-                return Ok(());
+                return self.hand_out(crew, batch, sink);
             }
-            batch = next?;
+            batch = match crew {
+                // Looking up is one core's work for the most part.
+                Crew::AllCores => {
+                    let gather = || self.gather((crew, &lease), rest, kind);
+                    let (handed, next) = rayon::join(|| self.hand_out(crew, batch, sink), gather);
+                    handed?;
+                    next?
+                }
+                Crew::Alone => {
+                    self.hand_out(crew, batch, sink)?;
+                    self.gather((crew, &lease), rest, kind)?
+                }
+            };
         }
     }
 
     /// Looks up the first of `chunks` and what they stand on: as many as a batch may have.
-    fn gather(&self, chunks: &[Wanted], kind: ChunkKind) -> Result<Batch> {
-        let chunks = &chunks[..chunks.len().min(CHUNKS_PER_BATCH)];
-        let foresight = self.foresee(chunks.iter().map(|wanted| wanted.id));
+    fn gather(&self, (crew, lease): (Crew, &Lease), chunks: &[Wanted], kind: ChunkKind) -> Result<Batch> {
+        let chunks = &chunks[..chunks.len().min(lease.bytes() / BYTES_PER_CHUNK).max(1)];
+        let foresight = self.foresee(crew, chunks.iter().map(|wanted| wanted.id));
         let mut batch = Batch::default();
         for wanted in chunks {
             if batch.graph.len() > GRAPH_CHUNKS_MAX {
@@ -102,10 +120,10 @@ impl ChunkReader {
 
     /// Hands out the chunks of a batch in the order of the frames in which they, or the whole chunks at their bottom, lie: as
     /// much at a time as deltas and what they stand on fit into memory, so that most frames are opened once.
-    fn hand_out(&self, batch: Batch, sink: &Sink<'_>) -> Result<()> {
-        // Whoever is in the middle of it and takes up another content here must not wait for itself.
-        let spare = self.spare.try_lock().ok();
-        let graph_bytes = self.graph_bytes + spare.as_deref().copied().unwrap_or_default();
+    fn hand_out(&self, crew: Crew, batch: Batch, sink: &Sink<'_>) -> Result<()> {
+        let wanted = (2 * self.graph_bytes).min(batch.graph.bytes());
+        let lease = self.lease_graph(wanted);
+        let (graph_bytes, crew) = (lease.bytes(), crew.with(lease.bytes(), wanted));
         let Batch { graph, mut whole, mut deltas, .. } = batch;
         whole.sort_unstable_by_key(|piece| order(&piece.location));
         let bottom = |place| order(graph.location(graph.bottom(place)));
@@ -125,8 +143,8 @@ impl ChunkReader {
             pieces.extend_from_slice(handed);
             let keep = |place: u32| Piece { location: *graph.location(place), use_: Use::Keep(place) };
             pieces.extend(kept.into_iter().map(keep));
-            let opened = self.open_pieces(&graph, pieces, sink)?;
-            now.par_chunks(CHUNKS_PER_REBUILD).try_for_each(|deltas| {
+            let opened = self.open_pieces(crew, &graph, pieces, sink)?;
+            now.par_chunks(CHUNKS_PER_REBUILD).with_min_len(crew.min_len()).try_for_each(|deltas| {
                 let mut rebuilt = Rebuilt::default();
                 let places: Vec<u32> = deltas.iter().map(|&(place, _)| place).collect();
                 self.rebuild(&graph, &opened, &places, &mut rebuilt)?;
@@ -140,14 +158,14 @@ impl ChunkReader {
     ///
     /// # Errors
     /// `Damaged`, or the store's own.
-    pub fn read_graph(&self, graph: &Graph, wanted: impl IntoIterator<Item = u32>) -> Result<Opened> {
+    pub fn read_graph(&self, crew: Crew, graph: &Graph, wanted: impl IntoIterator<Item = u32>) -> Result<Opened> {
         let keep = |place| Piece { location: *graph.location(place), use_: Use::Keep(place) };
-        self.open_pieces(graph, graph.needed(wanted).map(keep).collect(), &|_, _| Ok(()))
+        self.open_pieces(crew, graph, graph.needed(wanted).map(keep).collect(), &|_, _| Ok(()))
     }
 
     /// Opens the frames of all pieces, each once. Few go through the cache of frames: who wants little often wants more of
     /// the same soon.
-    fn open_pieces(&self, graph: &Graph, mut pieces: Vec<Piece>, sink: &Sink<'_>) -> Result<Opened> {
+    fn open_pieces(&self, crew: Crew, graph: &Graph, mut pieces: Vec<Piece>, sink: &Sink<'_>) -> Result<Opened> {
         pieces.sort_unstable_by_key(|piece| order(&piece.location));
         let mut starts = vec![0; graph.len()];
         let mut total = 0;
@@ -175,7 +193,7 @@ impl ChunkReader {
                 .map(|()| Opened { bytes, starts });
         }
         let plain_bytes: usize = tasks.iter().map(|(run, _)| run[0].location.frame.plain_bytes as usize).sum();
-        tasks.into_par_iter().try_for_each(|(run, mut out)| {
+        tasks.into_par_iter().with_min_len(crew.min_len()).try_for_each(|(run, mut out)| {
             let frame = &run[0].location.frame;
             if plain_bytes <= self.cache_bytes {
                 return self.take_pieces(run, &self.plain(frame)?, &mut out, sink);

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use crate::base::limits::{FRAME_BYTES_TARGET, MIB, PAGE_FRAME_BYTES_TARGET, TREE_FRAME_BYTES_TARGET};
-use crate::base::{ChunkId, ObjectId, ShortId, lock};
+use crate::base::{ChunkId, Lease, MemoryBudget, ObjectId, ShortId, Stock, lock};
 use crate::catalog::Catalog;
 use crate::chunks::commit::{CommitCounts, Committer};
 use crate::chunks::frames::FrameBuffer;
@@ -16,7 +16,7 @@ use crate::error::{Error, Result, StoreError, StoreErrorKind};
 use crate::format::index::{ChunkKind, ChunkRecord, DeltaRecord, Encoding};
 use crate::format::tree::Class;
 use crate::hash;
-use crate::pack::{self, Frame, PackBuilder};
+use crate::pack::{self, Frame, PackBuilder, SealedPack};
 use crate::parity;
 use crate::store::Store;
 
@@ -27,6 +27,9 @@ const RAW_FRAME_BYTES_MIN: usize = crate::compress::SAMPLED_BYTES_MIN;
 /// Packs that wait to be stored, and the one that is being stored.
 const QUEUED_PACKS: usize = 3;
 const DATA_SLOTS_MAX: usize = 8;
+/// What a scratch takes beside its compressors: 2 MiB to read files into, the frames that are gathered and the one that is
+/// compressed; and for a while a group of chunks beside what they resemble.
+const SCRATCH_BYTES: usize = 5 * MIB;
 
 /// How chunks are written.
 #[derive(Clone, Copy, Debug)]
@@ -99,7 +102,12 @@ pub struct ChunkWriter {
     pack_bytes: usize,
     data_slots: Vec<Mutex<Option<PackBuilder>>>,
     meta_slot: Mutex<Option<PackBuilder>>,
-    scratches: Mutex<Vec<Scratch>>,
+    scratches: Stock<Scratch>,
+    budget: Arc<MemoryBudget>,
+    /// For the memory of packs: what was one is used for the next.
+    pack_leases: Mutex<Vec<Lease>>,
+    /// What one takes with its parity.
+    pack_memory_bytes: usize,
     bytes_new: AtomicU64,
 }
 
@@ -121,7 +129,9 @@ impl ChunkWriter {
             0 => (0, 0),
             _ => (slots.div_ceil(4), parity::TABLE_BYTES),
         };
-        let most = options.memory_bytes.saturating_sub(parity_bytes) / (slots + 1 + QUEUED_PACKS + parity_packs);
+        let budget = Arc::clone(&reader.budget);
+        let memory_bytes = options.memory_bytes.min(budget.free() / 3 * 2);
+        let most = memory_bytes.saturating_sub(parity_bytes) / (slots + 1 + QUEUED_PACKS + parity_packs);
         let pack_bytes = pack::pack_bytes(most, store.pack_bytes(), codec.parity_percent);
         let committer = Committer::start(&codec, &catalog, store, QUEUED_PACKS - 1, options.dry_run)?;
         Ok(Self {
@@ -134,29 +144,32 @@ impl ChunkWriter {
             pack_bytes,
             data_slots: (0..slots).map(|_| Mutex::default()).collect(),
             meta_slot: Mutex::default(),
-            scratches: Mutex::default(),
+            scratches: Stock::new(&budget, SCRATCH_BYTES + zstd_bytes(options.level)),
+            pack_leases: Mutex::default(),
+            pack_memory_bytes: pack_bytes + parity_bytes + if parity_packs > 0 { pack_bytes / 4 } else { 0 },
+            budget,
             bytes_new: AtomicU64::new(0),
         })
     }
 
-    /// Lends a worker its memory; [`give_back`](Self::give_back) returns it. Nothing gathered in it is lost in between.
+    /// Lends a worker its memory; [`give_back`](Self::give_back) returns it. Nothing gathered in it is lost in between. What
+    /// whoever holds it must not do is told at [`Stock`].
     ///
     /// # Errors
     /// If zstd cannot have its memory.
     pub fn lend(&self) -> Result<Scratch> {
-        if let Some(scratch) = lock(&self.scratches).pop() {
-            return Ok(scratch);
-        }
-        let compressor = Compressor::new(self.level).map_err(|error| no_memory("zstd", &error))?;
-        let empty = FrameBuffer::default;
-        let (compressed, buffer) = (Vec::new(), Vec::new());
-        let (data, pages, media, meta, deltas) = (empty(), empty(), empty(), empty(), empty());
-        Ok(Scratch { compressor, page_compressor: None, compressed, data, pages, media, meta, deltas, buffer })
+        self.scratches.lend(|| {
+            let compressor = Compressor::new(self.level).map_err(|error| no_memory("zstd", &error))?;
+            let empty = FrameBuffer::default;
+            let (compressed, buffer) = (Vec::new(), Vec::new());
+            let (data, pages, media, meta, deltas) = (empty(), empty(), empty(), empty(), empty());
+            Ok(Scratch { compressor, page_compressor: None, compressed, data, pages, media, meta, deltas, buffer })
+        })
     }
 
     /// Takes back what [`lend`](Self::lend) gave.
     pub fn give_back(&self, scratch: Scratch) {
-        lock(&self.scratches).push(scratch);
+        self.scratches.give_back(scratch);
     }
 
     /// Stores a chunk of at most [`CHUNK_BYTES_MAX`](crate::base::limits::CHUNK_BYTES_MAX) bytes, at least one, unless
@@ -306,19 +319,50 @@ impl ChunkWriter {
             }
             ChunkKind::Tree | ChunkKind::List => lock(&self.meta_slot),
         };
+        let mut memory = None;
+        if slot.is_none() {
+            memory = self.pack_memory();
+            // Where there is no room for one more pack, all go into the first.
+            if memory.is_none() && kind == ChunkKind::Data {
+                drop(slot);
+                slot = lock(&self.data_slots[0]);
+            }
+        }
         if slot.as_ref().is_some_and(|pack| !pack.fits(frame))
             && let Some(full) = slot.take()
         {
-            self.committer.send(full.finish()?)?;
+            memory = Some(self.hand_over(full.finish()?)?);
         }
         let pack = match &mut *slot {
             Some(pack) => pack,
             none => {
+                let memory = memory.unwrap_or_else(|| {
+                    lock(&self.pack_leases).push(self.budget.take_anyway(self.pack_memory_bytes));
+                    Vec::new()
+                });
                 let id = ObjectId::from_bytes(crypt::random().map_err(|error| no_memory("random numbers", &error))?);
-                none.insert(PackBuilder::new(&self.codec, id, self.pack_bytes, self.committer.buffer()))
+                none.insert(PackBuilder::new(&self.codec, id, self.pack_bytes, memory))
             }
         };
         pack.append(frame)
+    }
+
+    /// Returns the memory for one more pack, if there is room for one.
+    fn pack_memory(&self) -> Option<Vec<u8>> {
+        self.committer.buffer().or_else(|| {
+            let lease = self.budget.take(self.pack_memory_bytes, self.budget.bytes() / 8)?;
+            lock(&self.pack_leases).push(lease);
+            Some(Vec::new())
+        })
+    }
+
+    /// Hands over a full pack and returns the memory for the next one: that of the full one, once it is stored, if there is no
+    /// other.
+    fn hand_over(&self, full: SealedPack) -> Result<Vec<u8>> {
+        match self.pack_memory() {
+            Some(memory) => self.committer.send(full).map(|()| memory),
+            None => self.committer.store(full),
+        }
     }
 
     /// Stores everything that was given back, so that it can be read while the run goes on.
@@ -363,13 +407,14 @@ impl ChunkWriter {
     }
 
     fn flush_all(&self) -> Result<()> {
-        let mut scratches = std::mem::take(&mut *lock(&self.scratches));
+        let mut scratches = std::mem::take(&mut *self.scratches.idle());
         for scratch in &mut scratches {
             for sort in [Sort::Data(Class::General), Sort::Data(Class::Sqlite), Sort::Data(Class::Media), Sort::Tree] {
                 self.flush(scratch, sort)?;
             }
             self.flush_deltas(scratch)?;
         }
+        scratches.into_iter().for_each(|scratch| self.give_back(scratch));
         for slot in self.data_slots.iter().chain([&self.meta_slot]) {
             if let Some(pack) = lock(slot).take() {
                 self.committer.send(pack.finish()?)?;
@@ -381,6 +426,16 @@ impl ChunkWriter {
     /// Returns how many bytes of chunks the repository did not have so far, before compression.
     pub fn bytes_new(&self) -> u64 {
         self.bytes_new.load(Ordering::Relaxed)
+    }
+}
+
+/// Returns what zstd takes, more or less, to compress a frame at `level`.
+const fn zstd_bytes(level: i32) -> usize {
+    match level {
+        ..=3 => MIB,
+        4..=8 => 4 * MIB,
+        9..=12 => 10 * MIB,
+        _ => 20 * MIB,
     }
 }
 

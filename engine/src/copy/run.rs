@@ -62,7 +62,7 @@ impl Repository {
         crate::compress::check_level(options.level)?;
         let (snapshots, failed) = self.to_copy(wanted)?;
         let mut there = to.snapshots()?.0;
-        let pool = crate::pool::new(options.threads)?;
+        let pool = crate::pool::within(self.memory_bytes, options.threads)?;
         let mut copy = Copy {
             from: self,
             to,

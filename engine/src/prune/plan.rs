@@ -74,7 +74,7 @@ impl Repository {
             noted: Proven::new(self.memory_bytes / 8),
             options,
         };
-        let pool = crate::pool::new(options.threads)?;
+        let pool = crate::pool::within(self.memory_bytes, options.threads)?;
         pool.install(|| snapshots.iter().try_for_each(|snapshot| walk.snapshot(snapshot)))?;
         let needs = walk.needs.into_inner().unwrap_or_else(PoisonError::into_inner);
         let mut ids: Vec<ObjectId> = snapshots.iter().map(|snapshot| snapshot.id).collect();

@@ -212,8 +212,8 @@ impl Repacker {
         let pack = match slot {
             Some(pack) => pack,
             none => {
-                let builder = PackBuilder::new(&self.codec, new_object_id()?, self.pack_bytes, self.committer.buffer());
-                none.insert(builder)
+                let memory = self.committer.buffer().unwrap_or_default();
+                none.insert(PackBuilder::new(&self.codec, new_object_id()?, self.pack_bytes, memory))
             }
         };
         pack.append(frame)

@@ -41,7 +41,8 @@ impl Repository {
         }
         let mut report = RepairReport::default();
         if !plan.is_empty() {
-            crate::pool::new(options.threads)?.install(|| self.carry_out(&plan, options, &mut report))?;
+            crate::pool::within(self.memory_bytes, options.threads)?
+                .install(|| self.carry_out(&plan, options, &mut report))?;
         }
         self.healer.tell(options.observer.as_ref());
         report.duration = begun.elapsed();

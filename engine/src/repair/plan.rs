@@ -49,7 +49,7 @@ impl Repository {
     /// # Errors
     /// Only what keeps the plan from being made, such as a list or a disk that fails; `Cancelled`. Damage is in the plan.
     pub fn repair_plan(&self, options: &RepairOptions) -> Result<RepairPlan> {
-        crate::pool::new(options.threads)?.install(|| {
+        crate::pool::within(self.memory_bytes, options.threads)?.install(|| {
             self.healer.forget();
             let mut figures = RepairFigures::default();
             let mut listing = Listing::read(self, options, &mut figures)?;

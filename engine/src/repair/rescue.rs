@@ -21,7 +21,7 @@ use crate::format::snapshot::SnapshotRecord;
 use crate::format::tree::Timestamp;
 use crate::pack;
 use crate::repair::scan::{Damaged, Found};
-use crate::repo::{Location, OpenOptions, Repository, Secret, at_location, no_random, seal_config};
+use crate::repo::{Location, OpenOptions, Repository, Secret, at_location, no_random, seal_config, store_lease};
 use crate::small;
 use crate::store::{Access, Store};
 
@@ -92,7 +92,9 @@ impl Repository {
         let location = shown_path(damaged);
         let (repository, master) = master_of(&slots, secret, &location)?;
         let codec = Codec { repository, location, keys: Keys::new(&master), parity_percent: 0 };
-        let store = to.create(options.store_cache_bytes(Access::Write));
+        let (_, budget) = options.with_budget();
+        let lease = store_lease(&budget, Access::Write);
+        let store = to.create(lease.bytes());
         let store = store.map_err(|error| match error.kind {
             // What is missing is the folder in which it was to be made.
             StoreErrorKind::NotFound => error.into(),

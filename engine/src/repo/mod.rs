@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::base::limits::SMALL_OBJECT_BYTES_MAX;
-use crate::base::{ObjectId, ObjectKind, ObjectName, RepositoryId};
+use crate::base::{Lease, MemoryBudget, ObjectId, ObjectKind, ObjectName, RepositoryId};
 use crate::catalog::{Catalog, CatalogEntry};
 use crate::chunk::{Chunker, DEFAULT_PARAMS};
 pub(crate) use crate::chunks::load_index;
@@ -32,6 +32,7 @@ use crate::store::{Access, Store};
 use clock::Clock;
 pub use keys::{KeyInfo, KeyOpens};
 pub use location::Location;
+pub(crate) use options::store_lease;
 pub use options::{Chunking, OpenOptions, Secret};
 pub use seen::GoneSnapshot;
 
@@ -48,6 +49,8 @@ pub struct Repository {
     pub(crate) config: Config,
     pub(crate) access: Access,
     pub(crate) memory_bytes: usize,
+    pub(crate) budget: Arc<MemoryBudget>,
+    _leases: [Option<Lease>; 2],
     clock: Clock,
     /// The cache directory's folder for this repository.
     pub(crate) cache_dir: Option<PathBuf>,
@@ -87,13 +90,15 @@ impl Repository {
         options: &OpenOptions,
     ) -> Result<Self> {
         options.check()?;
-        let store = location.create(options.store_cache_bytes(Access::Write)).map_err(|error| match error.kind {
+        let (options, budget) = options.with_budget();
+        let lease = store_lease(&budget, Access::Write);
+        let store = location.create(lease.bytes()).map_err(|error| match error.kind {
             // What is missing here is the folder that the repository was to be made in.
             StoreErrorKind::NotFound => error.into(),
             _ => at_location(&location.to_string(), error),
         })?;
-        Self::create_in(store, recovery, password, options)
-            .map(|repository| repository.at(location))
+        Self::create_in(store, recovery, password, &options)
+            .map(|repository| repository.at(location, lease))
             .inspect_err(|_| location.remove_new())
     }
 
@@ -154,8 +159,10 @@ impl Repository {
     pub fn open(location: &Location, secret: &Secret, access: Access, options: &OpenOptions) -> Result<Self> {
         options.check()?;
         let begun = Instant::now();
+        let (options, budget) = options.with_budget();
+        let lease = store_lease(&budget, access);
         let store = loop {
-            match location.open(access, options.store_cache_bytes(access)) {
+            match location.open(access, lease.bytes()) {
                 Err(error) if error.kind == StoreErrorKind::InUse && begun.elapsed() < options.wait => {
                     if options.cancel.is_cancelled() {
                         return Err(Error::Cancelled);
@@ -165,12 +172,13 @@ impl Repository {
                 outcome => break outcome.map_err(|error| at_location(&location.to_string(), error))?,
             }
         };
-        Self::open_in(store, secret, access, options).map(|repository| repository.at(location))
+        Self::open_in(store, secret, access, &options).map(|repository| repository.at(location, lease))
     }
 
-    /// Notes which files and folders are the repository's own: of the cache directory only its folder there, since users may
+    /// Keeps the store's memory, and notes which files and folders are the repository's own: of the cache directory only its folder there, since users may
     /// name one that holds other things.
-    fn at(mut self, location: &Location) -> Self {
+    fn at(mut self, location: &Location, store_lease: Lease) -> Self {
+        self._leases[0] = Some(store_lease);
         let places = [Some(location.path()), self.cache_dir.as_deref()];
         self.own_files = places
             .into_iter()
@@ -219,7 +227,9 @@ impl Repository {
         options: &OpenOptions,
     ) -> Result<Self> {
         let folder = options.cache_dir.as_ref().map(|dir| dir.join(codec.repository.to_string()));
-        let catalog = Catalog::open(folder.as_deref(), &codec.repository, options.catalog_cache_bytes())?;
+        let (options, budget) = options.with_budget();
+        let (catalog_lease, catalog_bytes) = options::catalog_lease(&budget, options.shares_memory);
+        let catalog = Catalog::open(folder.as_deref(), &codec.repository, catalog_bytes)?;
         load_catalog(store.as_ref(), &codec, &catalog).or_else(|error| {
             if !catalog.is_damaged() {
                 return Err(error);
@@ -231,7 +241,7 @@ impl Repository {
         let chunker = Arc::new(Chunker::new(config.chunker, Keys::gear_of(&gear)));
         let (codec, catalog) = (Arc::new(codec), Arc::new(catalog));
         let healer = Arc::new(Healer::new(Arc::clone(&codec), Arc::clone(&store)));
-        let (memory_bytes, clock, own_files) = (options.memory_bytes, options.clock.clone(), Vec::new());
+        let (memory_bytes, clock, own_files) = (budget.bytes(), options.clock, Vec::new());
         Ok(Self {
             store,
             codec,
@@ -242,6 +252,8 @@ impl Repository {
             config,
             access,
             memory_bytes,
+            budget,
+            _leases: [None, Some(catalog_lease)],
             clock,
             cache_dir: folder,
             own_files,
@@ -373,7 +385,7 @@ impl Repository {
     /// As [`reader_by`](Self::reader_by), with so many bytes of decoded frames.
     pub(crate) fn reader_with(&self, catalog: Arc<Catalog>, cache_bytes: usize) -> ChunkReader {
         let (codec, store, healer) = (Arc::clone(&self.codec), Arc::clone(&self.store), Arc::clone(&self.healer));
-        ChunkReader::new(codec, catalog, store, healer, cache_bytes)
+        ChunkReader::new(codec, catalog, store, healer, &self.budget, cache_bytes)
     }
 }
 

@@ -148,7 +148,7 @@ impl Repository {
         let is_folder = |entry: &&Entry| matches!(entry.node, Node::Directory { .. }) && !entry.metadata.is_unknown;
         let metadata = chosen.as_ref().filter(is_folder);
         let outcome = restore.beside_total(&counted, what.path.is_some(), || {
-            crate::pool::new(options.threads)?.install(|| {
+            crate::pool::within(self.memory_bytes, options.threads)?.install(|| {
                 restore.all(&counted, is_new, Ways::of(options, cleans))?;
                 if let (true, Some(dir), Some(entry)) = (is_new, &restore.root, metadata) {
                     restore.apply_to_dir(dir, &entry.metadata, &LocalOwners::default());

@@ -77,7 +77,7 @@ impl Repository {
             _ => self.named(wanted)?,
         };
         let keep = Excluded { options, paths: Mutex::default() };
-        crate::pool::new(options.threads)?.install(|| -> Result<()> {
+        crate::pool::within(self.memory_bytes, options.threads)?.install(|| -> Result<()> {
             let trees = Trees::new(self, &self.catalog, &keep, &options.cancel, options.dry_run)?;
             let outcome = chosen.into_iter().try_for_each(|before| {
                 let record = rewritten(&trees, &before, options)?;

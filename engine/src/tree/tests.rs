@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use super::*;
-use crate::base::{RepositoryId, ShortId};
+use crate::base::{MemoryBudget, RepositoryId, ShortId};
 use crate::catalog::Catalog;
 use crate::chunk::DEFAULT_PARAMS;
 use crate::chunks::{Healer, WriterOptions};
@@ -34,7 +34,14 @@ impl Bare {
         let store = Arc::new(MemoryStore::new());
         let options = WriterOptions { memory_bytes: 32 << 20, threads: 1, level: 1, dry_run };
         let healer = Arc::new(Healer::new(codec.clone(), store.clone()));
-        let reader = Arc::new(ChunkReader::new(codec.clone(), catalog.clone(), store.clone(), healer, 8 << 20));
+        let reader = Arc::new(ChunkReader::new(
+            codec.clone(),
+            catalog.clone(),
+            store.clone(),
+            healer,
+            &MemoryBudget::new(64 << 20),
+            8 << 20,
+        ));
         let writer = ChunkWriter::new(codec, catalog, store, reader.clone(), options).unwrap();
         Self { writer, reader, chunker }
     }
