@@ -36,14 +36,19 @@ pub struct Spot<'a> {
 }
 
 /// What is to be done with an entry.
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug)]
 pub enum Step {
     /// What is there stays.
     Keep,
     /// Nothing is there.
     Create,
     /// What is there is replaced.
-    Replace(Stat),
+    Replace {
+        /// What it is.
+        kind: FileKind,
+        /// Its device and inode.
+        file: (u64, u64),
+    },
 }
 
 /// What was done with an entry.
@@ -86,7 +91,7 @@ impl Restore<'_> {
                 let reason = "a folder is where a file is to be: remove it, or choose an empty target";
                 Err(Error::UnsafeTarget { path: path(), reason: reason.into() })
             }
-            Some(found) => Ok(Step::Replace(found)),
+            Some(found) => Ok(Step::Replace { kind: found.kind, file: found.identity() }),
         }
     }
 
@@ -126,8 +131,8 @@ impl Restore<'_> {
         match step {
             Step::Keep => self.kept(bytes),
             Step::Create => self.done(bytes, 0),
-            Step::Replace(found) => {
-                if let (FileKind::Directory, Some(dir)) = (found.kind, dir) {
+            Step::Replace { kind, .. } => {
+                if let (FileKind::Directory, Some(dir)) = (*kind, dir) {
                     self.remove_displaced(dir, &Displaced { name: name.to_vec() })?;
                 }
                 self.done(bytes, 0);
@@ -240,8 +245,8 @@ impl Restore<'_> {
     /// Gives what is whole its name, or lets it wait for that if something else has to go.
     pub fn finish<T>(&self, new: Replacement<'_, T>, bytes: u64, step: &Step, spot: Spot<'_>, told: u64) -> Result<()> {
         let companions = (spot.companions)();
-        if let Step::Replace(found) = step {
-            let is_folder = found.kind == FileKind::Directory;
+        if let Step::Replace { kind, .. } = step {
+            let is_folder = *kind == FileKind::Directory;
             let waiter = Waiter {
                 trail: (spot.trail)(),
                 keeps_times: spot.keeps_times,

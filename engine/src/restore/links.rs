@@ -238,13 +238,13 @@ impl Restore<'_> {
     ) -> Result<()> {
         let (entry, bytes) = (&link.entry, link.entry.node.file_bytes());
         match step {
-            Step::Replace(existing) if existing.identity() == first.file => self.kept(bytes),
+            Step::Replace { file, .. } if *file == first.file => self.kept(bytes),
             // What is there stays until the link is made and on disk.
-            Step::Replace(existing) => {
+            Step::Replace { kind, .. } => {
                 let linked = |temporary: &[u8]| folder.link(temporary, first_folder, &first.name);
                 let new = folder.make_replacement(&entry.name, linked)?;
                 self.send(&Event::Progress { files: 1, bytes });
-                let is_folder = existing.kind == FileKind::Directory;
+                let is_folder = *kind == FileKind::Directory;
                 self.let_wait(Waiter {
                     trail: Arc::clone(&link.trail),
                     keeps_times: link.keeps_times,
