@@ -16,6 +16,7 @@ use crate::format::index::ChunkKind;
 use crate::format::tree::Class;
 use crate::restore::run::Restore;
 use crate::restore::taker::Output;
+use crate::restore::target_dir::file_error;
 use crate::source::data_extents;
 use crate::tree;
 
@@ -40,7 +41,7 @@ impl Restore<'_> {
     /// Writes a content into an empty file and returns how many bytes it sent as progress on the way.
     pub fn write(&self, file: &dyn Output, content: &Content, class: Class, path: &Path) -> Result<u64> {
         let total = content.bytes();
-        let failed = |source| Error::File { path: path.to_owned(), action: "write the file", source };
+        let failed = |source: std::io::Error| file_error(path.to_owned(), "write the file", source);
         let only_chunks = content.level == 0 && content.parts.iter().all(|part| matches!(part, Part::Chunk { .. }));
         if total <= SMALL_BYTES_MAX && only_chunks {
             let mut buffer = lock(&self.buffers).pop().unwrap_or_default();
