@@ -11,6 +11,7 @@ mod stdin;
 mod text;
 mod values;
 
+use std::io::Write;
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -73,15 +74,24 @@ fn exit_code(error: &Error) -> u8 {
 }
 
 /// The engine catches what makes redb panic on a damaged file and reports it as damage, so a trace of the panic would
-/// only confuse.
+/// only confuse. What it cannot catch ends the process, and then it is said why.
 fn keep_quiet_about_redb() {
     let print = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |panic| {
+        let is_second = daykeep_engine::is_second_panic();
         if !panic.location().is_some_and(|location| location.file().contains("/redb-")) {
             print(panic);
+        } else if is_second {
+            // Standard error may be closed; then the exit code has to say it.
+            let _ = writeln!(std::io::stderr(), "error: {DAMAGED_BEYOND_REDB}");
+            std::process::exit(FAILED.into());
         }
     }));
 }
+
+const DAMAGED_BEYOND_REDB: &str = "a redb file is damaged where it says which of its pages are free, and redb cannot go on. If \
+    it was the catalog, it is begun anew when the command is run again; if this comes again, it is the repository: \
+    everything in it can still be restored, and `daykeep repair --rescue-to` saves it into a new repository";
 
 /// Many directories are open at once in deep trees, and the usual soft limit of 1024 files is for programs that use
 /// `select`.

@@ -58,6 +58,7 @@ mod tag;
 mod tree;
 
 pub use backup::{BackupOptions, BackupReport, NamedReader, SqliteCapture, Warning, source_path};
+pub use base::guard::is_second_panic;
 pub use base::limits::MEMORY_BYTES_DEFAULT;
 pub use base::{CancelToken, Event, FileState, MemoryBudget, ObjectId, ObjectKind, ObjectName, Observer, RepositoryId};
 pub use chats::{

@@ -10,7 +10,7 @@ use crate::backup::engine::Engine;
 use crate::backup::file::{Source, Stream, StreamError};
 use crate::backup::resemble::{Resemblance, Seen};
 use crate::base::limits::MIB;
-use crate::base::{Event, Lease, MemoryBudget};
+use crate::base::{Event, Lease, MemoryBudget, large};
 use crate::chunk::cut_all;
 use crate::chunks::{Sort, Workers};
 use crate::error::Result;
@@ -36,9 +36,7 @@ impl Batches {
         if self.lease.is_none() {
             self.lease = budget.take_some_or_none(BATCHES_BYTES_MIN, budget.bytes() / 16 * 3);
             let bytes = self.lease.as_ref().map_or(0, |lease| lease.bytes() / 2);
-            // Zeros asked for at once take no memory before they are written, and go back to the system; a vector that grows
-            // on a worker's thread may stay with that thread.
-            self.buffers = [vec![0; bytes], vec![0; bytes]];
+            self.buffers = [large::zeros(bytes), large::zeros(bytes)];
         }
         self.lease.is_some()
     }

@@ -8,7 +8,7 @@ use std::collections::HashMap;
 
 use crate::backup::engine::Engine;
 use crate::base::limits::{BASES_MAX, CHUNK_BYTES_MAX, MIB};
-use crate::base::{ChunkId, Lease, ShortId};
+use crate::base::{ChunkId, Lease, ShortId, large};
 use crate::chunks::{Scratch, Sort, Taken, Workers};
 use crate::delta::{Similar, Sketch, likely_bases};
 use crate::error::Result;
@@ -203,7 +203,7 @@ impl Engine<'_> {
         let Some(id) = seen.taken else { return false };
         if resemblance.waiting.capacity() == 0 {
             // At once, since a vector that grows takes twice as much. Only what is written of it takes memory.
-            resemblance.waiting.reserve(resemblance.waiting_bytes_max + CHUNK_BYTES_MAX);
+            resemblance.waiting = large::room(resemblance.waiting_bytes_max + CHUNK_BYTES_MAX);
         }
         resemblance.waiting.extend_from_slice(bytes);
         resemblance.changed.push(Changed { id, sketch: seen.sketch, bytes: bytes.len(), in_place });

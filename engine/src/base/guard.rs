@@ -6,6 +6,7 @@
 //! sets a hook of its own.
 
 use std::any::Any;
+use std::cell::Cell;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -39,8 +40,24 @@ pub fn guarded<T, E: Into<redb::Error>>(work: impl FnOnce() -> Result<T, E>) -> 
     // Asserting is right here: after a panic the callers never use again what `work` borrowed.
     match catch_unwind(AssertUnwindSafe(work)) {
         Ok(outcome) => outcome.map_err(|error| sort(error.into())),
-        Err(payload) => Err(Trouble::Panicked(panic_text(payload.as_ref()))),
+        Err(payload) => {
+            IS_UNWINDING.set(false);
+            Err(Trouble::Panicked(panic_text(payload.as_ref())))
+        }
     }
+}
+
+thread_local! {
+    /// Whether a panic that a hook has noted on this thread was not caught yet.
+    static IS_UNWINDING: Cell<bool> = const { Cell::new(false) };
+}
+
+/// For a program's panic hook, to be called in it: returns whether this panic ends the process.
+///
+/// What redb had open is dropped when it panics, and where the tables are damaged by which it knows its free pages, the drop
+/// panics too. Rust aborts the process then, which nothing can catch; the hook is the last to run and can say why.
+pub fn is_second_panic() -> bool {
+    IS_UNWINDING.replace(true)
 }
 
 /// Drops what redb gave out.

@@ -7,6 +7,7 @@ pub mod events;
 pub mod guard;
 mod id_map;
 pub mod ids;
+pub mod large;
 pub mod limits;
 mod lock;
 mod shown;

@@ -17,6 +17,7 @@ use redb::{
 use super::CatalogEntry;
 use super::entry::{self, META_BYTES};
 use super::files::{Unsynced, create_file, create_unnamed};
+use super::running::{Left, Running, left};
 use super::sound::SOUND;
 use crate::base::guard::{Trouble, drop_guarded, guarded};
 use crate::base::{ObjectId, RepositoryId, ShortId};
@@ -45,6 +46,8 @@ pub(super) struct CatalogFile {
     adding: Mutex<()>,
     /// Taken out only when this is dropped.
     database: Option<Database>,
+    /// Set if the file has a name. Goes last, after it is closed.
+    running: Option<Running>,
     /// Whether anything in it was found to be wrong.
     is_damaged: AtomicBool,
     /// Whether it is of no use after this run.
@@ -67,15 +70,25 @@ struct View {
 impl CatalogFile {
     /// Opens the catalog at `path`. An error says that it is of no use: it is damaged, or not of this repository.
     pub(super) fn open(path: &Path, repository: &RepositoryId, cache_bytes: usize) -> Result<Self, Trouble> {
+        match left(path) {
+            None => {}
+            Some(Left::InUse) => return Err(Trouble::InUse),
+            Some(Left::ByDead) => return Err(Trouble::Damaged("the process that had it open was ended".to_owned())),
+        }
+        let running = Running::mark(path).map_err(Trouble::System)?;
         let database = guarded(|| Builder::new().set_cache_size(cache_bytes).open(path))?;
-        let file = Self::from_database(path.display(), false, database);
+        let mut file = Self::from_database(path.display(), false, database);
+        file.running = Some(running);
         file.load(repository).map(|()| file)
     }
 
     /// Begins a catalog at `path`, where there must be nothing.
     pub(super) fn create(path: &Path, repository: &RepositoryId, cache_bytes: usize) -> Result<Self, Trouble> {
         let file = create_file(path).map_err(Trouble::System)?;
-        Self::begin(path.display(), false, file, repository, cache_bytes)
+        let running = Running::mark(path).map_err(Trouble::System)?;
+        let mut file = Self::begin(path.display(), false, file, repository, cache_bytes)?;
+        file.running = Some(running);
+        Ok(file)
     }
 
     /// Begins a catalog that nobody else sees: its name is removed at once, and its space is freed when it is closed,
@@ -121,6 +134,7 @@ impl CatalogFile {
             view: RwLock::default(),
             adding: Mutex::default(),
             database: Some(database),
+            running: None,
             is_damaged: AtomicBool::new(false),
             is_distrusted: AtomicBool::new(false),
             is_doubted: AtomicBool::new(false),

@@ -18,6 +18,7 @@ mod file;
 mod files;
 mod marks;
 mod proven;
+mod running;
 mod sketches;
 mod sound;
 #[cfg(test)]

@@ -18,6 +18,8 @@ const DELTA_OVERHEAD_BYTES: usize = 64;
 const LEVEL: i32 = 6;
 /// So many chunks that lie near each other are one task's: their bases lie near each other too.
 const CHUNKS_PER_TASK: usize = 64;
+/// What they stand on is put together for so many bytes of chunks at a time: a task's own memory stays within its scratch's.
+const BYTES_AT_ONCE: usize = 256 * 1024;
 
 /// A chunk that was taken and is not stored yet.
 pub struct Taken<'b> {
@@ -176,6 +178,27 @@ impl ChunkWriter {
     }
 
     fn put_chosen(
+        &self,
+        scratch: &mut Scratch,
+        sort: Sort,
+        mut chosen: &[(&Taken<'_>, Bases)],
+        known: Option<(&Graph, &Opened)>,
+        gain_min: Option<usize>,
+    ) -> Result<()> {
+        while !chosen.is_empty() {
+            let mut bytes = 0;
+            let fit = chosen.iter().take_while(|(chunk, _)| {
+                bytes += chunk.bytes.len();
+                bytes <= BYTES_AT_ONCE
+            });
+            let (now, after) = chosen.split_at(fit.count().max(1));
+            self.put_few(scratch, sort, now, known, gain_min)?;
+            chosen = after;
+        }
+        Ok(())
+    }
+
+    fn put_few(
         &self,
         scratch: &mut Scratch,
         sort: Sort,

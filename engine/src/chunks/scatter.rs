@@ -3,7 +3,7 @@
 use rayon::prelude::*;
 
 use crate::base::limits::KIB;
-use crate::base::{Lease, ShortId};
+use crate::base::{Lease, ShortId, large};
 use crate::chunks::graph::{Graph, Opened, Rebuilt};
 use crate::chunks::reader::{CHUNKS_PER_REBUILD, ChunkReader, Crew};
 use crate::error::Result;
@@ -175,7 +175,7 @@ impl ChunkReader {
                 total += piece.location.stored_bytes as usize;
             }
         }
-        let mut bytes = vec![0; total];
+        let mut bytes = large::zeros(total);
         let mut tasks = Vec::new();
         let mut rest = bytes.as_mut_slice();
         for run in pieces.chunk_by(|a, b| a.location.frame == b.location.frame) {
