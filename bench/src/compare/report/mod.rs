@@ -28,13 +28,13 @@ pub fn write(results: &mut Results, folder: &Path) -> Result<(), Error> {
 
 /// Returns what every report must say about how it came about, a sentence each.
 fn method(results: &Results) -> Vec<String> {
-    let count = |count: u32| if count == 1 { "one round".to_owned() } else { format!("{count} rounds") };
+    let medians = match results.rounds_done {
+        0 => "Every round has all tools take their turn".to_owned(),
+        1 => "Medians of one round, in which all tools took their turn".to_owned(),
+        count => format!("Medians of {count} rounds, in each of which all tools took their turn"),
+    };
     let mut sentences = vec![
-        format!(
-            "Medians of {}, in each of which all tools took their turn, another one first each time; sources were read \
-             once before.",
-            count(results.rounds_done)
-        ),
+        format!("{medians}, another one first each time; sources were read once before."),
         "Every restore was compared with its source, byte for byte.".to_owned(),
         "Times are wall seconds from before the start of a program to after its end; processor time, bytes read and \
          written include its children; memory is the most that any one process held."
