@@ -94,7 +94,11 @@ fn a_busy_machine_is_told() {
     let done = AtomicBool::new(false);
     std::thread::scope(|scope| {
         for _ in 0..cores {
-            scope.spawn(|| while !done.load(Ordering::Relaxed) {});
+            scope.spawn(|| {
+                while !done.load(Ordering::Relaxed) {
+                    std::hint::spin_loop();
+                }
+            });
         }
         let results = bench.results(0, &["--runs", "3", "--tools", "restic", "--scenarios", "media"]);
         done.store(true, Ordering::Relaxed);

@@ -119,7 +119,10 @@ impl Measurement {
         let mut nanos = 1e9 / self.best(Stage::Backup);
         if is_other {
             let of = |stage| 1e9 / self.best(stage);
-            nanos = (nanos + of(Stage::CompressOther) - of(Stage::Compress)).max(nanos / 4.0);
+            let more = of(Stage::CompressOther) - of(Stage::Compress);
+            // A stronger level never takes less of the processor, whatever a busy machine measured.
+            let least = if level > self.level { nanos } else { nanos / 4.0 };
+            nanos = (nanos + more).max(least);
         }
         let storing = self.best(store) / share.max(1e-3);
         let busy_share = if is_directory { self.busy_share_directory } else { self.busy_share_file };
@@ -293,6 +296,16 @@ mod tests {
             });
             assert!(found.advice.is_empty(), "{case}: {:?}", found.advice);
         }
+    }
+
+    #[test]
+    fn a_stronger_level_is_not_quicker_whatever_was_measured() {
+        let found = measured(|measurement| {
+            set(measurement, Stage::Compress, 100.0, Some(150.0));
+            set(measurement, Stage::CompressOther, 400.0, Some(800.0));
+            set(measurement, Stage::Backup, 100.0, Some(120.0));
+        });
+        assert!(found.limit == Limit::Processing && found.advice.is_empty(), "{:?}", found.advice);
     }
 
     #[test]
