@@ -29,7 +29,7 @@ const QUEUED_PACKS: usize = 3;
 const DATA_SLOTS_MAX: usize = 8;
 /// What a scratch takes beside its compressors: 2 MiB to read files into, the frames that are gathered and the one that is
 /// compressed; and for a while a group of chunks beside what they resemble.
-const SCRATCH_BYTES: usize = 5 * MIB;
+const SCRATCH_BYTES: usize = 6 * MIB;
 
 /// How chunks are written.
 #[derive(Clone, Copy, Debug)]
