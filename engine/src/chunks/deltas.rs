@@ -19,7 +19,7 @@ const LEVEL: i32 = 6;
 /// So many chunks that lie near each other are one task's: their bases lie near each other too.
 const CHUNKS_PER_TASK: usize = 64;
 /// What they stand on is put together for so many bytes of chunks at a time: a task's own memory stays within its scratch's.
-const BYTES_AT_ONCE: usize = 512 * 1024;
+const BYTES_AT_ONCE: usize = 256 * 1024;
 
 /// A chunk that was taken and is not stored yet.
 pub struct Taken<'b> {

@@ -326,6 +326,10 @@ impl ChunkWriter {
             if memory.is_none() && kind == ChunkKind::Data {
                 drop(slot);
                 slot = lock(&self.data_slots[0]);
+            } else if memory.is_none() {
+                // Nobody who holds a pack of data waits for that of trees.
+                let data = lock(&self.data_slots[0]).take();
+                memory = data.map(|data| self.committer.store(data.finish()?)).transpose()?;
             }
         }
         if slot.as_ref().is_some_and(|pack| !pack.fits(frame))
