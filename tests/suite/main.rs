@@ -29,6 +29,7 @@ mod hostile;
 mod incremental;
 mod killing;
 mod links;
+mod memory_budget;
 mod meter;
 mod moving_sources;
 mod named_paths;

@@ -157,6 +157,8 @@ pub(super) struct Stream {
     pub cutter: Option<Cutter>,
     pub class: Class,
     pub bytes: u64,
+    /// How long it will be, if that is known.
+    pub bytes_expected: Option<u64>,
     /// Whether length and name are those of a database whose pages may be encrypted one by one.
     pub may_be_encrypted: bool,
     /// What the stream is, for comparing it with its last version: its name and that version's content.
@@ -269,7 +271,7 @@ impl Engine<'_> {
         previous: Option<&Entry>,
     ) -> Result<io::Result<(Content, Class)>> {
         let mut scratch = None;
-        let mut stream = Stream::default();
+        let mut stream = Stream { bytes_expected: Some(stat.size), ..Stream::default() };
         // Of a file that fits into one chunk there is nothing to compare.
         if stat.size >= COMPARED_BYTES_MIN {
             let content = previous.and_then(|entry| entry.node.content()).cloned();
@@ -487,7 +489,7 @@ impl Engine<'_> {
             stream.class = sniffed.class;
             if let Some((name, content)) = stream.last.take()
                 && let Some((resemblance, outline)) =
-                    self.resemblance(name, stream.like.take(), content.as_ref(), sniffed.class)
+                    self.resemblance((name, stream.like.take()), content.as_ref(), stream.bytes_expected, sniffed.class)
             {
                 stream.resemblance = Some(resemblance);
                 stream.builder = ContentBuilder::after(outline);

@@ -85,9 +85,9 @@ impl Engine<'_> {
     /// another that is called `like`; `previous` is that one's content. Returns its outline too.
     pub fn resemblance(
         &self,
-        name: Vec<u8>,
-        like: Option<Vec<u8>>,
+        (name, like): (Vec<u8>, Option<Vec<u8>>),
         previous: Option<&Content>,
+        bytes_expected: Option<u64>,
         class: Class,
     ) -> Option<(Box<Resemblance>, Outline)> {
         let is_compared = match class {
@@ -98,8 +98,7 @@ impl Engine<'_> {
         if !is_compared {
             return None;
         }
-        // Of a new database only the sketches are kept.
-        let bytes = previous.map_or(u64::MAX, Content::bytes);
+        let bytes = bytes_expected.unwrap_or(u64::MAX).max(previous.map_or(0, Content::bytes));
         let (places_wanted, waiting_wanted) = (self.repo.memory_bytes / 4, self.repo.memory_bytes / 16 * 3);
         let chunks = usize::try_from(bytes / CHUNK_BYTES_MIN).unwrap_or(usize::MAX);
         let places_wanted = places_wanted.min(chunks.saturating_mul(BYTES_PER_CHUNK));

@@ -29,7 +29,7 @@ const QUEUED_PACKS: usize = 3;
 const DATA_SLOTS_MAX: usize = 8;
 /// What a scratch takes beside its compressors: 2 MiB to read files into, the frames that are gathered and the one that is
 /// compressed; and for a while a group of chunks beside what they resemble.
-const SCRATCH_BYTES: usize = 5 * MIB;
+const SCRATCH_BYTES: usize = 6 * MIB;
 
 /// How chunks are written.
 #[derive(Clone, Copy, Debug)]
@@ -326,6 +326,10 @@ impl ChunkWriter {
             if memory.is_none() && kind == ChunkKind::Data {
                 drop(slot);
                 slot = lock(&self.data_slots[0]);
+            } else if memory.is_none() {
+                // Nobody who holds a pack of data waits for that of trees.
+                let data = lock(&self.data_slots[0]).take();
+                memory = data.map(|data| self.committer.store(data.finish()?)).transpose()?;
             }
         }
         if slot.as_ref().is_some_and(|pack| !pack.fits(frame))
