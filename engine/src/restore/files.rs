@@ -295,13 +295,11 @@ impl Restore<'_> {
                 continue;
             }
             if self.options.overwrite == Overwrite::Never {
-                let log = dir.path_of(name);
-                let message = format!(
-                    "{} is a log of another state of this database, and SQLite would apply it: move it away before the \
-                     database is opened",
-                    log.display()
-                );
-                self.warn(path, message);
+                let log =
+                    path.with_file_name(std::os::unix::ffi::OsStrExt::from_bytes(name.as_slice()) as &std::ffi::OsStr);
+                let message = "is a log of another state of the database beside it, and SQLite would apply it: move it away \
+                               before the database is opened";
+                self.warn(&log, message.into());
             } else {
                 dir.remove_non_dir(name)?;
             }
