@@ -6,6 +6,7 @@ use crate::base::limits::{SECTOR_BYTES, SMALL_OBJECT_BYTES_MAX};
 use crate::base::{ObjectKind, ObjectName};
 use crate::codec::Codec;
 use crate::error::{Error, Result, StoreError};
+use crate::format::header::{HEADER_BYTES, Header};
 use crate::format::twice::{copies, twice};
 use crate::store::{Store, get_around};
 
@@ -48,6 +49,16 @@ pub fn load(store: &dyn Store, codec: &Codec, name: &ObjectName, payload_max: us
     open_copy(codec, name, &stored, payload_max).map(|(_, payload)| payload)
 }
 
+/// Returns the name under which a copy was sealed. That of the config is in its header alone, with a random id: it is stored
+/// under a fixed name.
+fn sealed_name(name: &ObjectName, copy: &[u8]) -> ObjectName {
+    let header = copy.get(..HEADER_BYTES).filter(|_| name.kind == ObjectKind::Config).map(Header::decode);
+    match header {
+        Some(Ok(header)) if header.name.kind == ObjectKind::Config => header.name,
+        _ => *name,
+    }
+}
+
 /// Returns the first copy that is whole of a sealed object, and its payload.
 ///
 /// # Errors
@@ -59,6 +70,7 @@ pub fn open_copy<'a>(
     payload_max: usize,
 ) -> Result<(&'a [u8], Vec<u8>)> {
     let mut outcomes = copies(stored).map(|copy| {
+        let name = &sealed_name(name, copy);
         let bytes = codec.peek_length(name, copy).and_then(|bytes| usize::try_from(bytes).ok());
         // One that is cut short is opened for the error.
         let object = bytes.and_then(|bytes| copy.get(..bytes)).unwrap_or(copy);

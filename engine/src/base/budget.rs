@@ -152,7 +152,7 @@ impl<T> Stock<T> {
     }
 
     /// Returns what nobody has borrowed, to be given back or not.
-    pub fn idle(&self) -> impl DerefMut<Target = Vec<T>> + Deref<Target = Vec<T>> {
+    pub fn idle(&self) -> impl DerefMut<Target = Vec<T>> {
         IdleGuard(lock(&self.state))
     }
 }
