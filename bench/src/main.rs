@@ -27,10 +27,11 @@ struct Arguments {
 enum Command {
     /// Measures daykeep beside other backup programs, and writes JSON, Markdown and a page with charts
     ///
-    /// Every round runs all tools in turn: first backup, each later state, unchanged, forgetting half of a month with
-    /// pruning, restore of everything and of one file, check with all data. Every restore is compared byte for byte. A tool that is missing is named, one that
-    /// fails or hangs is reported as failed. Exit codes: 0 done; 1 not done; 3 done, but tools failed; 130 interrupted,
-    /// with what was measured so far.
+    /// Every round runs all tools in turn: first backup, each later state, unchanged, listing the snapshots, forgetting
+    /// half of a month with pruning, restore of everything and of one file, check with all data. Every restore is compared
+    /// byte for byte. A tool that is missing is named, one that fails or hangs is reported as failed. Exit codes: 0 done; 1
+    /// not done; 3 done, but tools failed, or a tool or scenario that was named could not be run; 130 interrupted, with
+    /// what was measured so far.
     Compare(compare::Options),
     /// Dedup against index size, by average chunk size, over the files of a folder in their order
     Curve {

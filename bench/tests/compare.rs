@@ -11,13 +11,14 @@ fn every_step_of_every_stub_is_measured() {
     let bench = Bench::new().with_series();
     bench.stub("daykeep", DAYKEEP).stub("restic", RESTIC).stub("kopia", KOPIA);
     bench.stub("bupstash", BUPSTASH).stub("duplicacy", DUPLICACY);
-    let tools = ["daykeep-dir", "daykeep-redb", "restic", "kopia", "bupstash", "duplicacy", "cp", "walk"];
+    let ours = ["daykeep-dir", "daykeep-dir-password", "daykeep-redb", "daykeep-redb-password"];
+    let tools = [&ours[..], &["restic", "kopia", "bupstash", "duplicacy", "cp", "walk"]].concat();
     let results = bench.results(0, &["--runs", "2", "--tools", &tools.join(",")]);
     let count = |tool: &str, scenario: &str, step: &str| {
         runs_of(&results, tool, Some(step)).iter().filter(|run| run["scenario"] == scenario).count()
     };
-    for tool in ["daykeep-dir", "daykeep-redb", "restic", "kopia", "duplicacy"] {
-        for step in ["first", "unchanged", "restore", "restore-one", "check"] {
+    for tool in [&ours[..], &["restic", "kopia", "duplicacy"]].concat() {
+        for step in ["first", "unchanged", "open", "restore", "restore-one", "check"] {
             assert_eq!(count(tool, "media", step), 2, "{tool} {step}");
         }
         for (scenario, step) in [("chats", "day-02"), ("versions", "release-01"), ("moved", "renamed")] {
@@ -26,6 +27,7 @@ fn every_step_of_every_stub_is_measured() {
     }
     assert_eq!((count("bupstash", "media", "restore-one"), count("bupstash", "media", "check")), (2, 0));
     assert_eq!((count("cp", "media", "first"), count("cp", "media", "unchanged")), (2, 0));
+    assert_eq!((count("bupstash", "media", "open"), count("cp", "media", "open")), (2, 0));
     assert_eq!((count("walk", "media", "first"), count("walk", "media", "unchanged")), (0, 2));
     // What restic's stub stores is its copies: 28 bytes, and 28 more.
     let bytes = |step: &str, field: &str| {
@@ -54,7 +56,7 @@ fn half_of_a_month_is_forgotten() {
         assert_eq!((bytes("forget", "stored_bytes"), bytes("forget", "freed_bytes")), (Some(42), Some(21)), "{tool}");
         assert_eq!(bytes("forget", "added_bytes"), None, "{tool}");
         let steps: Vec<&str> = runs_of(&results, tool, None).iter().filter_map(|run| run["step"].as_str()).collect();
-        assert_eq!(steps, ["first", "day-01", "day-02", "unchanged", "forget", "restore", "check"], "{tool}");
+        assert_eq!(steps, ["first", "day-01", "day-02", "unchanged", "open", "forget", "restore", "check"], "{tool}");
     }
     for tool in ["bupstash", "cp"] {
         assert!(runs_of(&results, tool, Some("forget")).is_empty(), "{tool}");
@@ -205,7 +207,7 @@ fn versions_that_are_not_known_to_work_are_refused() {
         .stub("borg", "echo 'borg 2.0.0b14'")
         .stub("kopia", "echo hello; exit 1");
     bench.stub("rustic", "echo 'no number'");
-    let results = bench.results(0, &["--runs", "1", "--tools", "restic,borg,kopia,rustic,cp", "--scenarios", "media"]);
+    let results = bench.results(3, &["--runs", "1", "--tools", "restic,borg,kopia,rustic,cp", "--scenarios", "media"]);
     let status = |name: &str| {
         let mut tools = results["tools"].as_array().unwrap().iter();
         tools.find(|tool| tool["name"] == name).unwrap()["status"].as_str().unwrap().to_owned()
@@ -224,8 +226,9 @@ fn versions_that_are_not_known_to_work_are_refused() {
 fn a_missing_tool_is_named() {
     let bench = Bench::new();
     let output = bench.run(&["--runs", "1", "--tools", "conserve,cp", "--scenarios", "media"]);
-    assert!(output.status.success());
-    assert!(said(&output).contains("conserve: missing: not on this machine"), "{}", said(&output));
+    assert_eq!(output.status.code(), Some(3));
+    let wanted = "conserve was named and cannot be run: missing: not on this machine";
+    assert!(said(&output).contains(wanted), "{}", said(&output));
     for report in ["report.md", "index.html", "results.json"] {
         assert!(bench.report(report).contains("missing: not on this machine"), "{report}");
     }
@@ -293,7 +296,7 @@ fn an_interrupt_keeps_the_results_and_nothing_else() {
         assert!(bench.is_tidy(), "left behind: {}", said(&output));
         assert!(!runs(&grandchild), "its child lives on");
         let results = bench.json();
-        assert_eq!(runs_of(&results, "daykeep-dir", None).len(), 5, "the results so far are kept");
+        assert_eq!(runs_of(&results, "daykeep-dir", None).len(), 6, "the results so far are kept");
         assert!(results["ended"].as_str().unwrap().contains("stopped by signal"));
         assert!(
             bench.report("index.html").contains("Ended early") && bench.report("report.md").contains("Ended early")

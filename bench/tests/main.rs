@@ -9,5 +9,7 @@
 
 mod browser;
 mod compare;
+mod conclude;
 mod reports;
+mod requests;
 mod stubs;

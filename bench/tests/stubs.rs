@@ -33,33 +33,42 @@ restore)
     else
         mkdir "$7"; cp -r "$(last)/." "$7"
     fi ;;
+snapshots) ls "$repo" ;;
 forget) [ "$5 $7" = "--keep-last --prune" ]; keep "$6" ;;
 check) [ "$5" = --read-data ] ;;
 *) exit 8 ;;
 esac
 "#;
 
+/// Its variants that are opened by key file must not find a password.
 pub const DAYKEEP: &str = r#"
 [ "$1" = --version ] && { echo "daykeep 0.1.0"; exit; }
-[ "$2 $4" = "-r --key-file" ]
-repo=${3%/}; touch "$5"
-case $6 in
+[ "$2" = -r ]
+out=$1; named=$3; repo=${3%/}; shift 3
+if [ "$1" = --key-file ]; then
+    [ -z "$DAYKEEP_PASSWORD" ]; key=$2; shift 2
+else
+    [ "$DAYKEEP_PASSWORD" = x ]; key=$HOME/key
+fi
+touch "$key"
+case $1 in
 init) mkdir "$repo" ;;
-backup) save "$7"; [ "$1" = -q ] || echo '{"type":"summary","bytes_stored":4711}' ;;
+backup) save "$2"; [ "$out" = -q ] || echo '{"type":"summary","bytes_stored":4711}' ;;
+snapshots) ls "$repo" ;;
 restore)
-    [ "$8" = --target ]; mkdir "$9"
-    case $7 in
-    latest) cp -r "$(last)/." "$9" ;;
-    latest:*) cp -r "$(last)${7#latest:}" "$9" ;;
+    [ "$3" = --target ]; mkdir "$4"
+    case $2 in
+    latest) cp -r "$(last)/." "$4" ;;
+    latest:*) cp -r "$(last)${2#latest:}" "$4" ;;
     esac ;;
-forget) [ "$7" = --keep-last ]; echo "$8" >"$5" ;;
+forget) [ "$2" = --keep-last ]; echo "$3" >"$key" ;;
 prune)
-    case $3 in
-    */) [ -z "$7" ] ;;
-    *) [ "$7" = --compact ] ;;
+    case $named in
+    */) [ -z "$2" ] ;;
+    *) [ "$2" = --compact ] ;;
     esac
-    keep "$(cat "$5")" ;;
-check) [ "$7" = --read-data ] ;;
+    keep "$(cat "$key")" ;;
+check) [ "$2" = --read-data ] ;;
 *) exit 8 ;;
 esac
 "#;
@@ -73,6 +82,7 @@ case "$1 $2" in
 "snapshot create") save "$4" ;;
 "restore --no-progress")
     if [ -d "$(last)$3" ]; then mkdir "$4"; cp -r "$(last)$3/." "$4"; else cp "$(last)$3" "$4"; fi ;;
+"snapshot list") ls "$repo" ;;
 "snapshot verify") [ "$3" = --verify-files-percent=100 ] ;;
 *) exit 8 ;;
 esac
@@ -86,6 +96,7 @@ init) mkdir "$repo" ;;
 new-key) [ "$2" = -o ]; touch "$3" ;;
 put) [ -f "$BUPSTASH_KEY" ]; n=${3#number=}; mkdir "$repo/$n"; cp -r "$4/." "$repo/$n" ;;
 restore) [ "$3" = --into ] && [ -d "$4" ]; cp -r "$repo/${5#number=}/." "$4" ;;
+list) ls "$repo" ;;
 get) [ "$3" = --pick ]; cat "$repo/${5#number=}/$4" ;;
 *) exit 8 ;;
 esac
@@ -105,6 +116,7 @@ backup) n=$(($(ls "$repo" | wc -l) + 1)); mkdir "$repo/$n"; cp -r "$source/." "$
 restore)
     [ "$2" = -r ]
     if [ -n "$4" ]; then mkdir -p "$source/$(dirname "$4")"; cp "$repo/$3/$4" "$source/$4"; else cp -r "$repo/$3/." "$source"; fi ;;
+list) ls "$repo" ;;
 check) [ "$2" = -chunks ] ;;
 *) exit 8 ;;
 esac

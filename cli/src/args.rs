@@ -10,11 +10,13 @@ use crate::values;
 
 mod backup;
 mod latest;
+mod restore;
 mod two;
 mod upkeep;
 
 pub use backup::{BackupArgs, SqliteMode};
 pub use latest::LatestArgs;
+pub use restore::{OverwriteArg, RestoreArgs};
 pub use two::{CopyArgs, InitArgs, OtherKey};
 pub use upkeep::{CheckArgs, PruneArgs, RepairArgs};
 
@@ -190,51 +192,6 @@ pub struct LsArgs {
     pub long: bool,
     #[command(flatten)]
     pub latest: LatestArgs,
-}
-
-#[derive(ClapArgs, Debug)]
-pub struct RestoreArgs {
-    /// `latest` or the first digits of an id: rebuilds the absolute paths below DIR; with `:PATH`: puts the content of
-    /// PATH into DIR itself.
-    #[arg(value_name = "SNAPSHOT[:PATH]")]
-    pub snapshot: OsString,
-    /// Where to.
-    #[arg(short, long, value_name = "DIR")]
-    pub target: PathBuf,
-    /// Restore only what this pattern matches, written as in .gitignore; may be given many times.
-    #[arg(short, long, value_name = "GLOB")]
-    pub include: Vec<String>,
-    /// Leave out what this pattern matches; may be given many times.
-    #[arg(short, long, value_name = "GLOB")]
-    pub exclude: Vec<String>,
-    /// Only count what would be written.
-    #[arg(short = 'n', long)]
-    pub dry_run: bool,
-    /// Read everything back afterwards and compare it with the snapshot.
-    #[arg(long)]
-    pub verify: bool,
-    /// What to do with files that are at the target already.
-    #[arg(long, value_enum, value_name = "WHEN", default_value = "always")]
-    pub overwrite: OverwriteArg,
-    /// Set owners by number, even where this system knows their names.
-    #[arg(long)]
-    pub numeric_owner: bool,
-    /// Seal what was inside WhatsApp's encrypted files again, so that a phone reads it: this file holds the key that had
-    /// opened them (can be repeated).
-    #[arg(long, value_name = "FILE")]
-    pub whatsapp_seal: Vec<PathBuf>,
-    #[command(flatten)]
-    pub latest: LatestArgs,
-}
-
-#[derive(ValueEnum, Clone, Copy, Debug)]
-pub enum OverwriteArg {
-    /// Replace them.
-    Always,
-    /// Replace those that differ in size or time.
-    IfChanged,
-    /// Keep them.
-    Never,
 }
 
 #[derive(ClapArgs, Debug)]

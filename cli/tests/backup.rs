@@ -61,6 +61,17 @@ fn files_from_a_list() {
 }
 
 #[test]
+fn names_that_are_no_text_are_told_without_loss() {
+    let world = World::with_repository();
+    world.write("list", b"source/a\nmissing\xff\n");
+    let ended = world.daykeep(&["backup", "--files-from", "list", "--json"]).fails_with(3);
+    assert!(ended.stderr.contains("missing\\xff"), "{}", ended.stderr);
+    let warning = &ended.objects("warning")[0];
+    assert!(warning["path_bytes"].as_str().unwrap().ends_with("2f6d697373696e67ff"), "{warning}");
+    assert!(ended.last_object()["errors"][0]["path_bytes"].as_str().unwrap().ends_with("ff"));
+}
+
+#[test]
 fn patterns_are_taken_from_the_current_folder_and_told_if_they_match_nothing() {
     let world = World::with_repository();
     std::fs::create_dir_all(world.path("source/#recycle")).unwrap();

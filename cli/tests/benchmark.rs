@@ -34,7 +34,8 @@ fn a_table_and_what_follows_from_it_without_any_repository() {
         "STAGE",
         "hash chunks",
         "compress, level 3",
-        "A first backup of files like these: about ",
+        "A first backup of files like these into a repository in one file on the disk of ",
+        "/s to ",
         "ore cores would ",
     ] {
         assert!(ended.stdout.contains(wanted), "{wanted}: {}", ended.stdout);
@@ -81,7 +82,9 @@ fn one_object_per_line_with_the_user_s_files_beside_the_repository() {
     assert_eq!((&summary["has_repository"], &summary["is_directory"]), (&Value::Bool(true), &Value::Bool(false)));
     assert!(summary["sample"]["path"].as_str().unwrap().ends_with("source"));
     assert!(["reading", "processing", "storing", "catalog"].contains(&summary["limit"].as_str().unwrap()));
-    assert!(summary["bytes_per_second"].as_f64().unwrap() > 0.0);
+    let rate = |name: &str| summary[name].as_f64().unwrap();
+    assert!(rate("bytes_per_second_min") > 0.0 && rate("bytes_per_second_min") < rate("bytes_per_second"));
+    assert!(rate("bytes_per_second") < rate("bytes_per_second_max"));
     assert!(summary["findings"].as_array().unwrap().len() >= 3);
     assert_eq!(std::fs::read(world.path("r.redb")).unwrap(), before, "the repository is as it was");
     let mut names_after = names_in(&world, "");

@@ -86,3 +86,33 @@ fn snapshots_are_found_by_tag_host_and_path() {
     assert_eq!(count(&["--path", "source"]), 1);
     assert_eq!(count(&["--path", "nowhere"]), 0);
 }
+
+#[test]
+fn a_restore_tells_what_matched_nothing_and_what_it_would_remove() {
+    let world = World::with_repository();
+    world.daykeep(&["backup", "source"]).succeeds();
+    let from = format!("latest:{}", world.path("source").display());
+    let restore = |extra: &[&str]| world.daykeep(&[&["restore", &from, "--target", "target"], extra].concat());
+    // A slash stands for the path that was named, and relative patterns are taken from there.
+    for include in ["folder/b", "/folder/b", "./folder", "b"] {
+        let _ = std::fs::remove_dir_all(world.path("target"));
+        restore(&["--include", include]).succeeds();
+        assert!(world.path("target/folder/b").exists() && !world.path("target/a").exists(), "{include}");
+    }
+    let ended = restore(&["--include", "b", "--include", "none"]).fails_with(3);
+    assert!(ended.stderr.contains("`none`") && ended.stderr.contains("matched nothing"), "{}", ended.stderr);
+    let ended = restore(&["--include", "none", "--json"]).fails_with(3);
+    assert_eq!(ended.last_object()["includes_unmatched"][0], "none");
+    world.daykeep(&["restore", "latest", "--target", "here", "--include", "source/a"]).succeeds();
+    assert!(world.path(&format!("here/{}", world.path("source/a").display())).exists());
+
+    restore(&[]).succeeds();
+    world.write("target/extra", b"mine");
+    let ended = restore(&["--delete", "--dry-run"]).succeeds();
+    assert!(ended.stdout.contains("Would remove") && ended.stdout.contains("target/extra"), "{}", ended.stdout);
+    assert!(world.path("target/extra").exists());
+    let ended = restore(&["--delete", "--json"]).succeeds();
+    assert_eq!((ended.last_object()["deleted"].as_u64(), ended.objects("deleted").len()), (Some(1), 1));
+    assert!(!world.path("target/extra").exists() && world.path("target/a").exists());
+    restore(&["--delete-excluded"]).fails_with(2);
+}

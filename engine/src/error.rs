@@ -3,7 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 
-use crate::base::ObjectName;
+use crate::base::{ObjectName, shown, shown_path};
 
 /// What kind of trouble a store had.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -211,7 +211,7 @@ pub enum Error {
         reason: String,
     },
     /// A file or folder outside the repository could not be read or written.
-    #[error("{}: {action}: {source}", path.display())]
+    #[error("{}: {action}: {source}", shown_path(path))]
     File {
         /// Which file.
         path: PathBuf,
@@ -221,7 +221,7 @@ pub enum Error {
         source: io::Error,
     },
     /// A restore would leave its target, or cannot be done there.
-    #[error("{}: {reason}", path.display())]
+    #[error("{}: {reason}", shown_path(path))]
     UnsafeTarget {
         /// Where.
         path: PathBuf,
@@ -271,7 +271,7 @@ impl Error {
 
     /// Adds the folder of a snapshot in which damage was met.
     pub fn in_folder(self, path: &[u8]) -> Self {
-        let named = |object| format!("{}/: {object}", String::from_utf8_lossy(path));
+        let named = |object| format!("{}/: {object}", shown(path));
         match self {
             Self::Damaged { object, reason } => Self::Damaged { object: named(object), reason },
             Self::Missing { object } => Self::Missing { object: named(object) },

@@ -110,6 +110,63 @@ fn a_newer_format_is_told_apart_from_damage() {
     assert!(error.to_string().contains("newer daykeep"));
 }
 
+/// A stick or an unpacked archive from somebody else: nothing is made, locked or removed where a link in it leads.
+#[test]
+fn nothing_in_a_directory_leads_elsewhere() {
+    use std::os::unix::fs::symlink;
+    let (place, source, wanted) = filled(Kind::Directory);
+    let (root, victim) = (place.path("repository"), place.folder("victim"));
+    let refused = |what: &str| {
+        for access in [Access::Read, Access::Write] {
+            let error = place.try_open(access).err();
+            assert!(
+                matches!(&error, Some(Error::Store(error)) if error.message.contains("never makes")),
+                "{what}: {error:?}"
+            );
+        }
+    };
+    let lock = root.join("lock");
+    fs::remove_file(&lock).unwrap();
+    symlink(victim.join("nologin"), &lock).unwrap();
+    refused("a link to nothing");
+    assert!(!victim.join("nologin").exists());
+    fs::remove_file(&lock).unwrap();
+    rustix::fs::mknodat(rustix::fs::CWD, &lock, rustix::fs::FileType::Fifo, rustix::fs::Mode::RWXU, 0).unwrap();
+    refused("a pipe");
+    fs::remove_file(&lock).unwrap();
+    for folder in ["index", "snapshots", "keys", "packs"] {
+        let (own, aside) = (root.join(folder), place.path("aside"));
+        fs::write(victim.join(".tmp-0123456789abcdef"), "mine").unwrap();
+        fs::rename(&own, &aside).unwrap();
+        symlink(&victim, &own).unwrap();
+        refused(folder);
+        assert!(victim.join(".tmp-0123456789abcdef").exists(), "{folder}");
+        fs::remove_file(&own).unwrap();
+        fs::rename(&aside, &own).unwrap();
+    }
+    // Of what lies in its own folders, only what a writer leaves goes.
+    fs::write(root.join("index/.tmp-important"), "mine").unwrap();
+    fs::write(root.join("index/.tmp-0123456789abcdef"), "left").unwrap();
+    assert_restores(&place.open(), "latest", &source, &wanted);
+    assert!(root.join("index/.tmp-important").exists() && !root.join("index/.tmp-0123456789abcdef").exists());
+}
+
+#[test]
+fn what_no_machine_can_give_is_refused() {
+    let (place, source, _) = filled(Kind::Memory);
+    for bytes in [0, (64 << 20) - 1, (64 << 30) + 1, usize::MAX] {
+        let options = place.options().memory_bytes(bytes);
+        let error = Repository::open_in(place.store(), &secret(), Access::Write, &options).err();
+        assert!(matches!(error, Some(Error::InvalidOption { option: "memory", .. })), "{bytes} {error:?}");
+    }
+    let mut options = daykeep_engine::BackupOptions::default();
+    for threads in [513, 65_536, usize::MAX] {
+        options.threads = threads;
+        let error = place.open().backup(&[&source], &options).err();
+        assert!(matches!(error, Some(Error::InvalidOption { option: "threads", .. })), "{threads} {error:?}");
+    }
+}
+
 fn writable(path: &Path) {
     use std::os::unix::fs::PermissionsExt;
     fs::set_permissions(path, fs::Permissions::from_mode(0o644)).unwrap();

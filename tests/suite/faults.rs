@@ -161,10 +161,10 @@ fn every_call_of_opening_creating_checking_and_restoring_may_fail() {
 }
 
 /// A file system in memory of a few megabytes, unmounted when dropped.
-struct SmallDisk(tempfile::TempDir);
+pub struct SmallDisk(tempfile::TempDir);
 
 impl SmallDisk {
-    fn mount(bytes: usize) -> Option<Self> {
+    pub fn mount(bytes: usize) -> Option<Self> {
         let dir = tempfile::tempdir().unwrap();
         let mut mount = std::process::Command::new("mount");
         mount.args(["-t", "tmpfs", "-o", &format!("size={bytes}"), "none"]).arg(dir.path());
@@ -175,7 +175,7 @@ impl SmallDisk {
         mounted.then_some(Self(dir))
     }
 
-    fn path(&self) -> &Path {
+    pub fn path(&self) -> &Path {
         self.0.path()
     }
 }

@@ -49,7 +49,8 @@ fn changed(act: impl Fn(&Path) + Send + Sync + 'static) -> (Vec<(PathBuf, String
     for name in ["b", "c"] {
         assert!(fs::read(restored.join(name)).unwrap() == noise::random(2, 100_000), "{name}");
     }
-    let warnings = report.warnings.into_iter().map(|warning| (warning.path, warning.message)).collect();
+    let notes = report.notes.into_iter().map(|note| (note.path, format!("note: {}", note.message)));
+    let warnings = report.warnings.into_iter().map(|warning| (warning.path, warning.message)).chain(notes).collect();
     (warnings, fs::read(restored.join("a")).ok())
 }
 
@@ -73,6 +74,7 @@ fn a_file_that_grows_is_named_and_saved() {
         io::Write::write_all(&mut fs::File::options().append(true).open(path).unwrap(), b"more").unwrap();
     });
     names_the_file(&warnings);
+    assert!(warnings[0].1.starts_with("note: grew"), "needs no action: {warnings:?}");
     assert!(bytes.unwrap().starts_with(&noise::random(1, 60 << 20)));
 }
 

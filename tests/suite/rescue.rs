@@ -217,6 +217,10 @@ fn a_directory_without_its_config_is_rescued() {
             let rescued = Repository::rescue(&repository, &secret(), &to, &open_options(), &CancelToken::new());
             let report = rescued.unwrap();
             assert_eq!((report.snapshots, report.is_config_new, report.left), (3, true, 0), "{how}");
+            // Two configs differ in the id by which their keys are drawn: no key seals two of them.
+            let id = |config: &[u8]| config[32..64].to_vec();
+            let made = fs::read(to.path().join("config")).unwrap();
+            assert_ne!(id(&made), id(&saved), "{how}");
             let rescued = Repository::open(&to, &secret(), Access::Read, &open_options()).unwrap();
             assert_eq!(rescued.parity_percent(), percent);
             assert_clean(&rescued);

@@ -1,5 +1,6 @@
 //! Killed (SIGKILL) at any moment of a restore, into an empty folder or over other versions of the files: the next restore
-//! into the same folder succeeds, byte for byte, and leaves nothing beside.
+//! into the same folder succeeds, byte for byte, and leaves nothing beside. No file has its name before it is whole, so that
+//! a restore that overwrites nothing goes on where the killed one ended.
 
 use std::fs;
 use std::path::Path;
@@ -51,9 +52,10 @@ fn a_restore_that_is_killed_is_done_again() {
         let source = place.folder("source");
         change(&source, 1);
         let first = back_up(&place.open(), &source).snapshot.unwrap().to_string();
+        let wanted = read(&source);
         change(&source, 2);
         back_up(&place.open(), &source);
-        let wanted = read(&source);
+        let (old, wanted) = (wanted, read(&source));
         let location = place.location().unwrap();
         let kill = |target: &Path, after| {
             let more = [(FROM, location.path().as_os_str()), (TARGET, target.as_os_str())];
@@ -71,6 +73,13 @@ fn a_restore_that_is_killed_is_done_again() {
             (killed, kills) = (killed + u64::from(was_killed), kills + 1);
             if !was_killed {
                 whole = whole.min(took);
+            }
+            restore(&place.open(), "latest", &target, Overwrite::Never);
+            let found = read(&below(&target, &source));
+            assert!(found.keys().eq(wanted.keys()), "nothing is left beside: {:?}", found.keys());
+            for (path, item) in &found {
+                let was_there = turn % 2 == 0 && item.content == old[path].content;
+                assert!(item.content == wanted[path].content || was_there, "half a file was kept: {path:?}");
             }
             let overwrite = if turn % 3 == 0 { Overwrite::IfChanged } else { Overwrite::Always };
             restore(&place.open(), "latest", &target, overwrite);

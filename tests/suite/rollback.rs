@@ -34,6 +34,30 @@ fn elsewhere(place: &Place) -> Repository {
     Repository::open(&place.location().unwrap(), &secret(), daykeep_engine::Access::Write, &options).unwrap()
 }
 
+/// Both have the same id, but each a history of its own.
+#[test]
+fn a_copy_in_another_place_is_not_taken_for_an_older_one() {
+    for kind in Kind::ON_DISK {
+        let place = Place::new(kind);
+        let source = place.folder("source");
+        let path = place.location().unwrap().path().to_owned();
+        back_up(&place.open(), &source);
+        let aside = if kind == Kind::Redb { place.path("copy.redb") } else { place.path("copy") };
+        copy(&path, &aside);
+        let location = if kind == Kind::Redb {
+            daykeep_engine::Location::File(aside)
+        } else {
+            daykeep_engine::Location::Directory(aside)
+        };
+        let other = || Repository::open(&location, &secret(), daykeep_engine::Access::Write, &place.options()).unwrap();
+        fs::write(source.join("new"), "new").unwrap();
+        back_up(&place.open(), &source);
+        assert_eq!(gone(&other()), None, "{kind:?}");
+        back_up(&other(), &source);
+        assert_eq!(gone(&place.open()), None, "{kind:?}");
+    }
+}
+
 #[test]
 fn an_older_copy_is_noticed_until_the_next_backup() {
     for kind in Kind::ON_DISK {

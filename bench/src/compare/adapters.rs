@@ -7,7 +7,7 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use super::measure::Invocation;
-use super::place::Place;
+use super::place::{PASSWORD, Place};
 
 /// Makes an invocation of arguments of different types.
 macro_rules! call {
@@ -39,6 +39,8 @@ pub enum Action<'a> {
     Backup { before: Option<&'a Path> },
     /// Back up what has not changed.
     Unchanged,
+    /// List the snapshots: little more than to open the repository.
+    Open,
     /// Restore everything.
     Restore,
     /// Restore one file, given by its path in the source.
@@ -81,24 +83,51 @@ fn after_colon(before: impl Into<OsString>, path: &Path) -> OsString {
 }
 
 pub fn daykeep_dir(job: &Job) -> Option<Invocation> {
-    // The slash at the end asks for a directory.
-    let mut repository = job.repository().into_os_string();
-    repository.push("/");
-    daykeep(job, repository, "-q", "")
+    daykeep_directory(job, Secret::KeyFile)
+}
+
+pub fn daykeep_dir_password(job: &Job) -> Option<Invocation> {
+    daykeep_directory(job, Secret::Password)
 }
 
 pub fn daykeep_redb(job: &Job) -> Option<Invocation> {
+    daykeep_file(job, Secret::KeyFile)
+}
+
+pub fn daykeep_redb_password(job: &Job) -> Option<Invocation> {
+    daykeep_file(job, Secret::Password)
+}
+
+/// What opens a repository of daykeep's. There is no option for a password, only variables.
+enum Secret {
+    KeyFile,
+    Password,
+}
+
+fn daykeep_directory(job: &Job, secret: Secret) -> Option<Invocation> {
+    // The slash at the end asks for a directory.
+    let mut repository = job.repository().into_os_string();
+    repository.push("/");
+    daykeep(job, repository, &secret, "-q", "")
+}
+
+fn daykeep_file(job: &Job, secret: Secret) -> Option<Invocation> {
     let backs_up = matches!(job.action, Action::Backup { .. } | Action::Unchanged);
     // The one file becomes shorter only if that is asked for.
-    daykeep(job, job.repository().into(), if backs_up { "--json" } else { "-q" }, "--compact")
+    daykeep(job, job.repository().into(), &secret, if backs_up { "--json" } else { "-q" }, "--compact")
 }
 
 /// `prune` is how the repository is pruned beside what is done by default.
-fn daykeep(job: &Job, repository: OsString, output: &str, prune: &str) -> Option<Invocation> {
-    let mut call = call![output, "-r", repository, "--key-file", job.place.key()];
+fn daykeep(job: &Job, repository: OsString, secret: &Secret, output: &str, prune: &str) -> Option<Invocation> {
+    let mut call = call![output, "-r", repository];
+    match secret {
+        Secret::KeyFile => call.arguments.extend(["--key-file".into(), job.place.key().into()]),
+        Secret::Password => call.variables.push(("DAYKEEP_PASSWORD", PASSWORD)),
+    }
     let more = match job.action {
         Action::Init => call!["init"],
         Action::Backup { .. } | Action::Unchanged => call!["backup", job.source],
+        Action::Open => call!["snapshots"],
         Action::Restore => call!["restore", "latest", "--target", job.restored()],
         Action::RestoreOne(file) => {
             call!["restore", after_colon("latest", &job.source.join(file)), "--target", job.restored()]
@@ -106,7 +135,7 @@ fn daykeep(job: &Job, repository: OsString, output: &str, prune: &str) -> Option
         Action::Check => call!["check", "--read-data"],
         Action::Forget { keep } => {
             let script = format!(r#""$0" "$@" forget --keep-last {keep} && "$0" "$@" prune {prune}"#);
-            return Some(job.shell(&script, call.arguments));
+            return Some(Invocation { variables: call.variables, ..job.shell(&script, call.arguments) });
         }
     };
     call.arguments.extend(more.arguments);
@@ -124,6 +153,7 @@ pub fn restic(job: &Job) -> Option<Invocation> {
     let more = match job.action {
         Action::Init => call!["init"],
         Action::Backup { .. } | Action::Unchanged => call!["backup", job.source],
+        Action::Open => call!["snapshots"],
         Action::Restore => call!["restore", "latest", "--target", job.restored()],
         Action::RestoreOne(file) => {
             call!["restore", "latest", "--target", job.restored(), "--include", job.source.join(file)]
@@ -140,6 +170,7 @@ pub fn rustic(job: &Job) -> Option<Invocation> {
     let more = match job.action {
         Action::Init => call!["init"],
         Action::Backup { .. } | Action::Unchanged => call!["backup", job.source],
+        Action::Open => call!["snapshots"],
         Action::Restore => call!["restore", "latest", job.restored()],
         Action::RestoreOne(file) => call!["restore", after_colon("latest", &job.source.join(file)), job.restored()],
         // Otherwise what is not needed any more would only be marked, and be deleted a day later.
@@ -166,6 +197,7 @@ pub fn borg(job: &Job) -> Option<Invocation> {
     Some(match job.action {
         Action::Init => call!["init", "-e", "repokey-blake2", job.repository()],
         Action::Backup { .. } | Action::Unchanged => call!["create", archive(job.number), job.source],
+        Action::Open => call!["list", job.repository()],
         Action::Restore => inside(call!["extract", archive(job.number)]),
         Action::RestoreOne(file) => inside(call!["extract", archive(job.number), stored(job.source.join(file))]),
         // By name: its rule of the last ones counts one archive for each second, and these come faster.
@@ -182,6 +214,7 @@ pub fn conserve(job: &Job) -> Option<Invocation> {
     Some(match job.action {
         Action::Init => call!["init", job.repository()],
         Action::Backup { .. } | Action::Unchanged => call!["backup", "--no-progress", job.repository(), job.source],
+        Action::Open => call!["versions", job.repository()],
         Action::Restore => call!["restore", "--no-progress", job.repository(), job.restored()],
         Action::RestoreOne(file) => {
             // It makes no parents of what alone is restored.
@@ -205,6 +238,7 @@ pub fn kopia(job: &Job) -> Option<Invocation> {
     Some(match job.action {
         Action::Init => call!["repository", "create", "filesystem", "--path", job.repository()],
         Action::Backup { .. } | Action::Unchanged => call!["snapshot", "create", "--no-progress", job.source],
+        Action::Open => call!["snapshot", "list"],
         Action::Restore => call!["restore", "--no-progress", job.source, job.restored()],
         Action::RestoreOne(file) => call!["restore", "--no-progress", job.source.join(file), job.restored()],
         Action::Check => call!["snapshot", "verify", "--verify-files-percent=100"],
@@ -218,6 +252,7 @@ pub fn bupstash(job: &Job) -> Option<Invocation> {
         // The key does not exist before the repository: both are made in one step.
         Action::Init => job.shell("\"$0\" init && \"$0\" new-key -o \"$1\"", vec![job.place.key().into()]),
         Action::Backup { .. } | Action::Unchanged => call!["put", "-q", query, job.source],
+        Action::Open => call!["list"],
         Action::Restore => {
             Invocation { create: vec![job.restored()], ..call!["restore", "-q", "--into", job.restored(), query] }
         }
@@ -245,6 +280,7 @@ pub fn duplicacy(job: &Job) -> Option<Invocation> {
     let mut call = match job.action {
         Action::Init => call!["init", "-e", "-repository", job.source, "bench", job.repository()],
         Action::Backup { .. } | Action::Unchanged => call!["backup"],
+        Action::Open => call!["list"],
         Action::Restore => restore(None),
         Action::RestoreOne(file) => restore(Some(file)),
         Action::Check => call!["check", "-chunks"],
@@ -268,7 +304,7 @@ pub fn cp(job: &Job) -> Option<Invocation> {
         }
         Action::Restore => call!["-r", copy(job.number), job.restored()],
         Action::RestoreOne(file) => call![copy(job.number).join(file), job.restored()],
-        Action::Init | Action::Unchanged | Action::Check | Action::Forget { .. } => return None,
+        Action::Init | Action::Unchanged | Action::Open | Action::Check | Action::Forget { .. } => return None,
     })
 }
 

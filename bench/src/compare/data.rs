@@ -27,12 +27,45 @@ pub struct Data {
     pub month: Vec<PathBuf>,
 }
 
+/// What a folder that is given with `--data` may have in it.
+pub const STRUCTURE: &str = "media, video, chats/day-NN, small, versions/release-NN, library/day-NN, month/day-NN";
+
 impl Data {
-    /// Finds what there is in `folder`.
+    /// Finds what there is in `folder`; where that is nothing, says what to do.
+    ///
+    /// # Errors
+    /// `folder` is not there, cannot be read, or has none of the prepared folders.
+    pub fn find(folder: &Path) -> Result<Self, Error> {
+        let data = Self::look(folder)?;
+        if data == Self::default() {
+            let folder = folder.display();
+            return Err(Error::Request(format!(
+                "{folder} has none of the prepared folders ({STRUCTURE}): to compare with the files in it as they are, \
+                 say --media {folder}; to have data made, name an empty folder or leave --data out"
+            )));
+        }
+        Ok(data)
+    }
+
+    /// Takes any folder as the media.
+    ///
+    /// # Errors
+    /// It is not there, no folder, or empty.
+    pub fn with_media(self, folder: &Path) -> Result<Self, Error> {
+        let failed = || Error::file("use the folder given with --media,", folder);
+        // Canonical: some tools store paths without links.
+        let path = folder.canonicalize().map_err(failed())?;
+        if fs::read_dir(&path).map_err(failed())?.next().is_none() {
+            return Err(Error::Request(format!("--media {}: there is nothing in it", folder.display())));
+        }
+        Ok(Self { media: Some(path), ..self })
+    }
+
+    /// Finds what there is in `folder`, which may be nothing.
     ///
     /// # Errors
     /// `folder` is not there or cannot be read.
-    pub fn find(folder: &Path) -> Result<Self, Error> {
+    pub fn look(folder: &Path) -> Result<Self, Error> {
         // Canonical: some tools store paths without links.
         let folder = folder.canonicalize().map_err(Error::file("find", folder))?;
         let one = |name: &str| Some(folder.join(name)).filter(|path| path.is_dir());

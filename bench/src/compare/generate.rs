@@ -82,7 +82,7 @@ pub fn prepare(folder: Option<&Path>, preset: Preset, interrupt: &Interrupt) -> 
         if !folder.is_dir() {
             return Err(Error::Request(format!(
                 "{} is not a folder: name one with media, video, chats/day-NN, small, versions/release-NN, \
-                 library/day-NN or month/day-NN in it, or an empty one to be filled",
+                 library/day-NN or month/day-NN in it, an empty one to be filled, or any folder with --media",
                 folder.display()
             )));
         }

@@ -4,9 +4,10 @@
 //! nothing else. So `getrusage` of its children is exactly that command with all its descendants, and the memory that a
 //! process has before it becomes the command, which the kernel counts as the command's peak, is that of the small copy.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::fs::{self, File};
 use std::io;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, ExitStatus, Stdio};
@@ -30,6 +31,8 @@ const GROUP_LIMIT: Duration = Duration::from_secs(1);
 /// How much of what a failed command wrote is kept.
 const TAIL_BYTES: u64 = 4096;
 const TAIL_LINES: usize = 4;
+/// In what part of a second Linux tells processor time to programs.
+const TICKS_PER_SECOND: f64 = 100.0;
 
 /// What one run took.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -50,6 +53,9 @@ pub struct Measures {
     pub disk_read_bytes: u64,
     /// Bytes that were made to be written to a disk; 0 in memory.
     pub disk_written_bytes: u64,
+    /// Processor time that others used or took meanwhile: other programs, and what a shared machine's host kept back.
+    /// The system counts that in hundredths of a second, so of a short run it may come out a little below 0.
+    pub other_seconds: f64,
 }
 
 /// A command to run.
@@ -63,6 +69,37 @@ pub struct Invocation {
     pub folder: Option<PathBuf>,
     /// Folders to create before, which is not measured.
     pub create: Vec<PathBuf>,
+    /// Variables that it finds beside those of every run.
+    pub variables: Vec<(&'static str, &'static str)>,
+}
+
+impl Invocation {
+    /// Returns the words of the command as a shell would take them: variables, program, arguments.
+    pub fn line(&self) -> String {
+        let variables = self.variables.iter().map(|(name, value)| format!("{name}={}", quoted(value.as_ref())));
+        let words = std::iter::once(self.program.as_os_str()).chain(self.arguments.iter().map(OsString::as_os_str));
+        variables.chain(words.map(quoted)).collect::<Vec<_>>().join(" ")
+    }
+}
+
+/// Returns a word as a shell must be given it. Bytes that are no text stay readable and lose nothing.
+pub fn quoted(word: &OsStr) -> String {
+    let is_plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"-_./:=,+@%".contains(byte);
+    let bytes = word.as_bytes();
+    match word.to_str() {
+        Some(text) if !bytes.is_empty() && bytes.iter().all(is_plain) => text.to_owned(),
+        Some(text) if !text.chars().any(|c| c.is_control() && c != '\n') => {
+            format!("'{}'", text.replace('\'', "'\\''"))
+        }
+        _ => {
+            let shown = bytes.iter().map(|&byte| match byte {
+                b'\'' | b'\\' => format!("\\{}", char::from(byte)),
+                b' '..=b'~' => char::from(byte).to_string(),
+                byte => format!("\\x{byte:02x}"),
+            });
+            format!("$'{}'", shown.collect::<String>())
+        }
+    }
 }
 
 /// How a run ended.
@@ -123,6 +160,8 @@ impl Runner<'_> {
             .args(&invocation.arguments)
             .env_clear()
             .envs(self.place.environment())
+            .envs(self.place.passed().iter().map(|(name, value)| (name, value)))
+            .envs(invocation.variables.iter().copied())
             .current_dir(invocation.folder.as_deref().unwrap_or(&self.place.path("home")))
             .stdin(Stdio::null())
             .stdout(output("stdout")?)
@@ -163,7 +202,9 @@ impl Runner<'_> {
 
     fn outcome(&self, report: &Path) -> Result<Ended, Error> {
         let Some(report) = fs::read(report).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok()) else {
-            return Ok(Ended::Failed("killed from outside".into()));
+            let reason =
+                if self.place.is_full() { self.full("it left no report") } else { "killed from outside".into() };
+            return Ok(Ended::Failed(reason));
         };
         let (status, measures) = match report {
             ChildReport::Ran { status, measures } => (ExitStatus::from_raw(status), measures),
@@ -180,10 +221,20 @@ impl Runner<'_> {
             .iter()
             .map(|path| tail(path))
             .find(|text| !text.is_empty());
-        Ok(Ended::Failed(match said {
+        let reason = match &said {
             Some(text) => format!("{how}: {text}"),
             None => format!("{how}, without a word"),
-        }))
+        };
+        // Some programs take their last files away before they end, so what they say counts too.
+        let is_full = self.place.is_full() || said.is_some_and(|text| tells_of_full_disk(&text));
+        Ok(Ended::Failed(if is_full { self.full(&reason) } else { reason }))
+    }
+
+    /// Says that not the command but the disk is at fault.
+    fn full(&self, reason: &str) -> String {
+        let base = self.place.root().parent().unwrap_or_else(|| self.place.root());
+        let disk = base.display();
+        format!("the work disk is full ({disk}): free some space or name another folder with --work ({reason})")
     }
 
     /// Returns the last part of what the last command wrote to standard output, at most 4 KiB.
@@ -195,6 +246,12 @@ impl Runner<'_> {
     pub fn complaints(&self) -> String {
         read_end(&self.place.path("stderr")).unwrap_or_default()
     }
+}
+
+/// Returns whether a program complains of a full disk.
+fn tells_of_full_disk(text: &str) -> bool {
+    let text = text.to_lowercase();
+    ["no space left", "os error 28", "enospc", "disk quota exceeded"].iter().any(|words| text.contains(words))
 }
 
 /// Waits until no process of a killed group is left, since one that dies may still write into the work folder.
@@ -237,6 +294,7 @@ pub fn child_main(mut arguments: impl Iterator<Item = OsString>) -> ExitCode {
 fn run_here(program: &OsString, arguments: impl Iterator<Item = OsString>) -> io::Result<ChildReport> {
     let mut command = Command::new(program);
     command.args(arguments);
+    let all_before = busy_seconds();
     let begun = Instant::now();
     let mut child = command.spawn()?;
     let pid = Pid::from_child(&child);
@@ -246,6 +304,7 @@ fn run_here(program: &OsString, arguments: impl Iterator<Item = OsString>) -> io
         }
     }
     let seconds = begun.elapsed().as_secs_f64();
+    let all_seconds = busy_seconds() - all_before;
     // Counted by the kernel until the process is waited for, with the descendants that it waited for itself.
     let io = fs::read_to_string(format!("/proc/{}/io", child.id())).unwrap_or_default();
     let status = child.wait()?;
@@ -254,15 +313,55 @@ fn run_here(program: &OsString, arguments: impl Iterator<Item = OsString>) -> io
         let line = io.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(": "));
         line.and_then(|number| number.parse().ok()).unwrap_or(0)
     };
+    let user_seconds = usage.user_time().num_microseconds() as f64 / 1e6;
+    let system_seconds = usage.system_time().num_microseconds() as f64 / 1e6;
     let measures = Measures {
         seconds,
-        user_seconds: usage.user_time().num_microseconds() as f64 / 1e6,
-        system_seconds: usage.system_time().num_microseconds() as f64 / 1e6,
+        user_seconds,
+        system_seconds,
         peak_bytes: u64::try_from(usage.max_rss()).unwrap_or(0) * 1024,
         read_bytes: counted("rchar"),
         written_bytes: counted("wchar"),
         disk_read_bytes: counted("read_bytes"),
         disk_written_bytes: counted("write_bytes"),
+        other_seconds: all_seconds - user_seconds - system_seconds,
     };
     Ok(ChildReport::Ran { status: status.into_raw(), measures })
+}
+
+/// Returns for how long all processors together have been busy, or kept back by the host of a virtual machine; 0 where
+/// the system does not tell.
+fn busy_seconds() -> f64 {
+    let text = fs::read_to_string("/proc/stat").unwrap_or_default();
+    let Some(line) = text.lines().next().and_then(|line| line.strip_prefix("cpu ")) else { return 0.0 };
+    // user, nice, system, idle, waiting for disks, interrupts of two kinds, kept back; guests are part of user.
+    let ticks: Vec<f64> = line.split_whitespace().filter_map(|number| number.parse().ok()).collect();
+    let busy: f64 = [0, 1, 2, 5, 6, 7].iter().filter_map(|&index| ticks.get(index)).sum();
+    busy / TICKS_PER_SECOND
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::ffi::OsStringExt;
+
+    use super::*;
+
+    #[test]
+    fn a_line_can_be_given_to_a_shell() {
+        let words = ["plain-1.2", "", "two words", "it's", "$HOME", "a\nb", "tab\t"].map(OsString::from);
+        let strange = OsString::from_vec(b"\xff'\\".to_vec());
+        let arguments: Vec<OsString> = words.into_iter().chain([strange]).collect();
+        let call = Invocation { program: "printf".into(), arguments: arguments.clone(), ..Invocation::default() };
+        let script = call.line().replacen("printf", "printf '%s\\0'", 1);
+        let Ok(output) = Command::new("bash").args(["-c", &script]).output() else { return };
+        let wanted: Vec<u8> = arguments.iter().flat_map(|word| [word.as_bytes(), &b"\0"[..]].concat()).collect();
+        assert_eq!(output.stdout, wanted, "{script}");
+    }
+
+    #[test]
+    fn complaints_of_a_full_disk_are_known() {
+        assert!(tells_of_full_disk("Fatal: write /x: no space left on device"));
+        assert!(tells_of_full_disk("cannot write (os error 28)"));
+        assert!(!tells_of_full_disk("the disk is on fire"));
+    }
 }

@@ -1,5 +1,6 @@
 //! The work folder: one repository, its caches and keys, what is restored, and nothing that outlives the comparison.
 
+use std::ffi::OsString;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
@@ -11,10 +12,17 @@ use super::{Error, machine, tree};
 /// Memory that is left to the programs when the work folder lies in memory.
 const MEMORY_RESERVE_BYTES: u64 = 1 << 30;
 
+/// A disk with less room than this is full: no program can store anything.
+const FULL_BYTES: u64 = 1 << 20;
+/// The password of every repository, but where a tool wants a longer one.
+pub const PASSWORD: &str = "x";
+
 /// A fresh folder that is removed when this is dropped.
 #[derive(Debug)]
 pub struct Place {
     root: TempDir,
+    /// Variables of the user's that every run finds too.
+    passed: Vec<(String, OsString)>,
 }
 
 impl Place {
@@ -22,7 +30,7 @@ impl Place {
     ///
     /// # Errors
     /// `base` is no folder, or there is too little space.
-    pub fn new(base: Option<&Path>, need: u64) -> Result<Self, Error> {
+    pub fn new(base: Option<&Path>, need: u64, passed: Vec<(String, OsString)>) -> Result<Self, Error> {
         let base = self::base(base, need);
         let room = room_bytes(&base)?;
         if room < need {
@@ -37,7 +45,11 @@ impl Place {
         // Canonical, because some tools store paths without links and the restored files must be found.
         let base = base.canonicalize().map_err(Error::file("find", &base))?;
         let root = tempfile::Builder::new().prefix("daykeep-compare-").tempdir_in(&base);
-        let place = Self { root: root.map_err(Error::file("create a folder in", &base))? };
+        let place = Self { root: root.map_err(Error::file("create a folder in", &base))?, passed };
+        let own = place.environment();
+        if let Some((name, _)) = place.passed.iter().find(|(name, _)| own.iter().any(|(own, _)| own == name)) {
+            return Err(Error::Request(format!("--env {name}: the comparison sets this one itself")));
+        }
         place.clear()?;
         Ok(place)
     }
@@ -45,6 +57,16 @@ impl Place {
     /// Returns the work folder itself.
     pub fn root(&self) -> &Path {
         self.root.path()
+    }
+
+    /// Returns the user's variables that every run finds.
+    pub fn passed(&self) -> &[(String, OsString)] {
+        &self.passed
+    }
+
+    /// Returns whether hardly anything can be written any more.
+    pub fn is_full(&self) -> bool {
+        statvfs(self.root()).is_ok_and(|told| told.f_bavail.saturating_mul(told.f_frsize) < FULL_BYTES)
     }
 
     /// Returns the path of `name` in the work folder.
@@ -95,8 +117,8 @@ impl Place {
         let _ = File::open(self.root()).map(syncfs);
     }
 
-    /// Returns the whole environment of every run: nothing of the user's but the PATH, so that no setting of theirs
-    /// changes a figure, and all caches in the work folder.
+    /// Returns the environment of every run: nothing of the user's but the PATH and what is asked for, so that no setting
+    /// of theirs changes a figure unseen, and all caches in the work folder.
     pub fn environment(&self) -> Vec<(&'static str, PathBuf)> {
         let path = std::env::var_os("PATH").unwrap_or_default();
         let word = |text: &str| PathBuf::from(text);
@@ -109,13 +131,13 @@ impl Place {
             ("XDG_CONFIG_HOME", self.path("home/config")),
             ("XDG_DATA_HOME", self.path("home/data")),
             ("DAYKEEP_CACHE_DIR", self.path("cache/daykeep")),
-            ("RESTIC_PASSWORD", word("x")),
+            ("RESTIC_PASSWORD", word(PASSWORD)),
             ("RESTIC_CACHE_DIR", self.path("cache/restic")),
-            ("RUSTIC_PASSWORD", word("x")),
+            ("RUSTIC_PASSWORD", word(PASSWORD)),
             ("RUSTIC_CACHE_DIR", self.path("cache/rustic")),
-            ("BORG_PASSPHRASE", word("x")),
+            ("BORG_PASSPHRASE", word(PASSWORD)),
             ("BORG_BASE_DIR", self.path("cache/borg")),
-            ("KOPIA_PASSWORD", word("x")),
+            ("KOPIA_PASSWORD", word(PASSWORD)),
             ("KOPIA_CONFIG_PATH", self.path("home/kopia.config")),
             ("KOPIA_CACHE_DIRECTORY", self.path("cache/kopia")),
             ("KOPIA_LOG_DIR", self.path("home/kopia-logs")),

@@ -15,8 +15,9 @@ use super::tools::Tool;
 use super::{Error, Options, note, tree};
 
 /// The steps after the backups, with their titles.
-pub const AFTERWARDS: [(&str, &str); 5] = [
+pub const AFTERWARDS: [(&str, &str); 6] = [
     ("unchanged", "Unchanged, backed up again"),
+    ("open", "Open: list the snapshots"),
     ("forget", "The older half forgotten, its space given back"),
     ("restore", "Restore everything"),
     ("restore-one", "Restore one file"),
@@ -69,6 +70,7 @@ impl Comparison<'_> {
                 }
                 results.write_json(&self.options.out)?;
             }
+            results.rounds_done = round;
             note(&format!("round {round} of {} is done", results.rounds));
         }
         Ok(())
@@ -115,7 +117,7 @@ impl Turn<'_> {
             // Some tools want the source to be there when the repository is made.
             fs::create_dir_all(&source).map_err(Error::file("create", &source))?;
         }
-        if let Some(Err(failure)) = self.execute(&source, Action::Init)? {
+        if let Some(Err(failure)) = self.execute("init", &source, Action::Init)? {
             self.record("first", None, Sizes::default(), Some(format!("cannot make a repository: {failure}")));
             return Ok(false);
         }
@@ -129,8 +131,10 @@ impl Turn<'_> {
                 before = Some(folder);
             }
         }
-        let all =
-            self.back_up("unchanged", &source, Action::Unchanged)? && self.forget(&source)? && self.restore(&source)?;
+        let all = self.back_up("unchanged", &source, Action::Unchanged)?
+            && self.open(&source)?
+            && self.forget(&source)?
+            && self.restore(&source)?;
         place.clear()?;
         Ok(all)
     }
@@ -159,7 +163,7 @@ impl Turn<'_> {
         let (repository, interrupt) = (self.comparison.place.repository(), self.comparison.interrupt);
         let before = tree::size_bytes(&repository, interrupt)?;
         self.number += 1;
-        let Some(outcome) = self.execute(source, action)? else {
+        let Some(outcome) = self.execute(step, source, action)? else {
             self.number -= 1;
             return Ok(true);
         };
@@ -184,6 +188,16 @@ impl Turn<'_> {
         }
     }
 
+    /// Lists the snapshots, which takes what opening takes, and returns whether that went well.
+    fn open(&mut self, source: &Path) -> Result<bool, Error> {
+        let Some(outcome) = self.execute("open", source, Action::Open)? else {
+            return Ok(true);
+        };
+        let well = outcome.is_ok();
+        self.record("open", outcome.as_ref().ok().copied(), Sizes::default(), outcome.err());
+        Ok(well)
+    }
+
     /// Forgets the older half of the snapshots, where the scenario wants it, and returns whether that went well.
     fn forget(&mut self, source: &Path) -> Result<bool, Error> {
         if !self.prepared.scenario.forgets {
@@ -191,7 +205,7 @@ impl Turn<'_> {
         }
         let (repository, interrupt) = (self.comparison.place.repository(), self.comparison.interrupt);
         let before = tree::size_bytes(&repository, interrupt)?;
-        let Some(outcome) = self.execute(source, Action::Forget { keep: self.number.div_ceil(2) })? else {
+        let Some(outcome) = self.execute("forget", source, Action::Forget { keep: self.number.div_ceil(2) })? else {
             return Ok(true);
         };
         let after = tree::size_bytes(&repository, interrupt)?;
@@ -205,20 +219,20 @@ impl Turn<'_> {
     fn restore(&mut self, source: &Path) -> Result<bool, Error> {
         let (place, interrupt) = (self.comparison.place, self.comparison.interrupt);
         let mut well = true;
-        if let Some(outcome) = self.execute(source, Action::Restore)? {
+        if let Some(outcome) = self.execute("restore", source, Action::Restore)? {
             let restored = whole_tree(&place.restored(), source);
             well &= self.compared("restore", outcome, source, &restored)?;
         }
         let one = if well { Prepared::one_file(source, interrupt)? } else { None };
         if let Some(file) = &one {
             self.forget_restored()?;
-            if let Some(outcome) = self.execute(source, Action::RestoreOne(file))? {
+            if let Some(outcome) = self.execute("restore-one", source, Action::RestoreOne(file))? {
                 let restored = single_file(&place.restored(), source, file);
                 well &= self.compared("restore-one", outcome, &source.join(file), &restored)?;
             }
         }
         self.forget_restored()?;
-        if let Some(outcome) = self.execute(source, Action::Check)? {
+        if let Some(outcome) = self.execute("check", source, Action::Check)? {
             well &= outcome.is_ok();
             self.record("check", outcome.as_ref().ok().copied(), Sizes::default(), outcome.err());
         }
@@ -263,8 +277,13 @@ impl Turn<'_> {
     }
 
     /// Does one step: what it took, or why it failed; `None` if the tool has no such step.
-    fn execute(&self, source: &Path, action: Action) -> Result<Option<Result<Measures, String>>, Error> {
-        let Self { tool, program, number, .. } = *self;
+    fn execute(
+        &mut self,
+        step: &str,
+        source: &Path,
+        action: Action,
+    ) -> Result<Option<Result<Measures, String>>, Error> {
+        let (tool, program, number) = (self.tool, self.program, self.number);
         let job = Job { program, place: self.comparison.place, source, number, action };
         let Some(mut invocation) = (tool.kind.command)(&job) else {
             return Ok(None);
@@ -272,6 +291,7 @@ impl Turn<'_> {
         if invocation.program.as_os_str().is_empty() {
             invocation.program = program.to_owned();
         }
+        self.results.note_command(self.prepared.scenario.name, step, tool.kind.name, &invocation);
         Ok(Some(match self.runner().run(&invocation)? {
             Ended::Done(measures) => Ok(measures),
             Ended::Failed(reason) => Err(reason),

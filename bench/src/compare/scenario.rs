@@ -169,6 +169,12 @@ fn moved(data: &Data) -> Result<Vec<State>, String> {
     ])
 }
 
+/// Returns the folder to compare in which `path` lies, if there is one. Both are canonical.
+pub fn source_around<'a>(scenarios: &'a [Prepared], path: &Path) -> Option<&'a Path> {
+    let mut folders = scenarios.iter().flat_map(|prepared| &prepared.folders);
+    folders.find(|(folder, _)| path.starts_with(folder)).map(|(folder, _)| folder.as_path())
+}
+
 /// Lists the data and finds out what changes from state to state.
 ///
 /// # Errors

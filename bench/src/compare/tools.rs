@@ -57,7 +57,7 @@ const ANY: Version = [0, 0, 0];
 const NONE: Version = [u32::MAX, 0, 0];
 
 /// All tools, in the order of the reports.
-pub static KINDS: [Kind; 12] = [
+pub static KINDS: [Kind; 14] = [
     Kind {
         name: "daykeep-dir",
         role: Role::Daykeep,
@@ -65,8 +65,19 @@ pub static KINDS: [Kind; 12] = [
         version: &["--version"],
         known: ([0, 1, 0], NONE),
         tried: true,
-        note: "a directory, opened by key file: a password costs about 0.15 s more",
+        note: "a directory, opened by key file",
         command: adapters::daykeep_dir,
+        stored: None,
+    },
+    Kind {
+        name: "daykeep-dir-password",
+        role: Role::Daykeep,
+        program: "daykeep",
+        version: &["--version"],
+        known: ([0, 1, 0], NONE),
+        tried: true,
+        note: "a directory, opened by password, as the others are",
+        command: adapters::daykeep_dir_password,
         stored: None,
     },
     Kind {
@@ -79,6 +90,18 @@ pub static KINDS: [Kind; 12] = [
         note: "one redb file, opened by key file; the file grows by doubling, so what a backup adds is what daykeep \
                reports as stored, not the growth of the file",
         command: adapters::daykeep_redb,
+        stored: Some(adapters::daykeep_stored),
+    },
+    Kind {
+        name: "daykeep-redb-password",
+        role: Role::Daykeep,
+        program: "daykeep",
+        version: &["--version"],
+        known: ([0, 1, 0], NONE),
+        tried: true,
+        note: "one redb file, opened by password; the file grows by doubling, so what a backup adds is what daykeep \
+               reports as stored, not the growth of the file",
+        command: adapters::daykeep_redb_password,
         stored: Some(adapters::daykeep_stored),
     },
     Kind {

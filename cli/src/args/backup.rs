@@ -48,7 +48,8 @@ pub struct BackupArgs {
     /// Do everything but store.
     #[arg(short = 'n', long)]
     pub dry_run: bool,
-    /// Read every file, even those that look unchanged since the last snapshot.
+    /// Read every file, even those that look unchanged since the last snapshot. Programs that write through memory maps
+    /// (LMDB, Realm) may change a file without changing its times for a while.
     #[arg(short, long)]
     pub force: bool,
     /// Take a file for unchanged though its inode number is another, for file systems that number their files anew (some

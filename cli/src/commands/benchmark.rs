@@ -18,6 +18,8 @@ const QUICK: u32 = 8;
 const GIB: f64 = 1_073_741_824.0;
 /// Less of what was read than this came from the disk: then the rate is not the disk's.
 const COLD_SHARE_MIN: f64 = 0.5;
+/// If storing keeps the processors busy for this part of its time, it is told.
+const BUSY_SHARE_TOLD: f64 = 0.25;
 
 pub fn run(context: &Context, args: BenchmarkArgs) -> Result<Status> {
     let mut options = MeasureOptions::default();
@@ -180,13 +182,22 @@ fn seconds_for_a_gibibyte(bytes_per_second: f64) -> String {
     format!("{:.1} s", GIB / bytes_per_second.max(1.0))
 }
 
+/// Says what to expect, and of which kind of repository and where.
+fn expectation(found: &Measurement, conclusion: &Conclusion) -> String {
+    let (least, most) = (conclusion.bytes_per_second_min, conclusion.bytes_per_second_max);
+    let store = if found.is_directory { "a directory" } else { "one file" };
+    format!(
+        "A first backup of files like these into a repository in {store} on the disk of {}: {} to {}, 1 GiB in {} to {}.",
+        text::name(found.place.as_os_str().as_encoded_bytes()),
+        rate(Stage::Backup, least),
+        rate(Stage::Backup, most),
+        seconds_for_a_gibibyte(most),
+        seconds_for_a_gibibyte(least)
+    )
+}
+
 fn sentences(found: &Measurement, conclusion: &Conclusion) -> Vec<String> {
-    let now = rate(Stage::Backup, conclusion.bytes_per_second);
-    let mut lines = vec![limit_sentence(found, conclusion)];
-    lines.push(format!(
-        "A first backup of files like these: about {now}, 1 GiB in {}.",
-        seconds_for_a_gibibyte(conclusion.bytes_per_second)
-    ));
+    let mut lines = vec![limit_sentence(found, conclusion), expectation(found, conclusion)];
     if conclusion.limit == Limit::Processing {
         lines.push(slowest_sentence(found, conclusion));
     }
@@ -223,7 +234,11 @@ fn limit_sentence(found: &Measurement, conclusion: &Conclusion) -> String {
             "The disk of the index takes {}; that limits a first backup.",
             rate(Stage::CatalogAdd, best(Stage::CatalogAdd))
         ),
-        _ => "The processor limits a first backup, not a disk.".into(),
+        _ => {
+            let busy = if found.is_directory { found.busy_share_directory } else { found.busy_share_file };
+            let shared = if busy < BUSY_SHARE_TOLD { "" } else { "; storing takes its part of it" };
+            format!("The processor limits a first backup, not a disk{shared}.")
+        }
     }
 }
 
@@ -309,6 +324,8 @@ impl JsonStage {
 struct JsonSummary {
     limit: &'static str,
     bytes_per_second: f64,
+    bytes_per_second_min: f64,
+    bytes_per_second_max: f64,
     slowest_stage: &'static str,
     slowest_share: f64,
     more_cores_help: bool,
@@ -333,6 +350,8 @@ struct JsonSummary {
     other_level: i32,
     stored_share: f64,
     stored_share_other: f64,
+    busy_share_directory: f64,
+    busy_share_file: f64,
     chunk_bytes_mean: f64,
     cached_share: Option<f64>,
     processor_features: Vec<&'static str>,
@@ -353,6 +372,8 @@ impl JsonSummary {
         Self {
             limit,
             bytes_per_second: conclusion.bytes_per_second,
+            bytes_per_second_min: conclusion.bytes_per_second_min,
+            bytes_per_second_max: conclusion.bytes_per_second_max,
             slowest_stage: conclusion.slowest.name(),
             slowest_share: conclusion.slowest_share,
             more_cores_help: conclusion.more_cores_help,
@@ -377,6 +398,8 @@ impl JsonSummary {
             other_level: found.other_level,
             stored_share: found.stored_share,
             stored_share_other: found.stored_share_other,
+            busy_share_directory: found.busy_share_directory,
+            busy_share_file: found.busy_share_file,
             chunk_bytes_mean: found.chunk_bytes_mean,
             cached_share: found.cached_share,
             processor_features: found.features.clone(),

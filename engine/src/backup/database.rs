@@ -115,12 +115,9 @@ impl Engine<'_> {
         };
         let (Ok(later), Ok(after)) = (Companions::of(dir, name), Stat::of_file(file)) else { return Ok(None) };
         let is_same = same_file_state(&before, &after) && companions.same_unused_log(&later);
-        let is_sound = match held {
-            Some(lock) if lock.was_held() => true,
-            // Half a second is longer than a tick, if the file system keeps less than seconds.
-            Some(_) => !later.has_hot_journal() && !(was_fresh && before.metadata.mtime.nanos == 0),
-            None => !later.has_hot_journal(),
-        };
+        // Half a second is longer than a tick, if the file system keeps less than seconds.
+        let may_hide_writes = held.is_some() && was_fresh && before.metadata.mtime.nanos == 0;
+        let is_sound = held.is_some_and(SharedLock::was_held) || (!later.has_hot_journal() && !may_hide_writes);
         if !is_same || !is_sound || (later.has_log() && has_log_mode(file)) {
             return Ok(None);
         }

@@ -15,7 +15,7 @@ use crate::backup::options::{BackupOptions, BackupReport, NamedReader};
 use crate::backup::roots::{Root, source_path};
 use crate::backup::rules::Rules;
 use crate::base::limits::TREE_DEPTH_MAX;
-use crate::base::{DirPath, Event, FileState, lock};
+use crate::base::{DirPath, Event, FileState, lock, shown, shown_path};
 use crate::catalog::SketchStore;
 use crate::chunks::{ChunkWriter, WriterOptions};
 use crate::error::{Error, Result};
@@ -252,7 +252,7 @@ struct Folder {
 impl Folder {
     fn add(&mut self, names: &[&[u8]], entry: Entry) -> Result<()> {
         let clash = |name: &[u8]| {
-            let reason = format!("{}: two streams have this name", String::from_utf8_lossy(name));
+            let reason = format!("{}: two streams have this name", shown(name));
             Err(Error::InvalidOption { option: "name of a stream", reason })
         };
         match names {
@@ -314,7 +314,7 @@ impl Engine<'_> {
     fn nothing(&self) -> Error {
         let (warnings, notes) = (lock(&self.warnings), lock(&self.notes));
         let first = warnings.first().or(notes.first());
-        let path = first.map_or_else(|| "(no path)".into(), |warning| warning.path.display().to_string());
+        let path = first.map_or_else(|| "(no path)".into(), |warning| shown_path(&warning.path));
         let reason = first.map_or("name at least one path that exists", |warning| warning.message.as_str());
         Error::NothingToBackUp { path, reason: reason.to_owned() }
     }

@@ -41,6 +41,11 @@ pub enum Event {
         /// What it was found to be.
         state: FileState,
     },
+    /// A restore removed something that the snapshot has not; in a dry run, that it would.
+    Deleted {
+        /// Its path at the target.
+        path: PathBuf,
+    },
     /// Something was left out or is not as it should be; the operation goes on.
     Warning {
         /// What it is about: a path or an object, as [`shown`](crate::base::shown).

@@ -19,4 +19,4 @@ pub use events::{Event, FileState, Observer};
 pub use id_map::IdHash;
 pub use ids::{ChunkId, ObjectId, ObjectKind, ObjectName, RepositoryId, ShortId};
 pub use lock::lock;
-pub use shown::shown;
+pub use shown::{shown, shown_path};

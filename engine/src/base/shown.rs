@@ -1,6 +1,8 @@
 //! Bytes of a path or name as text that loses nothing.
 
 use std::fmt::Write;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 
 /// Returns a path or name as text: bytes that are not UTF-8 as `\xNN`.
 pub fn shown(bytes: &[u8]) -> String {
@@ -13,6 +15,11 @@ pub fn shown(bytes: &[u8]) -> String {
         }
     }
     out
+}
+
+/// As [`shown`], for a path of the system.
+pub fn shown_path(path: &Path) -> String {
+    shown(path.as_os_str().as_bytes())
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use rayon::prelude::*;
 
 use crate::base::limits::TREE_DEPTH_MAX;
-use crate::base::{Event, ShortId, lock};
+use crate::base::{Event, ShortId, lock, shown};
 use crate::catalog::{MARK_BYTES, Marks, Proven};
 use crate::check::run::Check;
 use crate::error::{Error, Result};
@@ -220,7 +220,7 @@ impl Naming<'_, '_, '_> {
                 [first, .., last] => format!("{} snapshots, {first} to {last}", ids.len()),
                 [] => "no snapshot".into(),
             };
-            self.hurt.lines.push(format!("{}: {reason}; in {held}", String::from_utf8_lossy(&path)));
+            self.hurt.lines.push(format!("{}: {reason}; in {held}", shown(&path)));
         }
         if let Some(observer) = &self.walk.check.options.observer {
             let snapshots = runs.numbers().filter_map(of_number).collect();

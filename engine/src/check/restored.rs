@@ -7,7 +7,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
-use crate::base::{Event, ObjectId, lock};
+use crate::base::{Event, ObjectId, lock, shown_path};
 use crate::chats::{TemporaryFile, check_health};
 use crate::check::media::{self, HEAD_BYTES};
 use crate::check::options::{CheckOptions, CheckReport, RestoreTest, RestoreTested};
@@ -189,11 +189,11 @@ impl Probe<'_> {
     }
 
     fn problem(&self, path: &Path, message: String) {
-        lock(&self.found).problems.push((path.display().to_string(), message));
+        lock(&self.found).problems.push((shown_path(path), message));
     }
 
     fn hint(&self, path: &Path, message: String) {
-        lock(&self.found).hints.push((path.display().to_string(), message));
+        lock(&self.found).hints.push((shown_path(path), message));
     }
 
     fn compare(&self, path: &Path, wanted: u64, found: u64) {

@@ -76,6 +76,8 @@ pub fn sniff(head: &[u8]) -> Sniffed {
     Sniffed { class: if media { Class::Media } else { Class::General }, page_bytes: 0 }
 }
 
+/// The least that encryption adds to a page: its initialisation vector.
+const ENCRYPTION_BYTES_MIN: u8 = 16;
 /// How many bytes the header of an SQLite database has.
 pub const HEADER_BYTES: usize = 100;
 
@@ -86,7 +88,11 @@ pub fn has_encrypted_pages(head: &[u8; HEADER_BYTES]) -> bool {
     let (schema_format, encoding) = (number(44), number(56));
     // An empty database has neither, and twenty bytes behind them are zero in all.
     let is_header = schema_format <= 4 && encoding <= 3 && head[72..92].iter().all(|&byte| byte == 0);
-    sqlite_page_bytes(head).is_some() && !is_header
+    // What is in clear is a header's: versions, room at the end of each page for what encryption adds, fixed fractions.
+    let is_beginning = head[18..20].iter().all(|version| (1..=2).contains(version))
+        && head[20] >= ENCRYPTION_BYTES_MIN
+        && head[21..24] == [64, 32, 32];
+    sqlite_page_bytes(head).is_some() && is_beginning && !is_header
 }
 
 fn sqlite_page_bytes(head: &[u8]) -> Option<u32> {

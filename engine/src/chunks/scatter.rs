@@ -101,7 +101,7 @@ impl ChunkReader {
 
     /// Looks up the first of `chunks` and what they stand on: as many as a batch may have.
     fn gather(&self, (crew, lease): (Crew, &Lease), chunks: &[Wanted], kind: ChunkKind) -> Result<Batch> {
-        let chunks = &chunks[..(lease.bytes() / BYTES_PER_CHUNK).max(1).min(chunks.len())];
+        let chunks = &chunks[..chunks.len().min((lease.bytes() / BYTES_PER_CHUNK).max(1))];
         let foresight = self.foresee(crew, chunks.iter().map(|wanted| wanted.id));
         let mut batch = Batch::default();
         for wanted in chunks {

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use super::calendar::{CalendarSpan, Period};
 use super::options::{Decision, ForgetGroup, ForgetOptions, Grouping, KeepPolicy, KeepReason, UtcOffset};
-use crate::base::ObjectId;
+use crate::base::{ObjectId, shown};
 use crate::error::{Error, Result};
 use crate::format::tree::Timestamp;
 use crate::snapshot::Snapshot;
@@ -65,7 +65,7 @@ fn check(options: &ForgetOptions) -> Result<()> {
 }
 
 fn would_be_empty(group: &ForgetGroup) -> Error {
-    let paths: Vec<_> = group.paths.iter().map(|path| String::from_utf8_lossy(path)).collect();
+    let paths: Vec<_> = group.paths.iter().map(|path| shown(path)).collect();
     let host = group.host.as_ref().map_or_else(|| "any host".to_owned(), |host| format!("host {host}"));
     let of = if paths.is_empty() { host } else { format!("{host}, {}", paths.join(", ")) };
     Error::InvalidOption {

@@ -3,8 +3,13 @@
 use crate::base::limits::MEMORY_BYTES_DEFAULT;
 use crate::measure::report::{Measurement, Stage};
 
-/// A setting is worth naming if a first backup would be faster by this factor.
-const GAIN_MIN: f64 = 1.1;
+/// How far one measurement may be from the next, up and down. A rate is told as the range that this makes of it, and
+/// another store is named only where its range lies above: advice must not change from one run to the next.
+const VARIATION: f64 = 0.15;
+/// Another level is worth naming if a first backup would be faster by this factor. Most of what varies is the same for both.
+const GAIN_MIN: f64 = 1.2;
+/// More cores help if all did so many times the work of one.
+const SCALING_MIN: f64 = 1.3;
 /// The catalog is in the way if entering chunks could keep up with no more than so many times the expected rate: it is
 /// done beside the rest, and at the end alone.
 const CATALOG_MARGIN: f64 = 2.0;
@@ -67,8 +72,13 @@ pub enum Advice {
 pub struct Conclusion {
     /// What a first backup of files like these waits for.
     pub limit: Limit,
-    /// Bytes of files per second to expect of it.
+    /// Bytes of files per second to expect of it, in a repository of the kind that was assumed
+    /// ([`Measurement::is_directory`]).
     pub bytes_per_second: f64,
+    /// The least of these to expect, since no two runs are alike.
+    pub bytes_per_second_min: f64,
+    /// The most.
+    pub bytes_per_second_max: f64,
     /// The stage that takes most of the processor's time, of those up to sealing.
     pub slowest: Stage,
     /// Its part of the time of these stages, between 0 and 1.
@@ -80,16 +90,19 @@ pub struct Conclusion {
 }
 
 impl Measurement {
-    /// Returns what follows: the slowest of what goes on side by side is the limit.
+    /// Returns what follows: the slowest of what goes on side by side is the limit. What needs the processor does not go on
+    /// side by side: it shares it.
     pub fn conclusion(&self) -> Conclusion {
         let rates = self.rates(self.level, self.is_directory);
         let (limit, bytes_per_second) = slowest_of(&rates);
         let (slowest, slowest_share) = self.slowest_step();
-        let scales = self.stage(Stage::Backup).is_none_or(|backup| backup.best() >= 1.3 * backup.one_core);
+        let scales = self.stage(Stage::Backup).is_none_or(|backup| backup.best() >= SCALING_MIN * backup.one_core);
         let more_cores_help = limit == Limit::Processing && (self.threads == 1 || scales);
         Conclusion {
             limit,
             bytes_per_second,
+            bytes_per_second_min: bytes_per_second * (1.0 - VARIATION),
+            bytes_per_second_max: bytes_per_second * (1.0 + VARIATION),
             slowest,
             slowest_share,
             more_cores_help,
@@ -97,8 +110,8 @@ impl Measurement {
         }
     }
 
-    /// Returns what each resource could do alone, in bytes of files per second, at one of the two levels and with either
-    /// kind of store.
+    /// Returns what each resource could do, in bytes of files per second, at one of the two levels and with either kind of
+    /// store: a disk alone, the processor with what storing takes of it.
     fn rates(&self, level: i32, is_directory: bool) -> [(Limit, f64); 4] {
         let store = if is_directory { Stage::StoreDirectory } else { Stage::StoreFile };
         let is_other = level != self.level;
@@ -106,11 +119,17 @@ impl Measurement {
         let mut nanos = 1e9 / self.best(Stage::Backup);
         if is_other {
             let of = |stage| 1e9 / self.best(stage);
-            nanos = (nanos + of(Stage::CompressOther) - of(Stage::Compress)).max(nanos / 4.0);
+            let more = of(Stage::CompressOther) - of(Stage::Compress);
+            // A stronger level never takes less of the processor, whatever a busy machine measured.
+            let least = if level > self.level { nanos } else { nanos / 4.0 };
+            nanos = (nanos + more).max(least);
         }
+        let storing = self.best(store) / share.max(1e-3);
+        let busy_share = if is_directory { self.busy_share_directory } else { self.busy_share_file };
+        nanos += busy_share * 1e9 / storing;
         [
             (Limit::Processing, 1e9 / nanos),
-            (Limit::Storing, self.best(store) / share.max(1e-3)),
+            (Limit::Storing, storing),
             (Limit::Reading, self.best(Stage::Read)),
             (Limit::Catalog, self.best(Stage::CatalogAdd) * self.chunk_bytes_mean),
         ]
@@ -141,7 +160,7 @@ impl Measurement {
             advice.push(Advice::Threads { cores: self.cores });
         }
         let (_, other_store) = slowest_of(&self.rates(self.level, !self.is_directory));
-        if other_store >= GAIN_MIN * now {
+        if other_store * (1.0 - VARIATION) >= now * (1.0 + VARIATION) {
             advice.push(Advice::Store { directory: !self.is_directory, bytes_per_second: other_store });
         }
         let (_, other_level) = slowest_of(&self.rates(self.other_level, self.is_directory));
@@ -213,6 +232,8 @@ mod tests {
             other_level: 3,
             stored_share: 0.5,
             stored_share_other: 0.4,
+            busy_share_directory: 0.0,
+            busy_share_file: 0.0,
             chunk_bytes_mean: 32_768.0,
             cached_share: Some(1.0),
             features: Vec::new(),
@@ -236,6 +257,55 @@ mod tests {
         // 2.5 of 0.005 + 0.25 + 0.33 + 0.33 + 2.5 + 0.33 / 2 ns.
         assert!((found.slowest_share - 0.696).abs() < 0.005, "{}", found.slowest_share);
         assert!(found.more_cores_help && found.advice.is_empty(), "{:?}", found.advice);
+    }
+
+    #[test]
+    fn a_store_in_memory_shares_the_processor_and_the_rate_is_a_range() {
+        let in_memory = |directory| {
+            move |measurement: &mut Measurement| {
+                measurement.is_directory = directory;
+                (measurement.stored_share, measurement.stored_share_other) = (1.0, 1.0);
+                (measurement.busy_share_directory, measurement.busy_share_file) = (1.0, 0.5);
+                set(measurement, Stage::Backup, 1300.0, Some(2600.0));
+                set(measurement, Stage::StoreDirectory, 2500.0, Some(5000.0));
+                set(measurement, Stage::StoreFile, 2500.0, None);
+            }
+        };
+        // 1 / 2600 + 1 / 5000: neither of the two alone. One thread that stores takes half of both cores.
+        let found = measured(in_memory(true));
+        assert_eq!(found.limit, Limit::Processing);
+        assert!((found.bytes_per_second / 1e6 - 1710.5).abs() < 1.0, "{}", found.bytes_per_second);
+        let (least, most) = (found.bytes_per_second_min / 1e6, found.bytes_per_second_max / 1e6);
+        assert!((1400.0..1600.0).contains(&least) && (1800.0..2000.0).contains(&most), "{least} {most}");
+        assert!((measured(in_memory(false)).bytes_per_second / 1e6 - 1710.5).abs() < 1.0);
+    }
+
+    #[test]
+    fn advice_is_the_same_for_all_that_one_machine_may_measure() {
+        // Each rate goes up and down by a tenth, on a machine whose two stores are about as fast.
+        for case in 0..64u32 {
+            let vary = |bit: u32| if case >> bit & 1 == 1 { 1.1 } else { 1.0 / 1.1 };
+            let found = measured(|measurement| {
+                measurement.stored_share = 0.8;
+                measurement.stored_share_other = 0.78;
+                (measurement.busy_share_directory, measurement.busy_share_file) = (0.9, 0.5);
+                set(measurement, Stage::Backup, 1300.0 * vary(0), Some(2600.0 * vary(1)));
+                set(measurement, Stage::StoreDirectory, 2000.0 * vary(2), Some(3500.0 * vary(3)));
+                set(measurement, Stage::StoreFile, 2000.0 * vary(4), None);
+                set(measurement, Stage::CompressOther, 200.0, Some(400.0 * vary(5)));
+            });
+            assert!(found.advice.is_empty(), "{case}: {:?}", found.advice);
+        }
+    }
+
+    #[test]
+    fn a_stronger_level_is_not_quicker_whatever_was_measured() {
+        let found = measured(|measurement| {
+            set(measurement, Stage::Compress, 100.0, Some(150.0));
+            set(measurement, Stage::CompressOther, 400.0, Some(800.0));
+            set(measurement, Stage::Backup, 100.0, Some(120.0));
+        });
+        assert!(found.limit == Limit::Processing && found.advice.is_empty(), "{:?}", found.advice);
     }
 
     #[test]

@@ -136,6 +136,11 @@ pub struct Measurement {
     pub stored_share: f64,
     /// The same at the other level.
     pub stored_share_other: f64,
+    /// What part of all threads' time the processor is busy while a directory is written to, between 0 and 1. That much is
+    /// taken from what else a backup does.
+    pub busy_share_directory: f64,
+    /// The same of one file.
+    pub busy_share_file: f64,
     /// The mean length of the sample's chunks in bytes.
     pub chunk_bytes_mean: f64,
     /// How much of what was read was in memory before, between 0 and 1; `None` if the file system does not tell.

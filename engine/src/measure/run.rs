@@ -84,7 +84,8 @@ pub fn measure(options: &MeasureOptions) -> Result<Measurement> {
     let bytes_by_class = bytes_by_class(&loaded);
     drop(buffer);
     // Both on the thread that backs up alone in the end: glibc keeps for each thread what it freed.
-    stages.extend(run.one.install(|| stores::measure(&run, temp.path()))?);
+    let stores = run.one.install(|| stores::measure(&run, temp.path()))?;
+    stages.extend(stores.stages);
     let cache = options.cache_dir.as_deref().filter(|dir| dir.is_dir());
     let cache = cache.map(TempFolder::create).transpose()?;
     let place = cache.as_ref().unwrap_or(&temp).path();
@@ -117,6 +118,8 @@ pub fn measure(options: &MeasureOptions) -> Result<Measurement> {
         other_level: options.other_level(),
         stored_share: cpu.stored_shares[0],
         stored_share_other: cpu.stored_shares[1],
+        busy_share_directory: stores.busy_shares[0],
+        busy_share_file: stores.busy_shares[1],
         chunk_bytes_mean: cpu.chunk_bytes_mean,
         cached_share,
         features: features(),

@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use rayon::ThreadPool;
+use rustix::time::{ClockId, clock_gettime};
 
 use crate::error::Result;
 use crate::measure::options::MeasureOptions;
@@ -19,6 +20,12 @@ impl Rate {
     pub fn of(amount: u64, span: Duration) -> Self {
         Self { per_second: amount as f64 / span.as_secs_f64().max(1e-9), amount }
     }
+}
+
+/// Returns the processor time that this process has had so far, on all threads and in the kernel too.
+pub(super) fn processor_time() -> Duration {
+    let told = clock_gettime(ClockId::ProcessCPUTime);
+    Duration::new(u64::try_from(told.tv_sec).unwrap_or(0), u32::try_from(told.tv_nsec).unwrap_or(0))
 }
 
 /// Does `work` with each item in turn, from item `first` on and again from the beginning, until the time is over.

@@ -5,7 +5,7 @@ use std::sync::Mutex;
 use rayon::prelude::*;
 
 use crate::base::limits::TREE_DEPTH_MAX;
-use crate::base::{ShortId, lock};
+use crate::base::{ShortId, lock, shown};
 use crate::catalog::Proven;
 use crate::chunks::ChunkReader;
 use crate::error::{Error, Result};
@@ -58,7 +58,7 @@ impl Walk<'_> {
         }
         self.note(ids)?;
         tree.entries.par_iter().try_for_each(|entry: &Entry| {
-            let path = || format!("{}/{}", path(), String::from_utf8_lossy(&entry.name));
+            let path = || format!("{}/{}", path(), shown(&entry.name));
             match &entry.node {
                 Node::Directory { content } => self.tree(content, &path, depth + 1),
                 Node::File { content, .. } if content.level > 0 => {

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use crate::base::limits::{INDEX_BYTES_MAX, INDEX_PLAIN_BYTES_MAX, KEY_SLOTS_MAX, SMALL_OBJECT_BYTES_MAX};
-use crate::base::{CancelToken, ObjectId, ObjectKind, ObjectName, RepositoryId};
+use crate::base::{CancelToken, ObjectId, ObjectKind, ObjectName, RepositoryId, shown_path};
 use crate::chunk::DEFAULT_PARAMS;
 use crate::codec::Codec;
 use crate::crypt::{self, Keys, MasterKey, SlotSecret};
@@ -89,7 +89,7 @@ impl Repository {
         let file = Damaged::open(damaged)?;
         let found = Found::in_file(&file, cancel)?;
         let slots = slots(&file, &found);
-        let location = damaged.display().to_string();
+        let location = shown_path(damaged);
         let (repository, master) = master_of(&slots, secret, &location)?;
         let codec = Codec { repository, location, keys: Keys::new(&master), parity_percent: 0 };
         let (_, budget) = options.with_budget();

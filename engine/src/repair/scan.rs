@@ -6,8 +6,8 @@ use std::fs::{DirEntry, File};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
-use crate::base::CancelToken;
 use crate::base::limits::{MIB, PACK_BYTES_MAX, SECTOR_BYTES};
+use crate::base::{CancelToken, shown_path};
 use crate::error::{Error, Result};
 use crate::format::header::{self, FORMAT_VERSION, HEADER_BYTES, Header};
 use crate::format::pack::{self, TRAILER_BYTES};
@@ -42,7 +42,7 @@ impl Damaged {
         } else if metadata.is_dir() {
             damaged.add_files_of(path, 0).map_err(failed)?;
         } else {
-            let reason = format!("{}: is neither a file nor a directory; check the path", path.display());
+            let reason = format!("{}: is neither a file nor a directory; check the path", shown_path(path));
             return Err(Error::InvalidOption { option: "rescue", reason });
         }
         Ok(damaged)

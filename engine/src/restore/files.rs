@@ -1,49 +1,64 @@
-//! Restores one file, link or device.
+//! Restores one file, link or device: first what is to be done, which a dry run tells too, then that.
 
 use std::fs::File;
-use std::os::unix::fs::FileExt;
+use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
-use rayon::prelude::*;
-
-use crate::base::limits::MIB;
-use crate::base::{Event, ShortId, lock};
-use crate::chunks::Wanted;
+use crate::base::Event;
 use crate::error::{Error, Result};
-use crate::format::content::{Content, Part};
-use crate::format::index::ChunkKind;
+use crate::format::content::Content;
 use crate::format::tree::{CaptureKind, Class, Entry, Node};
+use crate::restore::delete::Displaced;
 use crate::restore::options::Overwrite;
-use crate::restore::run::{Place, Restore};
-use crate::restore::taker::{Output, Taker};
-use crate::restore::target_dir::{LocalOwners, TargetDir};
-use crate::source::{FileKind, Stat, data_extents, database};
-use crate::tree;
-
-/// Files up to this size are written by one thread, in one call if they have no holes.
-const SMALL_BYTES_MAX: u64 = 2 * MIB as u64;
-/// Chunks that lie one after the other are written together up to about this many bytes.
-const RUN_BYTES: u64 = 512 * 1024;
-/// How many runs of a large file wait for the workers at once.
-const RUNS_MAX: usize = 256;
-/// So many chunks of a file that may be of deltas are read at once, on all cores: what they stand on lies here and there.
-const CHUNKS_AT_ONCE: usize = 128 * 1024;
+use crate::restore::place::{Place, Trail};
+use crate::restore::run::Restore;
+use crate::restore::sealed::Seal;
+use crate::restore::taker::Taker;
+use crate::restore::target_dir::{LocalOwners, Replacement, TargetDir};
+use crate::restore::waiting::Waiter;
+use crate::source::{FileKind, Stat, database};
 
 /// Where something is restored: its path in the snapshot, the folder at the target, and who its owners are there.
 #[derive(Clone, Copy)]
 pub struct Spot<'a> {
     pub path: &'a dyn Fn() -> PathBuf,
     pub dir: &'a TargetDir,
+    pub trail: &'a dyn Fn() -> Arc<Trail>,
+    /// Whether the folder gets the metadata that the snapshot has.
+    pub keeps_times: bool,
+    /// Whether the folder has a temporary name, so that nothing in it needs one.
+    pub is_nursery: bool,
     pub owners: &'a LocalOwners,
+    /// Names of logs that do not belong to what is restored.
+    pub companions: &'a dyn Fn() -> Vec<Vec<u8>>,
 }
 
-/// Chunks that lie one after the other in a file.
-#[derive(Default)]
-struct Run {
-    offset: u64,
-    bytes: u64,
-    chunks: Vec<(ShortId, u64)>,
+/// What is to be done with an entry.
+#[derive(Clone, Copy, Debug)]
+pub enum Step {
+    /// What is there stays.
+    Keep,
+    /// Nothing is there.
+    Create,
+    /// What is there is replaced.
+    Replace {
+        /// What it is.
+        kind: FileKind,
+        /// Its device and inode.
+        file: (u64, u64),
+    },
+}
+
+/// What was done with an entry.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Done {
+    /// Whether what the snapshot has is known to be at the target now, or will be when it waited; it is not if what was
+    /// there stayed.
+    pub is_known: bool,
+    /// Device and inode of what was made, where they were learnt on the way.
+    pub identity: Option<(u64, u64)>,
 }
 
 impl Restore<'_> {
@@ -64,25 +79,88 @@ impl Restore<'_> {
         }
     }
 
-    /// Restores anything but a directory. Returns whether what the snapshot has is known to be at the target now; it is
-    /// not if what was there stayed.
-    pub fn leaf(&self, entry: &Entry, place: &Place<'_>, owners: &LocalOwners) -> Result<bool> {
-        let bytes = entry.node.content().map_or(0, Content::bytes);
-        if self.options.dry_run {
-            self.done(bytes, 0);
-            return Ok(false);
+    /// Returns what is to be done with an entry, given what is at its place.
+    ///
+    /// # Errors
+    /// `UnsafeTarget` if a folder is in the way.
+    pub fn step(&self, entry: &Entry, found: Option<Stat>, path: impl FnOnce() -> PathBuf) -> Result<Step> {
+        match found {
+            None => Ok(Step::Create),
+            Some(found) if self.keeps(&found, entry) => Ok(Step::Keep),
+            Some(found) if found.kind == FileKind::Directory && !self.options.delete => {
+                let reason = "a folder is where a file is to be: remove it, or choose an empty target";
+                Err(Error::UnsafeTarget { path: path(), reason: reason.into() })
+            }
+            Some(found) => Ok(Step::Replace { kind: found.kind, file: found.identity() }),
         }
-        if let Some(taker) = self.taker {
-            return self.give(taker, entry, place).map(|()| false);
-        }
-        self.put(entry, Spot { path: &|| place.join(&entry.name), dir: place.make()?.as_ref(), owners })
     }
 
-    /// Restores anything but a directory into a folder. Returns the same as [`leaf`](Self::leaf).
-    pub fn put(&self, entry: &Entry, spot: Spot<'_>) -> Result<bool> {
+    /// Restores anything but a directory.
+    pub fn leaf(&self, entry: &Entry, place: &Place<'_>, owners: &LocalOwners) -> Result<Done> {
+        if let Some(taker) = self.taker {
+            return self.give(taker, entry, place).map(|()| Done::default());
+        }
+        let path = || place.join(&entry.name);
+        let at = place.enter()?;
+        let seal = self.seal_of(entry);
+        let name = seal.as_ref().map_or(entry.name.as_slice(), Seal::name);
+        let step = self.step(entry, at.find(name)?, path)?;
+        let dir = match &at.dir {
+            Some(dir) if !self.options.dry_run => dir,
+            _ => return self.tell(&step, (entry, name), at.dir.as_deref()).map(|()| Done::default()),
+        };
+        let spot = Spot {
+            path: &path,
+            dir,
+            trail: &|| place.trail(),
+            keeps_times: place.gets_metadata(),
+            is_nursery: at.is_nursery,
+            owners,
+            companions: &|| self.companions(entry, place),
+        };
+        match seal {
+            Some(seal) if self.sealed(entry, &step, spot, &seal)? => Ok(Done::default()),
+            Some(_) => self.put(entry, &self.step(entry, at.find(&entry.name)?, path)?, spot),
+            None => self.put(entry, &step, spot),
+        }
+    }
+
+    /// Counts what a run would do.
+    fn tell(&self, step: &Step, (entry, name): (&Entry, &[u8]), dir: Option<&TargetDir>) -> Result<()> {
+        let bytes = entry.node.file_bytes();
+        match step {
+            Step::Keep => self.kept(bytes),
+            Step::Create => self.done(bytes, 0),
+            Step::Replace { kind, .. } => {
+                if let (FileKind::Directory, Some(dir)) = (*kind, dir) {
+                    self.remove_displaced(dir, &Displaced { name: name.to_vec() })?;
+                }
+                self.done(bytes, 0);
+            }
+        }
+        Ok(())
+    }
+
+    /// Restores anything but a directory into a folder.
+    pub fn put(&self, entry: &Entry, step: &Step, spot: Spot<'_>) -> Result<Done> {
         match &entry.node {
-            Node::File { content, class, .. } => self.file(entry, (content, *class), spot),
-            _ => self.special(entry, spot),
+            Node::File { content, class, .. } => {
+                let done = loop {
+                    let commits = self.commits.load(Ordering::Relaxed);
+                    match self.file(entry, (content, *class), step, spot) {
+                        // What waits takes the space twice; without it there may be enough.
+                        Err(Error::File { source, .. })
+                            if source.kind() == io::ErrorKind::StorageFull
+                                && (self.commit_waiting()? || commits != self.commits.load(Ordering::Relaxed)) => {}
+                        outcome => break outcome?,
+                    }
+                };
+                if done.is_known {
+                    self.set_flags_later(spot.trail, &entry.name, entry.metadata.flags);
+                }
+                Ok(done)
+            }
+            _ => self.special(entry, step, spot),
         }
     }
 
@@ -110,77 +188,120 @@ impl Restore<'_> {
         self.send(&Event::Progress { files: 1, bytes });
     }
 
-    fn file(
-        &self,
-        entry: &Entry,
-        (content, class): (&Content, Class),
-        Spot { path, dir, owners }: Spot<'_>,
-    ) -> Result<bool> {
+    fn file(&self, entry: &Entry, (content, class): (&Content, Class), step: &Step, spot: Spot<'_>) -> Result<Done> {
+        let Spot { path, dir, .. } = spot;
         let name = entry.name.as_slice();
         self.check_fits(content, dir, path)?;
-        if let Some(seal) = self.seal_of(entry)
-            && self.sealed(entry, (content, class), Spot { path, dir, owners }, &seal)?
-        {
-            return Ok(true);
-        }
-        let mut is_written = true;
-        let apply = |file: &File| {
-            for problem in self.applier.new_file(dir, file, &entry.metadata, owners) {
-                self.warn(&path(), problem.to_string());
+        if matches!(step, Step::Keep) {
+            self.kept(content.bytes());
+            if self.options.verify {
+                self.verify(&dir.open_for_read(name)?, content, &path())?;
             }
-        };
-        if let Some(file) = dir.create_file(name)? {
-            let told = match self.write(&file, content, class, &path()) {
-                Ok(told) => told,
+            return Ok(Done::default());
+        }
+        if spot.is_nursery {
+            // The name is not what the user looks at: the folder has a temporary one.
+            let file = dir.create_file(name)?.ok_or_else(|| Self::in_the_way(path()))?;
+            return match self.fill(&file, entry, (content, class), spot) {
+                Ok(told) => {
+                    self.done(content.bytes(), told);
+                    Ok(Done { is_known: true, identity: None })
+                }
                 Err(error) => {
-                    // Half a file under a whole file's name would be worse than none.
                     let _ = dir.remove_non_dir(name);
-                    return Err(error);
+                    Err(error)
                 }
             };
-            apply(&file);
-            self.remove_companions(entry, dir)?;
-            self.done(content.bytes(), told);
-        } else {
-            let existing = dir.stat(name)?;
-            if existing.is_some_and(|existing| self.keeps(&existing, entry)) {
-                self.kept(content.bytes());
-                is_written = false;
-            } else {
-                let replacement = dir.create_replacement(name)?;
-                let told = self.write(replacement.file(), content, class, &path())?;
-                apply(replacement.file());
-                replacement.commit()?;
-                self.remove_companions(entry, dir)?;
-                self.done(content.bytes(), told);
-            }
         }
-        if self.options.verify && !self.verify(&dir.open_for_read(name)?, content, &path())? {
-            return Ok(false);
-        }
-        Ok(is_written)
+        let new = dir.create_replacement(name)?;
+        let told = self.fill(new.file(), entry, (content, class), spot)?;
+        let identity = Some(new.identity());
+        self.finish(new, entry.node.file_bytes(), step, spot, told)?;
+        Ok(Done { is_known: true, identity })
     }
 
-    /// Removes SQLite's own files beside a database that was just put in its place: they belong to another state, and
-    /// SQLite would change the restored one by them. Where nothing may be overwritten they stay, which is told.
-    pub fn remove_companions(&self, entry: &Entry, dir: &TargetDir) -> Result<()> {
-        if entry.node.capture().is_none_or(|capture| capture.kind != CaptureKind::Sqlite) {
-            return Ok(());
+    /// Writes a new file and gives it its metadata; returns how many bytes were sent as progress. If the bytes are to be
+    /// read back, they are read through the descriptor that they were written by, which no permissions forbid.
+    fn fill(
+        &self,
+        file: &File,
+        entry: &Entry,
+        (content, class): (&Content, Class),
+        Spot { path, dir, owners, .. }: Spot<'_>,
+    ) -> Result<u64> {
+        if entry.metadata.flags != 0 {
+            self.set_flags(file, entry.metadata.flags);
         }
-        for suffix in database::SUFFIXES {
-            let name = [&entry.name, suffix.as_bytes()].concat();
-            if dir.stat(&name)?.is_none_or(|found| found.kind != FileKind::File)
-                || !database::is_companion(&name, &dir.open_for_read(&name)?)
-                    .map_err(|error| dir.error(&name, "look at it", error))?
+        let told = self.write(file, content, class, &path())?;
+        for problem in self.applier.new_file(dir, file, &entry.metadata, owners) {
+            self.warn(&path(), problem.to_string());
+        }
+        if self.options.verify {
+            self.verify_new(file, content, &path())?;
+        }
+        Ok(told)
+    }
+
+    /// Gives what is whole its name, or lets it wait for that if something else has to go.
+    pub fn finish<T>(&self, new: Replacement<'_, T>, bytes: u64, step: &Step, spot: Spot<'_>, told: u64) -> Result<()> {
+        let companions = (spot.companions)();
+        if let Step::Replace { kind, .. } = step {
+            let is_folder = *kind == FileKind::Directory;
+            let waiter = Waiter {
+                trail: (spot.trail)(),
+                keeps_times: spot.keeps_times,
+                path: (spot.path)(),
+                bytes,
+                device: new.identity().0,
+                displaced: is_folder.then(|| Displaced { name: new.name().to_vec() }),
+                companions,
+                waiting: new.wait(),
+            };
+            self.send(&Event::Progress { files: 1, bytes: bytes.saturating_sub(told) });
+            self.let_wait(waiter)?;
+        } else {
+            new.place()?;
+            self.remove_companions(&companions, spot.dir, &(spot.path)())?;
+            self.done(bytes, told);
+        }
+        Ok(())
+    }
+
+    /// Returns the names beside a database where SQLite would look for a log, without those that the snapshot has itself: a
+    /// log that lies there belongs to another state, and SQLite would change the restored one by it.
+    pub fn companions(&self, entry: &Entry, place: &Place<'_>) -> Vec<Vec<u8>> {
+        let Node::File { class, capture, .. } = &entry.node else { return Vec::new() };
+        let is_captured = capture.is_some_and(|capture| capture.kind == CaptureKind::Sqlite);
+        if place.is_new() || !is_captured && *class != Class::Sqlite {
+            return Vec::new();
+        }
+        let names = database::SUFFIXES.iter().map(|suffix| [&entry.name, suffix.as_bytes()].concat());
+        names.filter(|name| !place.has_entry(name)).collect()
+    }
+
+    /// Removes logs of SQLite's beside a database that is whole at its place. What is not SQLite's stays, and so does all if
+    /// nothing may be overwritten.
+    pub fn remove_companions(&self, names: &[Vec<u8>], dir: &TargetDir, path: &Path) -> Result<()> {
+        for name in names {
+            let found = match dir.stat(name) {
+                // With a longer name it could not be there.
+                Err(Error::File { source, .. }) if source.kind() == io::ErrorKind::InvalidFilename => None,
+                found => found?,
+            };
+            if found.is_none_or(|found| found.kind != FileKind::File)
+                || !database::is_companion(name, &dir.open_for_read(name)?)
+                    .map_err(|error| dir.error(name, "looking at it", error))?
             {
                 continue;
             }
             if self.options.overwrite == Overwrite::Never {
-                let message = "stays, since nothing is to be overwritten, but belongs to another state of the restored \
-                               database beside it, which SQLite would change by it; move it away";
-                self.warn(&dir.path_of(&name), message.into());
+                let log =
+                    path.with_file_name(std::os::unix::ffi::OsStrExt::from_bytes(name.as_slice()) as &std::ffi::OsStr);
+                let message = "is a log of another state of the database beside it, and SQLite would apply it: move it away \
+                               before the database is opened";
+                self.warn(&log, message.into());
             } else {
-                dir.remove_non_dir(&name)?;
+                dir.remove_non_dir(name)?;
             }
         }
         Ok(())
@@ -188,7 +309,7 @@ impl Restore<'_> {
 
     /// Refuses a file that the target's file system could not hold if it were empty: a few chunk lists that repeat one
     /// another can stand for more than all the disks there are, and would fill this one before that shows.
-    fn check_fits(&self, content: &Content, dir: &TargetDir, path: &dyn Fn() -> PathBuf) -> Result<()> {
+    pub fn check_fits(&self, content: &Content, dir: &TargetDir, path: &dyn Fn() -> PathBuf) -> Result<()> {
         // Without lists there are 16 MiB of data at most.
         if content.level == 0 {
             return Ok(());
@@ -205,7 +326,8 @@ impl Restore<'_> {
         Err(Error::LimitExceeded { object: path().display().to_string(), reason })
     }
 
-    fn special(&self, entry: &Entry, Spot { path, dir, owners }: Spot<'_>) -> Result<bool> {
+    fn special(&self, entry: &Entry, step: &Step, spot: Spot<'_>) -> Result<Done> {
+        let Spot { path, dir, owners, .. } = spot;
         let name = entry.name.as_slice();
         let make = |name: &[u8]| match &entry.node {
             Node::Symlink { target } => dir.symlink(name, target),
@@ -221,192 +343,28 @@ impl Restore<'_> {
             }
             Ok(())
         };
-        match dir.stat(name)? {
-            Some(existing) if self.keeps(&existing, entry) => {
-                self.kept(0);
-                return Ok(false);
-            }
-            Some(_) => {
-                let replacement = dir.make_replacement(name, make)?;
-                apply(replacement.temporary())?;
-                replacement.commit()?;
-            }
-            None if make(name)? => apply(name)?,
-            None => return Err(Self::in_the_way(path())),
+        if matches!(step, Step::Keep) {
+            self.kept(0);
+            return Ok(Done::default());
         }
-        self.done(0, 0);
-        Ok(true)
+        if spot.is_nursery {
+            if !make(name)? {
+                return Err(Self::in_the_way(path()));
+            }
+            apply(name)?;
+            self.done(0, 0);
+            return Ok(Done { is_known: true, identity: None });
+        }
+        let new = dir.make_replacement(name, make)?;
+        apply(new.temporary())?;
+        let identity = Some(new.identity());
+        self.finish(new, 0, step, spot, 0)?;
+        Ok(Done { is_known: true, identity })
     }
 
     /// Makes the error for something that was not there a moment ago.
     pub fn in_the_way(path: PathBuf) -> Error {
         let reason = "something was put in its place during the restore; run it again".into();
         Error::UnsafeTarget { path, reason }
-    }
-
-    /// Writes a content into an empty file and returns how many bytes it sent as progress on the way.
-    pub fn write(&self, file: &dyn Output, content: &Content, class: Class, path: &Path) -> Result<u64> {
-        let total = content.bytes();
-        let failed = |source| Error::File { path: path.to_owned(), action: "write the file", source };
-        let only_chunks = content.level == 0 && content.parts.iter().all(|part| matches!(part, Part::Chunk { .. }));
-        if total <= SMALL_BYTES_MAX && only_chunks {
-            let mut buffer = lock(&self.buffers).pop().unwrap_or_default();
-            buffer.clear();
-            let chunk = |part: &Part| match part {
-                Part::Chunk { id, bytes } => Some((*id, *bytes)),
-                Part::Hole { .. } => None,
-            };
-            let chunks: Vec<_> = content.parts.iter().filter_map(chunk).collect();
-            let read = self.reader.read_run(&chunks, ChunkKind::Data, &mut buffer);
-            let written = read
-                .and_then(|()| if buffer.is_empty() { Ok(()) } else { file.write_all_at(&buffer, 0).map_err(failed) });
-            lock(&self.buffers).push(buffer);
-            return written.map(|()| 0);
-        }
-        // What is not written below stays a hole.
-        file.set_len(total).map_err(failed)?;
-        let told = AtomicU64::new(0);
-        if class != Class::Media {
-            self.scattered(content, &|at, bytes| {
-                file.write_all_at(bytes, at).map_err(failed)?;
-                told.fetch_add(bytes.len() as u64, Ordering::Relaxed);
-                self.send(&Event::Progress { files: 0, bytes: bytes.len() as u64 });
-                Ok(())
-            })?;
-            return Ok(told.into_inner());
-        }
-        self.in_runs(content, &|run| {
-            let mut buffer = lock(&self.buffers).pop().unwrap_or_default();
-            buffer.clear();
-            let read = self.reader.read_run(&run.chunks, ChunkKind::Data, &mut buffer);
-            let written = read.and_then(|()| file.write_all_at(&buffer, run.offset).map_err(failed));
-            lock(&self.buffers).push(buffer);
-            told.fetch_add(run.bytes, Ordering::Relaxed);
-            self.send(&Event::Progress { files: 0, bytes: run.bytes });
-            written
-        })?;
-        Ok(told.into_inner())
-    }
-
-    /// Calls `sink` with all bytes of a content, in any order, many at once.
-    fn scattered(&self, content: &Content, sink: &(dyn Fn(u64, &[u8]) -> Result<()> + Sync)) -> Result<()> {
-        let mut wanted: Vec<Wanted> = Vec::new();
-        let mut at = 0;
-        let scatter = |wanted: &mut Vec<Wanted>| {
-            let outcome = self.reader.scatter(wanted, ChunkKind::Data, &|at, bytes| {
-                self.check_cancel()?;
-                sink(at, bytes)
-            });
-            wanted.clear();
-            outcome
-        };
-        tree::for_each_part(&self.reader, content, &mut |part| {
-            if let Part::Chunk { id, bytes } = part {
-                wanted.push(Wanted { id, bytes, at });
-                if wanted.len() == CHUNKS_AT_ONCE {
-                    scatter(&mut wanted)?;
-                }
-            }
-            at += part.bytes();
-            Ok(())
-        })?;
-        scatter(&mut wanted)
-    }
-
-    /// Calls `work` with all runs of a content, many at once.
-    fn in_runs(&self, content: &Content, work: &(dyn Fn(&Run) -> Result<()> + Sync)) -> Result<()> {
-        let work = |runs: &mut Vec<Run>| {
-            let outcome = runs.par_iter().try_for_each(|run| {
-                self.check_cancel()?;
-                work(run)
-            });
-            runs.clear();
-            outcome
-        };
-        let mut runs: Vec<Run> = Vec::new();
-        let mut at = 0;
-        tree::for_each_part(&self.reader, content, &mut |part| {
-            if let Part::Chunk { id, bytes } = part {
-                match runs.last_mut() {
-                    Some(run) if run.offset + run.bytes == at && run.bytes + bytes <= RUN_BYTES => {
-                        run.bytes += bytes;
-                        run.chunks.push((id, bytes));
-                    }
-                    _ => {
-                        if runs.len() >= RUNS_MAX {
-                            work(&mut runs)?;
-                        }
-                        runs.push(Run { offset: at, bytes, chunks: vec![(id, bytes)] });
-                    }
-                }
-            }
-            at += part.bytes();
-            Ok(())
-        })?;
-        work(&mut runs)
-    }
-
-    /// Compares a file with a content and warns if they differ; returns whether they do not.
-    fn verify(&self, file: &File, content: &Content, path: &Path) -> Result<bool> {
-        let difference = self.difference(file, content, path)?;
-        let is_same = difference.is_none();
-        if let Some(difference) = difference {
-            self.warn(path, difference);
-        } else {
-            self.files_verified.fetch_add(1, Ordering::Relaxed);
-        }
-        Ok(is_same)
-    }
-
-    /// Compares a file with a content and says in what they differ.
-    pub fn difference(&self, file: &File, content: &Content, path: &Path) -> Result<Option<String>> {
-        let failed = |source| Error::File { path: path.to_owned(), action: "read the file back", source };
-        let found = file.metadata().map_err(failed)?.len();
-        let wanted = content.bytes();
-        if found != wanted {
-            return Ok(Some(format!("differs when read back: has {found} bytes instead of {wanted}")));
-        }
-        let differs = AtomicBool::new(false);
-        self.scattered(content, &|at, wanted| {
-            let mut found = lock(&self.buffers).pop().unwrap_or_default();
-            found.resize(wanted.len(), 0);
-            let outcome = file.read_exact_at(&mut found, at).map_err(failed);
-            if outcome.is_ok() && found != wanted {
-                differs.store(true, Ordering::Relaxed);
-            }
-            lock(&self.buffers).push(found);
-            outcome
-        })?;
-        let message = "differs when read back; check the target's disk and restore again";
-        let differs = differs.into_inner() || self.fills_holes(file, content, path)?;
-        Ok(differs.then(|| message.to_owned()))
-    }
-
-    /// Returns whether a file has anything but zeros where a content has holes.
-    fn fills_holes(&self, file: &File, content: &Content, path: &Path) -> Result<bool> {
-        if content.level == 0 && content.parts.iter().all(|part| matches!(part, Part::Chunk { .. })) {
-            return Ok(false);
-        }
-        let failed = |source| Error::File { path: path.to_owned(), action: "read the file back", source };
-        let extents = data_extents(file, content.bytes()).map_err(failed)?;
-        let (mut buffer, mut at, mut is_filled) = (vec![0; MIB], 0, false);
-        tree::for_each_part(&self.reader, content, &mut |part| {
-            let end = at + part.bytes();
-            let first = extents.partition_point(|extent| extent.offset + extent.bytes <= at);
-            let is_hole = matches!(part, Part::Hole { .. });
-            for extent in extents[first..].iter().take_while(|extent| is_hole && extent.offset < end) {
-                let (mut from, to) = (extent.offset.max(at), (extent.offset + extent.bytes).min(end));
-                while from < to && !is_filled {
-                    self.check_cancel()?;
-                    let piece = &mut buffer[..(to - from).min(MIB as u64) as usize];
-                    file.read_exact_at(piece, from).map_err(failed)?;
-                    is_filled = piece.iter().any(|&byte| byte != 0);
-                    from += piece.len() as u64;
-                }
-            }
-            at = end;
-            Ok(())
-        })?;
-        Ok(is_filled)
     }
 }

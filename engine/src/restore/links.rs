@@ -5,17 +5,18 @@ use std::collections::HashMap;
 use std::collections::hash_map::Entry as Slot;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
-use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex};
 
 use crate::base::{Event, lock};
 use crate::error::{Error, Result};
 use crate::format::codec::Writer;
-use crate::format::content::Content;
 use crate::format::tree::{Class, Entry, Metadata, Node, Timestamp};
-use crate::restore::files::Spot;
-use crate::restore::run::{Place, Restore};
+use crate::restore::delete::Displaced;
+use crate::restore::files::{Done, Spot, Step};
+use crate::restore::place::{Place, Trail};
+use crate::restore::run::Restore;
 use crate::restore::target_dir::{LocalOwners, TargetDir};
+use crate::restore::waiting::Waiter;
 use crate::source::{FileKind, Stat};
 
 /// What tells names of one file from those of another.
@@ -25,15 +26,20 @@ type LinkKey = blake3::Hash;
 ///
 /// Device and inode alone would not do: an entry may have been taken over from a snapshot of another day, when the system
 /// had numbered its devices in another way. So all must agree that is restored. The time of the last change of metadata is
-/// no part of it: each link that is made while a backup runs changes it.
+/// no part of it: each link that is made while a backup runs changes it. Neither is what is only told.
 fn key(entry: &Entry) -> Option<LinkKey> {
     entry.metadata.link_device?;
     let node = match &entry.node {
         Node::File { content, .. } => Node::File { content: content.clone(), class: Class::General, capture: None },
         other => other.clone(),
     };
-    // Neither is the birth, which an older kernel did not tell.
-    let metadata = Metadata { ctime: Timestamp::default(), birth: None, ..entry.metadata.clone() };
+    let metadata = Metadata {
+        ctime: Timestamp::default(),
+        birth: None,
+        crypt_header: None,
+        other: Vec::new(),
+        ..entry.metadata.clone()
+    };
     let mut record = Writer::default();
     Entry { name: Vec::new(), metadata, node }.write(&mut record);
     Some(blake3::hash(&record.finish()))
@@ -42,7 +48,7 @@ fn key(entry: &Entry) -> Option<LinkKey> {
 /// The name of a file that the others are linked to.
 #[derive(Clone)]
 struct First {
-    folder: Vec<Vec<u8>>,
+    trail: Arc<Trail>,
     name: Vec<u8>,
     /// Device and inode at the target.
     file: (u64, u64),
@@ -52,10 +58,13 @@ struct First {
 
 /// Another name of a file that is restored elsewhere.
 struct LaterLink {
-    folder: Vec<Vec<u8>>,
+    trail: Arc<Trail>,
     path: PathBuf,
     entry: Entry,
     owners: LocalOwners,
+    /// Whether its folder gets the metadata that the snapshot has, so that nothing may show in its times.
+    keeps_times: bool,
+    companions: Vec<Vec<u8>>,
     key: LinkKey,
 }
 
@@ -100,36 +109,41 @@ impl Links {
 impl Restore<'_> {
     /// Restores anything but a directory, or leaves it for the end if another name of the same file comes first.
     pub fn file_or_link(&self, entry: &Entry, place: &Place<'_>, owners: &LocalOwners) -> Result<()> {
-        // Where nothing is made there is nothing to link to: each name stands for itself.
-        let makes = !self.options.dry_run && self.taker.is_none();
+        // Where nothing is made, or each is sealed under a name of its own, there is nothing to link to: each name stands for itself.
+        let makes = !self.options.dry_run && self.taker.is_none() && self.seal_of(entry).is_none();
         let Some(key) = makes.then(|| key(entry)).flatten() else { return self.leaf(entry, place, owners).map(drop) };
         if self.links.begin(key) {
-            let is_known = self.leaf(entry, place, owners)?;
-            return self.note_first(key, place.make()?.as_ref(), place.names(), &entry.name, is_known);
+            let done = self.leaf(entry, place, owners)?;
+            return self.note_first(key, place.make()?.as_ref(), place.trail(), &entry.name, done);
         }
         // The folder is made now, since it gets its metadata before the link is made.
         place.make()?;
-        let (folder, path) = (place.names(), place.join(&entry.name));
-        lock(&self.links.later).push(LaterLink { folder, path, entry: entry.clone(), owners: owners.clone(), key });
+        lock(&self.links.later).push(LaterLink {
+            trail: place.trail(),
+            path: place.join(&entry.name),
+            entry: entry.clone(),
+            owners: owners.clone(),
+            keeps_times: place.gets_metadata(),
+            companions: self.companions(entry, place),
+            key,
+        });
         Ok(())
     }
 
-    fn note_first(
-        &self,
-        key: LinkKey,
-        dir: &TargetDir,
-        folder: Vec<Vec<u8>>,
-        name: &[u8],
-        is_known: bool,
-    ) -> Result<()> {
-        if let Some(found) = dir.stat(name)? {
-            self.links.note(key, First { folder, name: name.to_vec(), file: found.identity(), is_known });
+    fn note_first(&self, key: LinkKey, dir: &TargetDir, trail: Arc<Trail>, name: &[u8], done: Done) -> Result<()> {
+        let file = match done.identity {
+            Some(file) => Some(file),
+            None => dir.stat(name)?.map(|found| found.identity()),
+        };
+        if let Some(file) = file {
+            self.links.note(key, First { trail, name: name.to_vec(), file, is_known: done.is_known });
         }
         Ok(())
     }
 
     /// Makes the other links, now that every first one is there or failed.
-    pub fn link_later(&self, root: &TargetDir) -> Result<()> {
+    pub fn link_later(&self) -> Result<()> {
+        let Some(root) = &self.root else { return Ok(()) };
         for link in std::mem::take(&mut *lock(&self.links.later)) {
             self.check_cancel()?;
             let outcome = self.later(root, &link);
@@ -139,20 +153,22 @@ impl Restore<'_> {
     }
 
     fn later(&self, root: &TargetDir, link: &LaterLink) -> Result<()> {
-        let folder = open_below(root, &link.folder)?;
+        let folder = link.trail.reopen(root)?;
         // The folder has its metadata already; what is done in it now must not show in it.
         let before = folder.begin_change()?;
         let outcome = self.link_or_restore(root, &folder, link);
-        outcome.and(folder.end_change(&before))
+        outcome.and(if link.keeps_times { folder.end_change(&before) } else { folder.leave() })
     }
 
     fn link_or_restore(&self, root: &TargetDir, folder: &TargetDir, link: &LaterLink) -> Result<()> {
         let name = link.entry.name.as_slice();
-        let existing = folder.stat(name)?;
-        let stays = existing.as_ref().is_some_and(|existing| self.keeps(existing, &link.entry));
+        let path = || link.path.clone();
+        let step = self.step(&link.entry, folder.stat(name)?, path)?;
         let mut refused = None;
-        if !stays && let Some((first_folder, first)) = self.usable_first(root, link)? {
-            match self.link(folder, existing.as_ref(), (&first_folder, &first), link) {
+        if !matches!(step, Step::Keep)
+            && let Some((first_folder, first)) = self.usable_first(root, link)?
+        {
+            match self.link(folder, &step, (&first_folder, &first), link) {
                 Err(Error::File { action, source, .. }) if source.kind() != io::ErrorKind::StorageFull => {
                     // There are file systems without hard links, and limits of how many a file may have.
                     self.links.forget(link.key);
@@ -161,18 +177,28 @@ impl Restore<'_> {
                 outcome => return outcome,
             }
         }
-        let is_known =
-            self.put(&link.entry, Spot { path: &|| link.path.clone(), dir: folder, owners: &link.owners })?;
+        let spot = Spot {
+            path: &path,
+            dir: folder,
+            trail: &|| Arc::clone(&link.trail),
+            keeps_times: link.keeps_times,
+            is_nursery: false,
+            owners: &link.owners,
+            companions: &|| link.companions.clone(),
+        };
+        let done = self.put(&link.entry, &step, spot)?;
+        // The next one may be linked to it.
+        self.commit_waiting()?;
         if let Some(reason) = refused {
             self.warn(&link.path, reason);
         }
-        self.note_first(link.key, folder, link.folder.clone(), name, is_known)
+        self.note_first(link.key, folder, Arc::clone(&link.trail), name, done)
     }
 
     /// Returns the first name and its folder, if what is there now is what the snapshot has.
     fn usable_first(&self, root: &TargetDir, link: &LaterLink) -> Result<Option<(TargetDir, First)>> {
         let Some(mut first) = self.links.first(&link.key) else { return Ok(None) };
-        let opened = open_below(root, &first.folder).and_then(|folder| Ok((folder.stat(&first.name)?, folder)));
+        let opened = first.trail.reopen(root).and_then(|folder| Ok((folder.stat(&first.name)?, folder)));
         if let Ok((Some(found), folder)) = opened
             && found.identity() == first.file
             && (first.is_known || self.is_as_stored(&folder, &first.name, &found, link)?)
@@ -206,44 +232,38 @@ impl Restore<'_> {
     fn link(
         &self,
         folder: &TargetDir,
-        existing: Option<&Stat>,
+        step: &Step,
         (first_folder, first): (&TargetDir, &First),
         link: &LaterLink,
     ) -> Result<()> {
-        let (entry, bytes) = (&link.entry, link.entry.node.content().map_or(0, Content::bytes));
-        match existing {
-            Some(existing) if existing.identity() == first.file => {
-                self.kept(bytes);
-                return Ok(());
-            }
-            // What is there stays until the link is made.
-            Some(_) => {
+        let (entry, bytes) = (&link.entry, link.entry.node.file_bytes());
+        match step {
+            Step::Replace { file, .. } if *file == first.file => self.kept(bytes),
+            // What is there stays until the link is made and on disk.
+            Step::Replace { kind, .. } => {
                 let linked = |temporary: &[u8]| folder.link(temporary, first_folder, &first.name);
-                let replacement = folder.make_replacement(&entry.name, linked)?;
-                replacement.commit()?;
-                self.remove_companions(entry, folder)?;
+                let new = folder.make_replacement(&entry.name, linked)?;
+                self.send(&Event::Progress { files: 1, bytes });
+                let is_folder = *kind == FileKind::Directory;
+                self.let_wait(Waiter {
+                    trail: Arc::clone(&link.trail),
+                    keeps_times: link.keeps_times,
+                    path: link.path.clone(),
+                    bytes,
+                    device: first.file.0,
+                    displaced: is_folder.then(|| Displaced { name: entry.name.clone() }),
+                    companions: link.companions.clone(),
+                    waiting: new.wait(),
+                })?;
             }
-            None => {
+            Step::Create | Step::Keep => {
                 if !folder.link(&entry.name, first_folder, &first.name)? {
                     return Err(Self::in_the_way(link.path.clone()));
                 }
-                self.remove_companions(entry, folder)?;
+                self.remove_companions(&link.companions, folder, &link.path)?;
+                self.done(bytes, 0);
             }
         }
-        self.files.fetch_add(1, Ordering::Relaxed);
-        self.send(&Event::Progress { files: 1, bytes });
         Ok(())
     }
-}
-
-/// Opens a folder below `root`, one name at a time, no link followed.
-fn open_below(root: &TargetDir, names: &[Vec<u8>]) -> Result<TargetDir> {
-    let mut dir = root.try_clone()?;
-    for name in names {
-        dir = dir.open_dir(name)?.ok_or_else(|| Error::UnsafeTarget {
-            path: dir.path_of(name),
-            reason: "the folder was removed during the restore; run it again".into(),
-        })?;
-    }
-    Ok(dir)
 }

@@ -26,14 +26,24 @@ pub enum Overwrite {
 #[non_exhaustive]
 pub struct RestoreOptions {
     /// Restore only what these patterns (as in `.gitignore`) match, and all below a folder they match; none: all.
-    /// Matched against paths from the snapshot's root.
+    /// Matched against paths from the snapshot's root. The report names those that matched nothing.
     pub include: Patterns,
     /// Leave out what these match.
     pub exclude: Patterns,
     /// What to do with files that are there already.
     pub overwrite: Overwrite,
-    /// Only count what would be written.
+    /// Change nothing and count what would be written.
     pub dry_run: bool,
+    /// Remove what the target has and the snapshot has not, in folders that are part of what is restored. A folder in which
+    /// the backup left something out loses nothing. Mount points, the repository and its cache stay.
+    pub delete: bool,
+    /// Remove it even where the backup left something out.
+    pub delete_excluded: bool,
+    /// Follow symbolic links at the target that lie above what is restored, the path of the target itself included; never
+    /// one that lies in it.
+    pub follow_target_links: bool,
+    /// Give set-user-id and set-group-id bits back though the caller is not root, to files that belong to whom they did.
+    pub set_id: bool,
     /// Read everything back afterwards and compare it with the snapshot.
     pub verify: bool,
     /// Set owners by number, even where this system knows the recorded name under another.
@@ -55,12 +65,21 @@ pub struct RestoreOptions {
 pub struct RestoreReport {
     /// Files, links and devices written; in a dry run, that would be.
     pub files: u64,
-    /// Folders made or found, whose metadata was set.
+    /// Folders made or found that are part of what was restored.
     pub directories: u64,
-    /// Bytes of content written.
+    /// Bytes of content of the files written, for each name of a file with several.
     pub bytes: u64,
     /// Files that were there and stayed as they were.
     pub files_kept: u64,
+    /// Files, links, devices and folders of the target that the snapshot has not and that were removed; in a dry run, that
+    /// would be.
+    pub deleted: u64,
+    /// Folders that may hold more than the snapshot has and lost nothing, since the backup left something out there.
+    pub folders_spared: u64,
+    /// Files and folders whose flags (as `chattr` sets them) could not be set.
+    pub flags_failed: u64,
+    /// Patterns of [`RestoreOptions::include`] that matched nothing.
+    pub includes_unmatched: Vec<String>,
     /// Files read back and found equal.
     pub files_verified: u64,
     /// Packs that are damaged and that their parity healed, as far as they were read; they are as damaged as before. Each is

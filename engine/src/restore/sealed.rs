@@ -1,9 +1,8 @@
 //! Restores what was inside one of WhatsApp's encrypted files as such a file again.
 
 use crate::error::{Error, Result};
-use crate::format::content::Content;
-use crate::format::tree::{Class, Entry};
-use crate::restore::files::Spot;
+use crate::format::tree::{Entry, Node};
+use crate::restore::files::{Spot, Step};
 use crate::restore::run::Restore;
 use crate::source::whatsapp::{self, Envelope, NotSealed};
 
@@ -11,6 +10,13 @@ use crate::source::whatsapp::{self, Envelope, NotSealed};
 pub(super) struct Seal {
     name: Vec<u8>,
     envelope: Envelope,
+}
+
+impl Seal {
+    /// Returns the name of the encrypted file.
+    pub(super) fn name(&self) -> &[u8] {
+        &self.name
+    }
 }
 
 impl Restore<'_> {
@@ -25,21 +31,17 @@ impl Restore<'_> {
     }
 
     /// Restores a file sealed; false, with a warning, if that cannot be done.
-    pub(super) fn sealed(
-        &self,
-        entry: &Entry,
-        (content, class): (&Content, Class),
-        Spot { path, dir, owners }: Spot<'_>,
-        seal: &Seal,
-    ) -> Result<bool> {
-        let keeps = dir.stat(&seal.name)?.is_some_and(|existing| self.keeps(&existing, entry));
-        if keeps {
+    pub(super) fn sealed(&self, entry: &Entry, step: &Step, spot: Spot<'_>, seal: &Seal) -> Result<bool> {
+        let Spot { path, dir, owners, .. } = spot;
+        let Node::File { content, class, .. } = &entry.node else { return Ok(false) };
+        if matches!(step, Step::Keep) {
             self.kept(content.bytes());
             return Ok(true);
         }
+        self.check_fits(content, dir, path)?;
         // In clear for a moment, for its owner alone and under a name that the next restore removes.
         let plain = dir.create_replacement(&entry.name)?;
-        let told = self.write(plain.file(), content, class, &path())?;
+        let told = self.write(plain.file(), content, *class, &path())?;
         let sealed = dir.create_replacement(&seal.name)?;
         let keys = &self.options.whatsapp_seal;
         match whatsapp::seal(plain.file(), sealed.file(), &seal.envelope, keys, &self.options.cancel) {
@@ -56,8 +58,9 @@ impl Restore<'_> {
         for problem in self.applier.new_file(dir, sealed.file(), &entry.metadata, owners) {
             self.warn(&path(), problem.to_string());
         }
-        sealed.commit()?;
-        self.done(content.bytes(), told);
+        drop(plain);
+        let spot = Spot { companions: &Vec::new, ..spot };
+        self.finish(sealed, content.bytes(), step, spot, told)?;
         Ok(true)
     }
 }

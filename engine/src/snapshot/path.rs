@@ -1,5 +1,6 @@
 //! How a user names a snapshot, or a path in one.
 
+use crate::base::shown;
 use crate::error::{Error, Result};
 use crate::format::tree::is_valid_name;
 
@@ -34,7 +35,7 @@ impl SnapshotPath {
                 continue;
             }
             if !is_valid_name(name) {
-                let reason = format!("{}: write the path without `..`", String::from_utf8_lossy(text));
+                let reason = format!("{}: write the path without `..`", shown(text));
                 return Err(Error::InvalidOption { option: "SNAPSHOT:PATH", reason });
             }
             names.push(name.to_vec());

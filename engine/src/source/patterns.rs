@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use ignore::Match;
 use ignore::gitignore::{Gitignore, GitignoreBuilder, Glob};
 
+use crate::base::shown_path;
 use crate::error::Error;
 use crate::source::anchor::{Written, anchored};
 
@@ -114,7 +115,7 @@ impl PatternsBuilder {
     pub fn lines_of(mut self, name: &Path, bytes: &[u8]) -> Result<Self, Error> {
         let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
         for (index, line) in bytes.split(|&byte| byte == b'\n').enumerate() {
-            let place = format!("{}, line {}: ", name.display(), index + 1);
+            let place = format!("{}, line {}: ", shown_path(name), index + 1);
             let Ok(line) = std::str::from_utf8(line) else {
                 let reason = format!("{place}not UTF-8; write `*` for the bytes that are not");
                 return Err(Error::InvalidOption { option: "pattern", reason });

@@ -2,7 +2,7 @@
 
 use std::ffi::CStr;
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::BorrowedFd;
 
 use rustix::fs::{AtFlags, Statx, StatxFlags, StatxTimestamp, makedev};
 use rustix::io::Errno;
@@ -69,12 +69,12 @@ impl Stat {
         (self.device, self.metadata.inode)
     }
 
-    /// Returns the state of an open file.
+    /// Returns the state of an open file, without its birth: the quicker of two calls, for what is only compared.
     ///
     /// # Errors
     /// What the system says.
     pub fn of_file(file: &std::fs::File) -> io::Result<Self> {
-        Self::at(file.as_fd(), c"", AtFlags::EMPTY_PATH)
+        Ok(Self::of(&rustix::fs::fstat(file)?))
     }
 
     /// Returns the state of what a path leads to.

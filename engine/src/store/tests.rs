@@ -276,11 +276,13 @@ fn a_directory_is_cleaned_of_what_an_interrupted_run_left() {
     }
     // The oldest are complete, so that the number of open files is bounded.
     assert_eq!(store.list(ObjectKind::Pack).unwrap().len(), 36);
-    let left = [path.join("packs/05/.tmp-1"), path.join("index/.tmp-2"), path.join(".tmp-3")];
+    let left = ["packs/05/.tmp-0123456789abcdef", "index/.tmp-0000000000000002", ".tmp-fedcba9876543210"];
+    let left = left.map(|name| path.join(name));
     store.sync().unwrap();
     drop(store);
     left.iter().for_each(|path| fs::write(path, b"left").unwrap());
     fs::write(path.join("packs/05/notes.txt"), b"not ours").unwrap();
+    fs::write(path.join("packs/05/.tmp-important"), b"not ours").unwrap();
     fs::write(path.join(format!("packs/05/{}", ObjectId::from_bytes([6; 32]))), b"in the wrong folder").unwrap();
     let store = DirectoryStore::open(&path, Access::Read).unwrap();
     assert_eq!(store.list(ObjectKind::Pack).unwrap().len(), 100);
@@ -288,7 +290,7 @@ fn a_directory_is_cleaned_of_what_an_interrupted_run_left() {
     drop(store);
     drop(DirectoryStore::open(&path, Access::Write).unwrap());
     assert!(!left.iter().any(|path| path.exists()));
-    assert!(path.join("packs/05/notes.txt").exists());
+    assert!(path.join("packs/05/notes.txt").exists() && path.join("packs/05/.tmp-important").exists());
 }
 
 #[test]

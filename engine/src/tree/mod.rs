@@ -113,7 +113,7 @@ pub fn load(reader: &ChunkReader, content: &Content) -> Result<Tree> {
 /// `PathNotFound`, or as [`load`].
 pub fn find(reader: &ChunkReader, root: &Content, path: &[&[u8]], snapshot: &str) -> Result<Option<Entry>> {
     let shown = || {
-        let names: Vec<_> = path.iter().map(|name| String::from_utf8_lossy(name)).collect();
+        let names: Vec<_> = path.iter().map(|name| shown(name)).collect();
         format!("/{}", names.join("/"))
     };
     let mut found: Option<Entry> = None;

@@ -150,8 +150,8 @@ pub fn growth(
     if highest == 0 {
         return Ok(());
     }
-    let told = if with_figures.iter().any(|(tool, _)| tool.name == "daykeep-redb") {
-        " Of daykeep-redb it is what daykeep reports, for its file grows by doubling."
+    let told = if with_figures.iter().any(|(tool, _)| tool.name.starts_with("daykeep-redb")) {
+        " Of daykeep’s one file it is what daykeep reports, for that grows by doubling."
     } else {
         ""
     };

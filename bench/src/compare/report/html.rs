@@ -4,11 +4,9 @@ use std::fmt::Write;
 
 use super::super::results::Results;
 use super::super::summary::{ScenarioSummary, StepSummary};
-use super::{chart, markdown, method, shown_name, text};
+use super::{COMMANDS_SAY, ORDINARY, chart, command_lines, environment, markdown, method, shown_name, text};
 
 const STYLE: &str = include_str!("style.css");
-/// The steps that are no backups of a later state.
-const ORDINARY: [&str; 6] = ["first", "unchanged", "forget", "restore", "restore-one", "check"];
 
 /// Returns a text without characters that mean something in HTML.
 pub fn escape(text: &str) -> String {
@@ -50,6 +48,7 @@ fn write_page(out: &mut String, results: &Results) -> std::fmt::Result {
     write_left_out(out, results)?;
     write_tools(out, results)?;
     write_method(out, results)?;
+    write_commands(out, results)?;
     writeln!(out, "</main>\n</body>\n</html>")
 }
 
@@ -61,8 +60,8 @@ fn write_header(out: &mut String, results: &Results) -> std::fmt::Result {
         "<header><h1>Backup programs, side by side</h1><p class=\"lede\">{ran} tools, {} scenarios, {} {}, {} × {}, \
          <time>{}</time></p>",
         results.summary.scenarios.len(),
-        results.rounds,
-        if results.rounds == 1 { "round" } else { "rounds" },
+        results.rounds_done,
+        if results.rounds_done == 1 { "round" } else { "rounds" },
         machine.cores,
         escape(&machine.cpu),
         escape(&machine.date)
@@ -70,6 +69,9 @@ fn write_header(out: &mut String, results: &Results) -> std::fmt::Result {
     if let Some(ended) = &results.ended {
         let ended = escape(ended);
         writeln!(out, "<p class=\"alarm\">Ended early: {ended}. What follows was measured before.</p>")?;
+    }
+    for caution in &results.cautions {
+        writeln!(out, "<p class=\"alarm\">{}</p>", escape(caution))?;
     }
     writeln!(out, "<nav aria-label=\"Scenarios\">")?;
     for scenario in &results.summary.scenarios {
@@ -238,4 +240,23 @@ fn write_method(out: &mut String, results: &Results) -> std::fmt::Result {
         writeln!(out, "<li>{}</li>", escape(&sentence))?;
     }
     writeln!(out, "</ul><p>All single runs are in <code>results.json</code>.</p></section>")
+}
+
+/// Writes what every tool was told, so that compression, caches and passwords can be judged.
+fn write_commands(out: &mut String, results: &Results) -> std::fmt::Result {
+    let say = escape(COMMANDS_SAY);
+    writeln!(out, "<section aria-labelledby=\"commands\"><h2 id=\"commands\">Command lines</h2><p>{say}</p>")?;
+    writeln!(out, "<pre>{}</pre>", escape(&results.command_line))?;
+    for (tool, lines) in command_lines(results) {
+        writeln!(out, "<details><summary>{}</summary><dl class=\"tools\">", escape(&shown_name(results, tool)))?;
+        for (title, line) in lines {
+            writeln!(out, "<dt>{}</dt><dd><pre>{}</pre></dd>", escape(&title), escape(&line))?;
+        }
+        writeln!(out, "</dl></details>")?;
+    }
+    let environment = escape(&environment(results));
+    writeln!(
+        out,
+        "<details><summary>The environment of all, and nothing else</summary><pre>{environment}</pre></details></section>"
+    )
 }

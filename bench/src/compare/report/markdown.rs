@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use super::super::results::Results;
 use super::super::summary::{Cell, ScenarioSummary};
-use super::{method, shown_name, text};
+use super::{COMMANDS_SAY, command_lines, environment, method, shown_name, text};
 
 /// Returns the whole report.
 pub fn page(results: &Results) -> String {
@@ -31,6 +31,9 @@ fn write_page(out: &mut String, results: &Results) -> std::fmt::Result {
     if let Some(ended) = &results.ended {
         writeln!(out, "**Ended early: {}. What follows was measured before.**\n", cell_text(ended))?;
     }
+    for caution in &results.cautions {
+        writeln!(out, "**{}**\n", cell_text(caution))?;
+    }
     writeln!(out, "{}\n", method(results).join(" "))?;
     write_tools(out, results)?;
     for scenario in &results.summary.scenarios {
@@ -43,7 +46,30 @@ fn write_page(out: &mut String, results: &Results) -> std::fmt::Result {
         }
         writeln!(out)?;
     }
-    write_failures(out, results)
+    write_failures(out, results)?;
+    write_commands(out, results)
+}
+
+/// Writes what every tool was told, so that compression, caches and passwords can be judged.
+fn write_commands(out: &mut String, results: &Results) -> std::fmt::Result {
+    writeln!(out, "## Command lines\n\n{COMMANDS_SAY} The comparison itself:\n")?;
+    write_block(out, &results.command_line)?;
+    for (tool, lines) in command_lines(results) {
+        writeln!(out, "{}:\n", shown_name(results, tool))?;
+        let lines = lines.iter().map(|(title, line)| format!("# {title}\n{line}"));
+        write_block(out, &lines.collect::<Vec<_>>().join("\n"))?;
+    }
+    writeln!(out, "The environment of all, and nothing else:\n")?;
+    write_block(out, &environment(results))
+}
+
+/// Writes lines as they are; the fence is longer than any in them.
+fn write_block(out: &mut String, lines: &str) -> std::fmt::Result {
+    let mut fence = "```".to_owned();
+    while lines.contains(&fence) {
+        fence.push('`');
+    }
+    writeln!(out, "{fence}sh\n{lines}\n{fence}\n")
 }
 
 fn write_tools(out: &mut String, results: &Results) -> std::fmt::Result {

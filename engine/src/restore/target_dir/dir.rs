@@ -2,16 +2,17 @@
 
 use std::ffi::OsStr;
 use std::fs::File;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
-use rustix::fs::{AtFlags, FileType, Mode, OFlags};
+use rustix::fs::{AtFlags, FileType, FlockOperation, Mode, OFlags, StatxAttributes, StatxFlags};
 use rustix::io::{Errno, retry_on_intr};
 
 use super::file_error;
 use super::metadata::Fresh;
+use crate::base::shown;
 use crate::error::Error;
 use crate::format::tree::is_valid_name;
 use crate::source::{FileKind, Stat};
@@ -27,17 +28,29 @@ pub struct TargetDir {
     path: PathBuf,
     /// What a file has that was just made here, learnt from the first one.
     fresh: OnceLock<Option<Fresh>>,
+    /// The permissions before they were changed to let the caller in.
+    mode_before: OnceLock<Mode>,
+    /// Set if the descriptor only names the folder: it may be gone through, but neither be listed nor changed.
+    is_path_only: bool,
+}
+
+/// What may be done to open a folder.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Opening {
+    /// Nothing: it is only looked at.
+    Look,
+    /// Its owner may be given the right to read and write it.
+    Enter,
 }
 
 /// What a folder was before something in it was changed.
 #[derive(Debug)]
 pub struct Before {
     times: rustix::fs::Timestamps,
-    /// Only if they had to be changed.
-    mode: Option<Mode>,
 }
 
-const OPEN_DIR: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
+const OPEN_DIR: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
+const RWXU: u32 = Mode::RWXU.as_raw_mode();
 /// Opening must neither follow a link, nor wait for a pipe, nor make a terminal ours.
 pub(super) const OPEN_FILE: OFlags =
     OFlags::NOFOLLOW.union(OFlags::NONBLOCK).union(OFlags::NOCTTY).union(OFlags::CLOEXEC);
@@ -46,7 +59,35 @@ pub(super) const NEW_FILE_MODE: Mode = Mode::RUSR.union(Mode::WUSR);
 
 impl TargetDir {
     pub(super) fn new(fd: OwnedFd, path: PathBuf) -> Self {
-        Self { fd, path, fresh: OnceLock::new() }
+        Self { fd, path, fresh: OnceLock::new(), mode_before: OnceLock::new(), is_path_only: false }
+    }
+
+    fn path_only(fd: OwnedFd, path: PathBuf) -> Self {
+        Self { is_path_only: true, ..Self::new(fd, path) }
+    }
+
+    /// Returns whether the caller may look at what has a name in the folder.
+    pub fn is_searchable(&self) -> bool {
+        !matches!(rustix::fs::statat(&self.fd, c"./.", AtFlags::empty()), Err(Errno::ACCESS))
+    }
+
+    pub(super) fn set_path(&mut self, path: PathBuf) {
+        self.path = path;
+    }
+
+    /// Returns whether the folder can be gone through only.
+    pub fn is_path_only(&self) -> bool {
+        self.is_path_only
+    }
+
+    /// Gives a folder back the permissions that it had before the caller was let in.
+    ///
+    /// # Errors
+    /// [`Error::File`] for what the system refuses.
+    pub fn leave(&self) -> Result<(), Error> {
+        let Some(&mode) = self.mode_before.get() else { return Ok(()) };
+        let failed = |error| file_error(self.path.clone(), "setting the folder's permissions", error);
+        rustix::fs::fchmod(&self.fd, mode).map_err(failed)
     }
 
     /// Opens the same directory a second time.
@@ -56,7 +97,7 @@ impl TargetDir {
     pub fn try_clone(&self) -> Result<Self, Error> {
         let fd =
             self.fd.try_clone().map_err(|source| file_error(self.path.clone(), "open the folder again", source))?;
-        Ok(Self::new(fd, self.path.clone()))
+        Ok(Self { is_path_only: self.is_path_only, ..Self::new(fd, self.path.clone()) })
     }
 
     /// Returns the path, for messages.
@@ -89,7 +130,8 @@ impl TargetDir {
         Err(Error::UnsafeTarget { path: self.path.clone(), reason })
     }
 
-    pub(super) fn fd(&self) -> BorrowedFd<'_> {
+    /// Returns the descriptor.
+    pub fn fd(&self) -> BorrowedFd<'_> {
         self.fd.as_fd()
     }
 
@@ -98,6 +140,50 @@ impl TargetDir {
         let system = rustix::fs::fstatvfs(&self.fd).ok()?;
         let bytes = system.f_blocks.saturating_mul(system.f_frsize);
         (bytes > 0).then_some(bytes)
+    }
+
+    /// Brings to disk what was written on the file system that the folder lies on.
+    ///
+    /// # Errors
+    /// [`Error::File`] if the disk does not take it.
+    pub fn sync(&self) -> Result<(), Error> {
+        match rustix::fs::syncfs(&self.fd) {
+            Ok(()) => Ok(()),
+            // The descriptor only names the folder.
+            Err(Errno::BADF) => {
+                rustix::fs::sync();
+                Ok(())
+            }
+            Err(error) => Err(file_error(self.path.clone(), "bringing restored files to disk", error)),
+        }
+    }
+
+    /// Returns whether `name` is where another file system, or another part of this one, is mounted.
+    pub fn is_mount_point(&self, name: &[u8]) -> bool {
+        let flags = AtFlags::SYMLINK_NOFOLLOW | AtFlags::NO_AUTOMOUNT;
+        let is_root = rustix::fs::statx(&self.fd, name, flags, StatxFlags::BASIC_STATS)
+            .is_ok_and(|found| found.stx_attributes.contains(StatxAttributes::MOUNT_ROOT));
+        let device = |stat: Result<rustix::fs::Stat, Errno>| stat.map(|stat| stat.st_dev).ok();
+        let here = device(rustix::fs::fstat(&self.fd));
+        is_root || here != device(rustix::fs::statat(&self.fd, name, AtFlags::SYMLINK_NOFOLLOW))
+    }
+
+    /// Locks the folder for one restore, until it is closed; returns `false` if another has it.
+    pub fn lock(&self) -> bool {
+        rustix::fs::flock(&self.fd, FlockOperation::NonBlockingLockExclusive) != Err(Errno::WOULDBLOCK)
+    }
+
+    /// Removes the empty folder `name`. Returns `false` if something is in it.
+    ///
+    /// # Errors
+    /// [`Error::File`] for what the system refuses.
+    pub fn remove_empty_dir(&self, name: &[u8]) -> Result<bool, Error> {
+        self.check(name)?;
+        match rustix::fs::unlinkat(&self.fd, name, AtFlags::REMOVEDIR) {
+            Ok(()) | Err(Errno::NOENT) => Ok(true),
+            Err(Errno::NOTEMPTY | Errno::EXIST) => Ok(false),
+            Err(error) => Err(self.error(name, "removing the folder", error)),
+        }
     }
 
     /// Lets something be changed in a folder that has its metadata already. Returns what the folder was, for
@@ -117,7 +203,8 @@ impl TargetDir {
             last_access: at(stat.st_atime, stat.st_atime_nsec),
             last_modification: at(stat.st_mtime, stat.st_mtime_nsec),
         };
-        Ok(Before { times, mode: self.make_writable() })
+        self.make_writable();
+        Ok(Before { times })
     }
 
     /// Makes the folder again what it was before a change.
@@ -125,12 +212,16 @@ impl TargetDir {
     /// # Errors
     /// [`Error::File`] for what the system refuses.
     pub fn end_change(&self, before: &Before) -> Result<(), Error> {
-        if let Some(mode) = before.mode {
-            let failed = |error| file_error(self.path.clone(), "setting the folder's permissions", error);
-            rustix::fs::fchmod(&self.fd, mode).map_err(failed)?;
+        self.leave()?;
+        if self.is_path_only {
+            // It is another's, who sees that something was changed in it.
+            return Ok(());
         }
-        let failed = |error| file_error(self.path.clone(), "setting the folder's times", error);
-        rustix::fs::futimens(&self.fd, &before.times).map_err(failed)
+        match rustix::fs::futimens(&self.fd, &before.times) {
+            // As above.
+            Ok(()) | Err(Errno::PERM) => Ok(()),
+            Err(error) => Err(file_error(self.path.clone(), "setting the folder's times", error)),
+        }
     }
 
     /// Returns what files have that were just made here; `file` is one of them. `None` if that differs from file to
@@ -146,19 +237,19 @@ impl TargetDir {
 
     /// Makes the directory `name`, or opens the one that is there. Returns it, and whether it was made.
     ///
-    /// One that is made has the mode 0700 until its metadata is applied, when all in it is done. One that is there and
-    /// belongs to the caller is made writable for the caller, since files are to be made in it.
+    /// One that is made has `mode`, which should be 0700, until its metadata is applied, when all in it is done. One that is
+    /// there and belongs to the caller is made writable for the caller, since files are to be made in it.
     ///
     /// # Errors
     /// [`Error::UnsafeTarget`] if something else is in the way, even a symbolic link to a directory.
-    pub fn make_dir(&self, name: &[u8]) -> Result<(Self, bool), Error> {
+    pub fn make_dir(&self, name: &[u8], mode: Mode) -> Result<(Self, bool), Error> {
         self.check(name)?;
-        let created = match rustix::fs::mkdirat(&self.fd, name, Mode::RWXU) {
+        let created = match rustix::fs::mkdirat(&self.fd, name, mode) {
             Ok(()) => true,
             Err(Errno::EXIST) => false,
             Err(error) => return Err(self.error(name, "making the folder", error)),
         };
-        let Some(dir) = self.open_dir(name)? else {
+        let Some(dir) = self.open_dir(name, Opening::Enter)? else {
             return Err(self.error(name, "opening the folder just made", Errno::NOENT));
         };
         if !created {
@@ -168,40 +259,97 @@ impl TargetDir {
     }
 
     /// Gives the owner all rights if the owner is the caller and is no superuser, who needs none. That it fails shows
-    /// when a file is made. Returns the permissions of before if they were others.
-    fn make_writable(&self) -> Option<Mode> {
+    /// when a file is made.
+    pub fn make_writable(&self) {
         let user = rustix::process::geteuid();
-        if user.is_root() {
-            return None;
-        }
-        let stat = rustix::fs::fstat(&self.fd).ok()?;
-        if stat.st_uid != user.as_raw() || stat.st_mode & Mode::RWXU.as_raw_mode() == Mode::RWXU.as_raw_mode() {
-            return None;
+        let Ok(stat) = rustix::fs::fstat(&self.fd) else { return };
+        if user.is_root() || stat.st_uid != user.as_raw() || stat.st_mode & RWXU == RWXU {
+            return;
         }
         let mode = Mode::from_raw_mode(stat.st_mode & 0o7777);
-        rustix::fs::fchmod(&self.fd, mode | Mode::RWXU).ok().map(|()| mode)
+        if rustix::fs::fchmod(&self.fd, mode | Mode::RWXU).is_ok() {
+            let _ = self.mode_before.set(mode);
+        }
     }
 
-    /// Opens the directory `name`; `None` if there is nothing of that name.
+    /// Opens the directory `name`; `None` if there is nothing of that name. One that the caller may not read is made
+    /// readable first if it is the caller's and `opening` allows that; if not, it can be gone through only.
     ///
     /// # Errors
     /// [`Error::UnsafeTarget`] if it is something else, even a symbolic link to a directory.
-    pub fn open_dir(&self, name: &[u8]) -> Result<Option<Self>, Error> {
+    pub fn open_dir(&self, name: &[u8], opening: Opening) -> Result<Option<Self>, Error> {
+        self.open_dir_as(name, opening, OFlags::NOFOLLOW)
+    }
+
+    /// As [`open_dir`](Self::open_dir), but follows `name` if it is a symbolic link to a directory.
+    ///
+    /// # Errors
+    /// As [`open_dir`](Self::open_dir).
+    pub fn follow_dir(&self, name: &[u8], opening: Opening) -> Result<Option<Self>, Error> {
+        self.open_dir_as(name, opening, OFlags::empty())
+    }
+
+    fn open_dir_as(&self, name: &[u8], opening: Opening, follow: OFlags) -> Result<Option<Self>, Error> {
         self.check(name)?;
-        match retry_on_intr(|| rustix::fs::openat(&self.fd, name, OPEN_DIR, Mode::empty())) {
+        match retry_on_intr(|| rustix::fs::openat(&self.fd, name, OPEN_DIR | follow, Mode::empty())) {
             Ok(fd) => Ok(Some(Self::new(fd, self.path_of(name)))),
+            Err(Errno::NOENT) if follow.is_empty() && self.is_symlink(name) => {
+                Err(self.unsafe_target(name, &self.what_is_in_the_way(name)))
+            }
             Err(Errno::NOENT) => Ok(None),
-            Err(Errno::LOOP | Errno::NOTDIR) => Err(self.unsafe_target(name, self.what_is_in_the_way(name))),
+            Err(Errno::LOOP | Errno::NOTDIR) => Err(self.unsafe_target(name, &self.what_is_in_the_way(name))),
+            Err(error @ Errno::ACCESS) => self
+                .open_unreadable(name, opening, follow)
+                .map(Some)
+                .map_err(|_| self.error(name, "opening the folder", error)),
             Err(error) => Err(self.error(name, "opening the folder", error)),
         }
     }
 
-    fn what_is_in_the_way(&self, name: &[u8]) -> &'static str {
-        match self.stat(name) {
-            Ok(Some(Stat { kind: FileKind::Symlink, .. })) => {
-                "a symbolic link is where a folder is to be; it was not followed: remove it, or choose an empty target"
+    fn open_unreadable(&self, name: &[u8], opening: Opening, follow: OFlags) -> Result<Self, Errno> {
+        let path = self.path_of(name);
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC | follow;
+        Self::of_named(rustix::fs::openat(&self.fd, name, flags, Mode::empty())?, path, opening)
+    }
+
+    /// Opens a folder that a descriptor names. One that the caller may not read is made readable if it is the caller's and
+    /// `opening` allows that; if not, it can be gone through only.
+    pub(super) fn of_named(named: OwnedFd, path: PathBuf, opening: Opening) -> Result<Self, Errno> {
+        match rustix::fs::openat(&named, c".", OPEN_DIR, Mode::empty()) {
+            Err(Errno::ACCESS) => {}
+            opened => return opened.map(|fd| Self::new(fd, path)),
+        }
+        let stat = rustix::fs::fstat(&named)?;
+        if opening == Opening::Look || stat.st_uid != rustix::process::geteuid().as_raw() {
+            return Ok(Self::path_only(named, path));
+        }
+        let mode = Mode::from_raw_mode(stat.st_mode & 0o7777);
+        chmod_named(named.as_fd(), mode | Mode::RWXU)?;
+        let dir = Self::new(rustix::fs::openat(&named, c".", OPEN_DIR, Mode::empty())?, path);
+        let _ = dir.mode_before.set(mode);
+        Ok(dir)
+    }
+
+    fn is_symlink(&self, name: &[u8]) -> bool {
+        matches!(self.stat(name), Ok(Some(Stat { kind: FileKind::Symlink, .. })))
+    }
+
+    fn what_is_in_the_way(&self, name: &[u8]) -> String {
+        if !self.is_symlink(name) {
+            return "a file is where a folder is to be: remove it, or choose an empty target".to_owned();
+        }
+        match std::fs::canonicalize(self.path_of(name)) {
+            Ok(real) if real.is_dir() => format!(
+                "a symbolic link is where a folder is to be; it was not followed. It leads to {real}: restore the content \
+                 of this folder with that as the target, or let links above what is restored be followed \
+                 (--follow-target-links)",
+                real = shown(real.as_os_str().as_bytes())
+            ),
+            _ => {
+                "a symbolic link is where a folder is to be, and it leads to no folder: remove it, or choose an empty \
+                  target"
+                    .to_owned()
             }
-            _ => "a file is where a folder is to be: remove it, or choose an empty target",
         }
     }
 
@@ -232,14 +380,18 @@ impl TargetDir {
         }
     }
 
-    /// Opens the regular file `name` for reading.
+    /// Opens the regular file `name` for reading; one that the caller owns, whatever its permissions are.
     ///
     /// # Errors
     /// [`Error::UnsafeTarget`] if it is no regular file.
     pub fn open_for_read(&self, name: &[u8]) -> Result<File, Error> {
         self.check(name)?;
-        let fd = match retry_on_intr(|| rustix::fs::openat(&self.fd, name, OFlags::RDONLY | OPEN_FILE, Mode::empty())) {
+        let open = || retry_on_intr(|| rustix::fs::openat(&self.fd, name, OFlags::RDONLY | OPEN_FILE, Mode::empty()));
+        let fd = match open() {
             Err(Errno::LOOP) => return Err(self.unsafe_target(name, "a symbolic link, which is not followed")),
+            Err(Errno::ACCESS) => {
+                self.open_own_unreadable(name).map_err(|error| self.error(name, "opening the file", error))?
+            }
             other => other.map_err(|error| self.error(name, "opening the file", error))?,
         };
         let stat = rustix::fs::fstat(&fd).map_err(|error| self.error(name, "looking at it", error))?;
@@ -247,6 +399,22 @@ impl TargetDir {
             FileType::RegularFile => Ok(File::from(fd)),
             _ => Err(self.unsafe_target(name, "not a regular file")),
         }
+    }
+
+    /// Opens a file that its owner, the caller, has forbidden himself to read; it is readable for a moment.
+    fn open_own_unreadable(&self, name: &[u8]) -> Result<OwnedFd, Errno> {
+        let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let named = rustix::fs::openat(&self.fd, name, flags, Mode::empty())?;
+        let stat = rustix::fs::fstat(&named)?;
+        let is_file = FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile;
+        if !is_file || stat.st_uid != rustix::process::geteuid().as_raw() {
+            return Err(Errno::ACCESS);
+        }
+        let mode = Mode::from_raw_mode(stat.st_mode & 0o7777);
+        chmod_named(named.as_fd(), mode | Mode::RUSR)?;
+        let opened = rustix::fs::openat(&self.fd, name, OFlags::RDONLY | OPEN_FILE, Mode::empty());
+        chmod_named(named.as_fd(), mode)?;
+        opened
     }
 
     /// Makes the symbolic link `name` to `target`, byte for byte. Returns `false` if something of that name is there.
@@ -314,4 +482,9 @@ impl TargetDir {
             Err(error) => Err(self.error(name, "removing it", error)),
         }
     }
+}
+
+/// Sets the permissions of what a descriptor only names.
+pub(super) fn chmod_named(named: BorrowedFd<'_>, mode: Mode) -> Result<(), Errno> {
+    rustix::fs::chmod(format!("/proc/self/fd/{}", named.as_raw_fd()), mode)
 }

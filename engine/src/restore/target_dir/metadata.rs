@@ -13,6 +13,7 @@ use rustix::fs::{AtFlags, Gid, Mode, OFlags, Timespec, Timestamps, UTIME_OMIT, U
 use rustix::io::Errno;
 
 use super::TargetDir;
+use super::dir::chmod_named;
 use super::owners::{LocalOwners, OwnerNumbers};
 use crate::error::Error;
 use crate::format::tree::{Metadata, Timestamp, Tree};
@@ -54,6 +55,7 @@ const SET_ID_BITS: u16 = 0o6000;
 #[derive(Debug)]
 pub struct Applier {
     numeric_owner: bool,
+    set_id: bool,
     user: u32,
     group: u32,
     numbers: OwnerNumbers,
@@ -61,10 +63,10 @@ pub struct Applier {
 
 impl Applier {
     /// Begins for the calling user. Owners go by name where the name exists here, or by number if `numeric_owner`;
-    /// unless root restores, everything belongs to the caller.
-    pub fn new(numeric_owner: bool) -> Self {
+    /// unless root restores, everything belongs to the caller. Set-id bits come only with root or `set_id`.
+    pub fn new(numeric_owner: bool, set_id: bool) -> Self {
         let (user, group) = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
-        Self { numeric_owner, user, group, numbers: OwnerNumbers::default() }
+        Self { numeric_owner, set_id, user, group, numbers: OwnerNumbers::default() }
     }
 
     fn is_root(&self) -> bool {
@@ -126,7 +128,7 @@ impl Applier {
             });
         }
         if !is_symlink {
-            let mode = restored_mode(&mut problems, meta.mode, owned);
+            let mode = self.restored_mode(&mut problems, meta.mode, owned);
             note(&mut problems, "the permissions", chmod_unfollowed(fd, name, mode));
         }
         let times = timestamps(meta.mtime);
@@ -152,7 +154,7 @@ impl Applier {
         }
         self.set_xattrs(&mut problems, meta, |name, value| rustix::fs::fsetxattr(fd, name, value, XattrFlags::empty()));
         // On a directory the bits only say which group new files in it belong to.
-        let mode = if is_dir { meta.mode } else { restored_mode(&mut problems, meta.mode, owned) };
+        let mode = if is_dir { meta.mode } else { self.restored_mode(&mut problems, meta.mode, owned) };
         // An ACL among the attributes has changed the permissions of a fresh file too.
         if fresh.is_none_or(|fresh| fresh.mode != mode || !meta.xattrs.is_empty()) {
             note(&mut problems, "the permissions", rustix::fs::fchmod(fd, Mode::from_raw_mode(u32::from(mode))));
@@ -182,6 +184,23 @@ impl Applier {
         let group = (group != u32::MAX).then(|| Gid::from_raw(group));
         let known = user.is_some() && group.is_some();
         note(problems, "the owner", chown(user, group)) && known
+    }
+
+    /// Returns the permissions to set: without the set-id bits if the file belongs to another than it did, who would lend
+    /// his own rights to everyone who runs it. A user's number may be anybody's in somebody else's repository, so it proves
+    /// nothing unless the user says so.
+    fn restored_mode(&self, problems: &mut Vec<Problem>, mode: u16, owned: bool) -> u16 {
+        if mode & SET_ID_BITS == 0 || owned && (self.is_root() || self.set_id) {
+            return mode & 0o7777;
+        }
+        let reason = if owned {
+            "only root gives it back, unless --set-id says that the snapshot is to be trusted"
+        } else {
+            "the file does not belong to its former owner and group"
+        };
+        let source = io::Error::new(io::ErrorKind::PermissionDenied, reason);
+        problems.push(Problem { what: "the set-user-id or set-group-id bit".to_owned(), source });
+        mode & 0o7777 & !SET_ID_BITS
     }
 
     fn set_xattrs(
@@ -224,18 +243,6 @@ fn note(problems: &mut Vec<Problem>, what: &str, result: Result<(), Errno>) -> b
     }
 }
 
-/// Returns the permissions to set: without the set-id bits if the file belongs to another than it did, who would lend
-/// his own rights to everyone who runs it.
-fn restored_mode(problems: &mut Vec<Problem>, mode: u16, owned: bool) -> u16 {
-    if owned || mode & SET_ID_BITS == 0 {
-        return mode & 0o7777;
-    }
-    let source =
-        io::Error::new(io::ErrorKind::PermissionDenied, "the file does not belong to its former owner and group");
-    problems.push(Problem { what: "the set-user-id or set-group-id bit".to_owned(), source });
-    mode & 0o7777 & !SET_ID_BITS
-}
-
 /// Keeps the time of last access, which a snapshot does not have.
 fn timestamps(mtime: Timestamp) -> Timestamps {
     Timestamps {
@@ -249,6 +256,5 @@ fn timestamps(mtime: Timestamp) -> Timestamps {
 fn chmod_unfollowed(dir: BorrowedFd<'_>, name: &[u8], mode: u16) -> Result<(), Errno> {
     let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let held = rustix::fs::openat(dir, name, flags, Mode::empty())?;
-    let path = format!("/proc/self/fd/{}", held.as_raw_fd());
-    rustix::fs::chmod(path, Mode::from_raw_mode(u32::from(mode)))
+    chmod_named(held.as_fd(), Mode::from_raw_mode(u32::from(mode)))
 }

@@ -11,12 +11,14 @@ mod metadata;
 mod owners;
 mod replacement;
 mod root;
+mod temporary;
 #[cfg(test)]
 mod tests;
 
-pub use dir::TargetDir;
+pub use dir::{Opening, TargetDir};
 pub use metadata::Applier;
 pub use owners::LocalOwners;
+pub use replacement::{Nursery, Replacement, Waiting};
 
 use std::io;
 use std::path::PathBuf;
@@ -24,7 +26,7 @@ use std::path::PathBuf;
 use crate::error::Error;
 
 /// Makes the error for a file that could not be written, and says what helps if the disk is full.
-fn file_error(path: PathBuf, action: &'static str, source: impl Into<io::Error>) -> Error {
+pub(super) fn file_error(path: PathBuf, action: &'static str, source: impl Into<io::Error>) -> Error {
     let source = source.into();
     let action = match source.kind() {
         io::ErrorKind::StorageFull => "there is no space left for it; free some there and run the restore again",

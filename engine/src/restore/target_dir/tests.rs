@@ -3,9 +3,11 @@
 use std::ffi::OsStr;
 use std::fs;
 use std::io::Read;
-use std::os::unix::ffi::OsStrExt;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::{FileExt, MetadataExt, symlink};
 use std::path::{Path, PathBuf};
+
+use rustix::fs::Mode;
 
 use super::*;
 use crate::error::Error;
@@ -29,7 +31,7 @@ impl Place {
         fs::write(temp.path().join("outside/file"), "outside").unwrap();
         // The folder for temporary files may itself lie behind a link.
         let real = temp.path().canonicalize().unwrap();
-        let target = TargetDir::open_root(&real.join("target")).unwrap();
+        let target = TargetDir::open_root(&real.join("target"), false).unwrap().0;
         Self { temp, target }
     }
 
@@ -76,14 +78,14 @@ fn the_target_is_made_for_its_owner_alone() {
     let temp = tempfile::tempdir().unwrap();
     let real = temp.path().canonicalize().unwrap();
     let path = real.join("a/../a/./b/c");
-    assert!(matches!(TargetDir::open_existing_root(&real.join("a/b")), Ok(None)));
+    assert!(matches!(TargetDir::open_existing_root(&real.join("a/b"), false), Ok(None)));
     assert!(!real.join("a").exists(), "a look makes nothing");
     // `a` is missing, so `a/..` is made on the way like everything else.
-    TargetDir::open_root(&path).unwrap();
+    assert!(TargetDir::open_root(&path, false).unwrap().1 && !TargetDir::open_root(&path, false).unwrap().1);
     assert_eq!(fs::metadata(real.join("a/b/c")).unwrap().mode() & 0o777, 0o700);
-    assert!(TargetDir::open_existing_root(&real.join("a/b")).unwrap().is_some());
-    assert!(TargetDir::open_root(Path::new("/")).is_ok() && TargetDir::open_root(Path::new(".")).is_ok());
-    assert!(is_unsafe(TargetDir::open_root(Path::new(""))).contains("no name"));
+    assert!(TargetDir::open_existing_root(&real.join("a/b"), false).unwrap().is_some());
+    assert!(TargetDir::open_root(Path::new("/"), false).is_ok() && TargetDir::open_root(Path::new("."), false).is_ok());
+    assert!(is_unsafe(TargetDir::open_root(Path::new(""), false)).contains("no name"));
 }
 
 #[test]
@@ -96,27 +98,29 @@ fn a_target_behind_a_symbolic_link_is_refused_and_the_real_path_is_named() {
     symlink("gone", real.join("dangling")).unwrap();
     symlink("file", real.join("filelink")).unwrap();
     for (path, told) in [("link/new/sub", "dir/new/sub as the target"), ("link", "dir as the target")] {
-        let message = is_unsafe(TargetDir::open_root(&real.join(path)));
+        let message = is_unsafe(TargetDir::open_root(&real.join(path), false));
         assert!(message.starts_with(&format!("{}/link: ", real.display())), "{message}");
         assert!(message.contains(&format!("{}/{told}", real.display())), "{message}");
-        assert_eq!(message, is_unsafe(TargetDir::open_existing_root(&real.join(path))));
+        assert_eq!(message, is_unsafe(TargetDir::open_existing_root(&real.join(path), false)));
+        assert!(TargetDir::open_root(&real.join(path), true).is_ok(), "unless it is to be followed");
+        assert!(real.join("dir").exists());
     }
     for path in ["dangling", "dangling/sub", "filelink/sub"] {
-        assert!(is_unsafe(TargetDir::open_root(&real.join(path))).contains("leads to no folder"), "{path}");
+        assert!(is_unsafe(TargetDir::open_root(&real.join(path), false)).contains("leads to no folder"), "{path}");
     }
-    assert!(is_unsafe(TargetDir::open_root(&real.join("file/sub"))).contains("not a folder"));
-    assert_eq!(fs::read_dir(real.join("dir")).unwrap().count(), 0, "nothing was made behind the link");
+    assert!(is_unsafe(TargetDir::open_root(&real.join("file/sub"), false)).contains("not a folder"));
+    assert_eq!(fs::read_dir(real.join("dir")).unwrap().count(), 1, "what was made was to be");
     assert!(!real.join("gone").exists());
 }
 
 #[test]
 fn names_that_are_no_single_component_are_refused_by_every_call() {
     let place = Place::new();
-    let (dir, applier) = (&place.target, Applier::new(false));
+    let (dir, applier) = (&place.target, Applier::new(false, false));
     for name in [b"..".as_slice(), b".", b"", b"a/b", b"/etc", b"../outside/file", b"a\0b", &[b'x'; 5000]] {
         let calls = [
-            is_unsafe(dir.make_dir(name)),
-            is_unsafe(dir.open_dir(name)),
+            is_unsafe(dir.make_dir(name, Mode::RWXU)),
+            is_unsafe(dir.open_dir(name, Opening::Enter)),
             is_unsafe(dir.stat(name)),
             is_unsafe(dir.create_file(name)),
             is_unsafe(dir.create_replacement(name)),
@@ -142,9 +146,9 @@ fn a_symbolic_link_in_the_way_is_never_followed() {
     symlink("../outside", place.path("dir")).unwrap();
     symlink("../outside/file", place.path("file")).unwrap();
     symlink("../outside/new", place.path("dangling")).unwrap();
-    assert!(is_unsafe(dir.make_dir(b"dir")).contains("a symbolic link is where a folder"));
-    assert!(is_unsafe(dir.open_dir(b"dir")).contains("not followed"));
-    assert!(is_unsafe(dir.make_dir(b"dangling")).contains("a symbolic link is where a folder"));
+    assert!(is_unsafe(dir.make_dir(b"dir", Mode::RWXU)).contains("a symbolic link is where a folder"));
+    assert!(is_unsafe(dir.open_dir(b"dir", Opening::Enter)).contains("not followed"));
+    assert!(is_unsafe(dir.make_dir(b"dangling", Mode::RWXU)).contains("a symbolic link is where a folder"));
     assert!(dir.create_file(b"file").unwrap().is_none());
     assert!(dir.create_file(b"dangling").unwrap().is_none());
     assert!(is_unsafe(dir.open_for_read(b"file")).contains("symbolic link"));
@@ -152,7 +156,7 @@ fn a_symbolic_link_in_the_way_is_never_followed() {
     assert_eq!(dir.stat(b"file").unwrap().unwrap().kind, FileKind::Symlink);
 
     // Metadata goes to the link, a replacement takes its place, a removal removes it.
-    let applier = Applier::new(true);
+    let applier = Applier::new(true, false);
     let problems = applier.other(dir, b"file", &meta(0o777), &LocalOwners::default(), true).unwrap();
     assert!(problems.is_empty(), "{problems:?}");
     // Even if a link stands where a pipe was made, its mode is not set on what it points to.
@@ -168,7 +172,7 @@ fn a_symbolic_link_in_the_way_is_never_followed() {
     assert_eq!(fs::read_to_string(place.path("file")).unwrap(), "inside");
     dir.remove_non_dir(b"dir").unwrap();
     dir.remove_non_dir(b"dir").unwrap();
-    assert!(dir.make_dir(b"dir").unwrap().1);
+    assert!(dir.make_dir(b"dir", Mode::RWXU).unwrap().1);
     place.assert_nothing_outside();
 }
 
@@ -185,10 +189,13 @@ fn files_folders_and_links_are_made_once() {
     dir.open_for_read(name).unwrap().read_to_string(&mut text).unwrap();
     assert_eq!(text, "text");
 
-    let (sub, created) = dir.make_dir(b"sub").unwrap();
-    assert!(created && !dir.make_dir(b"sub").unwrap().1);
-    assert!(dir.open_dir(b"sub").unwrap().is_some() && dir.open_dir(b"none").unwrap().is_none());
-    assert!(is_unsafe(dir.make_dir(name)).contains("a file is where a folder"));
+    let (sub, created) = dir.make_dir(b"sub", Mode::RWXU).unwrap();
+    assert!(created && !dir.make_dir(b"sub", Mode::RWXU).unwrap().1);
+    assert!(
+        dir.open_dir(b"sub", Opening::Enter).unwrap().is_some()
+            && dir.open_dir(b"none", Opening::Enter).unwrap().is_none()
+    );
+    assert!(is_unsafe(dir.make_dir(name, Mode::RWXU)).contains("a file is where a folder"));
     assert!(sub.link(b"linked", dir, name).unwrap() && !sub.link(b"linked", dir, name).unwrap());
     let (first, second) = (dir.stat(name).unwrap().unwrap(), sub.stat(b"linked").unwrap().unwrap());
     assert_eq!((first.metadata.inode, first.links, first.size), (second.metadata.inode, 2, 4));
@@ -200,6 +207,11 @@ fn files_folders_and_links_are_made_once() {
     assert!(is_unsafe(dir.open_for_read(b"fifo")).contains("not a regular file"));
     assert!(is_unsafe(dir.remove_non_dir(b"sub")).contains("a folder"));
     assert!(dir.stat(b"none").unwrap().is_none());
+}
+
+/// Returns the number in a temporary name: `.daykeep-HASH-NUMBER-PROOF.part`.
+fn left_number(name: &OsStr) -> String {
+    name.to_string_lossy().split('-').nth(2).unwrap().to_owned()
 }
 
 #[test]
@@ -215,17 +227,81 @@ fn a_replacement_that_is_dropped_leaves_the_old_file() {
     // What a killed run left is taken away by the next, unless somebody still writes it.
     let (first, second) = (dir.create_replacement(b"file").unwrap(), dir.create_replacement(b"file").unwrap());
     assert_eq!(fs::read_dir(place.path("")).unwrap().count(), 3);
-    let is_temporary = |entry: &fs::DirEntry| entry.file_name().as_bytes().ends_with(b"-0.part");
+    let is_temporary = |entry: &fs::DirEntry| {
+        entry.file_name().as_bytes().starts_with(b".daykeep-") && left_number(&entry.file_name()) == "0"
+    };
     let left = fs::read_dir(place.path("")).unwrap().map(Result::unwrap).find(is_temporary).unwrap().path();
     drop((first, second));
     assert_eq!(fs::read_dir(place.path("")).unwrap().count(), 1);
     fs::write(left, "half").unwrap();
     drop(dir.create_replacement(b"file").unwrap());
     assert_eq!(fs::read_dir(place.path("")).unwrap().count(), 1);
-    dir.make_dir(b"sub").unwrap();
+    dir.make_dir(b"sub", Mode::RWXU).unwrap();
     assert!(is_unsafe(dir.create_replacement(b"sub").unwrap().commit()).contains("a folder"));
     dir.create_replacement(b"new").unwrap().commit().unwrap();
     assert_eq!(fs::read_dir(place.path("")).unwrap().count(), 3, "no temporary file is left");
+}
+
+#[test]
+fn what_is_new_gets_its_name_only_where_nothing_is() {
+    let place = Place::new();
+    let dir = &place.target;
+    let count = || fs::read_dir(place.path("")).unwrap().count();
+    let first = dir.create_replacement(b"file").unwrap();
+    assert!(!place.path("file").exists());
+    first.place().unwrap();
+    assert!(place.path("file").exists() && count() == 1);
+    assert!(is_unsafe(dir.create_replacement(b"file").unwrap().place()).contains("in its place"));
+    assert_eq!(count(), 1, "the other one is gone");
+    // What waits is whole, and nobody else's.
+    let waiting = dir.create_replacement(b"file").unwrap().wait();
+    assert_eq!(count(), 2);
+    dir.commit(&waiting).unwrap();
+    assert_eq!(count(), 1);
+    assert!(is_unsafe(dir.commit(&waiting)).contains("another restore"));
+    // A folder has its name when it is filled.
+    let (inner, nursery) = dir.make_nursery(b"folder", Mode::RWXU).unwrap();
+    inner.create_file(b"file").unwrap().unwrap();
+    assert!(!place.path("folder").exists());
+    dir.place_nursery(&nursery, b"folder").unwrap();
+    assert!(place.path("folder/file").exists() && count() == 2);
+    let (_, nursery) = dir.make_nursery(b"folder", Mode::RWXU).unwrap();
+    assert!(is_unsafe(dir.place_nursery(&nursery, b"folder")).contains("in its place"));
+}
+
+#[test]
+fn what_a_killed_restore_left_is_removed_and_nothing_else() {
+    let place = Place::new();
+    let dir = &place.target;
+    let users =
+        [".daykeep-notes.part", ".daykeep-0123456789abcdef-0.part", ".daykeep-0123456789abcdef-0-01234567.part"];
+    for name in users {
+        fs::write(place.path(name), "mine").unwrap();
+    }
+    let (inner, nursery) = dir.make_nursery(b"folder", Mode::RWXU).unwrap();
+    inner.create_file(b"file").unwrap().unwrap();
+    let waiting = dir.create_replacement(b"file").unwrap().wait();
+    let in_snapshot = dir.create_replacement(b"saved").unwrap().wait();
+    let written = dir.create_replacement(b"written").unwrap();
+    let names: Vec<Vec<u8>> =
+        fs::read_dir(place.path("")).unwrap().map(|e| e.unwrap().file_name().into_vec()).collect();
+    let saved = names.iter().find(|name| temporary::temporary_name(b"saved", 0) == **name).unwrap();
+    dir.remove_left([saved.as_slice()].into_iter());
+    assert_eq!(fs::read_dir(place.path("")).unwrap().count(), 6, "the folder is locked, and one is being written");
+    drop((inner, written));
+    dir.remove_left([saved.as_slice()].into_iter());
+    assert_eq!(fs::read_dir(place.path("")).unwrap().count(), 4, "what is the user's, and what the snapshot has");
+    drop((waiting, in_snapshot, nursery));
+    for name in users {
+        assert_eq!(fs::read_to_string(place.path(name)).unwrap(), "mine");
+    }
+    // A folder in which somebody made something is not what a restore left.
+    let (inner, _) = dir.make_nursery(b"folder", Mode::RWXU).unwrap();
+    inner.make_dir(b"sub", Mode::RWXU).unwrap();
+    drop(inner);
+    dir.remove_left(std::iter::empty());
+    let left = fs::read_dir(place.path("")).unwrap().map(|e| e.unwrap().path()).find(|path| path.join("sub").is_dir());
+    assert!(left.is_some());
 }
 
 #[test]
@@ -254,7 +330,7 @@ fn whatever_has_a_name_can_replace_a_file() {
     std::mem::forget(second);
     drop(first);
     dir.make_replacement(b"file", |name| dir.make_fifo(name)).unwrap().commit().unwrap();
-    dir.make_dir(b"sub").unwrap();
+    dir.make_dir(b"sub", Mode::RWXU).unwrap();
     assert!(is_unsafe(dir.make_replacement(b"sub", link).unwrap().commit()).contains("a folder"));
     assert_eq!(count(), 4, "file, other, sub and what was left under another number");
 }
@@ -262,7 +338,7 @@ fn whatever_has_a_name_can_replace_a_file() {
 #[test]
 fn metadata_is_applied_to_every_kind() {
     let place = Place::new();
-    let (dir, applier, owners) = (&place.target, Applier::new(false), LocalOwners::default());
+    let (dir, applier, owners) = (&place.target, Applier::new(false, false), LocalOwners::default());
     for mode in [0o600, 0o644, 0o400, 0o000, 0o4755, 0o2755] {
         let name = format!("file {mode:o}");
         let file = dir.create_file(name.as_bytes()).unwrap().unwrap();
@@ -270,7 +346,7 @@ fn metadata_is_applied_to_every_kind() {
         assert!(problems.is_empty(), "{problems:?}");
         assert_applied(&place.path(&name), &meta(mode));
     }
-    let (sub, _) = dir.make_dir(b"sub").unwrap();
+    let (sub, _) = dir.make_dir(b"sub", Mode::RWXU).unwrap();
     sub.create_file(b"file").unwrap();
     assert!(applier.dir(&sub, &meta(0o2555), &owners).is_empty());
     assert_applied(&place.path("sub"), &meta(0o2555));
@@ -295,7 +371,7 @@ fn metadata_is_applied_to_every_kind() {
 #[test]
 fn attributes_are_set_and_those_that_cannot_be_are_told() {
     let place = Place::new();
-    let (dir, applier, owners) = (&place.target, Applier::new(false), LocalOwners::default());
+    let (dir, applier, owners) = (&place.target, Applier::new(false, false), LocalOwners::default());
     let xattr = |name: &str, value: &[u8]| Xattr { name: name.into(), value: value.to_vec() };
     // The file ends up read-only, which must not keep the attributes away.
     let mut wanted = meta(0o400);
@@ -344,27 +420,27 @@ fn root_gives_files_to_their_owners_by_name_or_number() {
         ..Tree::default()
     };
     let daemon = nix::unistd::User::from_name("daemon").unwrap().unwrap();
-    let by_name = Applier::new(false).local_owners(&tree);
+    let by_name = Applier::new(false, false).local_owners(&tree);
     assert_eq!((by_name.user(4000), by_name.user(4001)), (daemon.uid.as_raw(), 4001));
     assert_eq!((by_name.user(0), by_name.user(77), by_name.group(4000)), (0, 77, daemon.gid.as_raw()));
-    assert_eq!(Applier::new(true).local_owners(&tree), LocalOwners::default());
+    assert_eq!(Applier::new(true, false).local_owners(&tree), LocalOwners::default());
 
     let wanted = Metadata { uid: 4000, gid: 4000, ..meta(0o6755) };
     let file = dir.create_file(b"named").unwrap().unwrap();
-    assert!(Applier::new(false).new_file(dir, &file, &wanted, &by_name).is_empty());
+    assert!(Applier::new(false, false).new_file(dir, &file, &wanted, &by_name).is_empty());
     let local = Metadata { uid: daemon.uid.as_raw(), gid: daemon.gid.as_raw(), ..wanted.clone() };
     assert_applied(&place.path("named"), &local);
     let file = dir.create_file(b"numbered").unwrap().unwrap();
-    assert!(Applier::new(true).new_file(dir, &file, &wanted, &LocalOwners::default()).is_empty());
+    assert!(Applier::new(true, false).new_file(dir, &file, &wanted, &LocalOwners::default()).is_empty());
     assert_applied(&place.path("numbered"), &wanted);
     dir.symlink(b"link", b"x").unwrap();
-    assert!(Applier::new(true).other(dir, b"link", &wanted, &LocalOwners::default(), true).unwrap().is_empty());
+    assert!(Applier::new(true, false).other(dir, b"link", &wanted, &LocalOwners::default(), true).unwrap().is_empty());
     assert_applied(&place.path("link"), &wanted);
 
     // Nobody's number is left alone, and such a file gets no set-id bits: it would lend them root's rights.
     let hostile = Metadata { uid: u32::MAX, gid: u32::MAX, ..meta(0o6755) };
     let file = dir.create_file(b"nobody's").unwrap().unwrap();
-    let problems = Applier::new(true).new_file(dir, &file, &hostile, &LocalOwners::default());
+    let problems = Applier::new(true, false).new_file(dir, &file, &hostile, &LocalOwners::default());
     assert!(problems.len() == 1 && problems[0].what.contains("set-user-id"), "{problems:?}");
     assert_applied(&place.path("nobody's"), &meta(0o755));
 }
@@ -375,8 +451,8 @@ fn a_folder_that_gives_its_group_does_not_confuse_the_saved_calls() {
         return;
     }
     let place = Place::new();
-    let (sub, _) = place.target.make_dir(b"sub").unwrap();
-    let applier = Applier::new(true);
+    let (sub, _) = place.target.make_dir(b"sub", Mode::RWXU).unwrap();
+    let applier = Applier::new(true, false);
     let owners = LocalOwners::default();
     assert!(applier.dir(&sub, &Metadata { gid: 4000, ..meta(0o2770) }, &owners).is_empty());
     for name in ["first", "second"] {

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use rustix::io::Errno;
 
 use super::layer::{Files, OpenFile, retried};
+use crate::base::shown_path;
 use crate::error::{StoreError, StoreErrorKind};
 use crate::store::Access;
 
@@ -18,7 +19,7 @@ const LOCK_NAME: &str = "lock";
 
 /// Makes the error for what the system said about `path`.
 pub(super) fn io_error<'a>(path: &'a Path, doing: &'a str) -> impl FnOnce(io::Error) -> StoreError + 'a {
-    move |source| StoreError::from_io(path.display(), doing, source)
+    move |source| StoreError::from_io(shown_path(path), doing, source)
 }
 
 /// A file that is written but neither durable nor visible under its name. Dropped, it is removed.
@@ -173,7 +174,7 @@ pub(super) fn lock(files: &Files, folder: &Path, access: Access) -> Result<Optio
         Ok(()) => Ok(Some(file)),
         Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
             let message = "in use by another process; wait until it is done";
-            Err(StoreError::new(StoreErrorKind::InUse, folder.display(), message))
+            Err(StoreError::new(StoreErrorKind::InUse, shown_path(folder), message))
         }
         Err(source) => Err(io_error(&path, "locking")(source)),
     }
@@ -184,7 +185,7 @@ pub(super) fn lock(files: &Files, folder: &Path, access: Access) -> Result<Optio
 pub(super) fn foreign(path: &Path, what: &str) -> StoreError {
     let message =
         format!("is {what}, which daykeep never makes in a repository; remove it if you know where it is from");
-    StoreError::new(StoreErrorKind::Damaged, path.display(), message)
+    StoreError::new(StoreErrorKind::Damaged, shown_path(path), message)
 }
 
 /// Checks that a folder of the store is one, and not a link to another.

@@ -26,7 +26,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError, RwLock};
 
 use super::{Access, Store, errors};
 use crate::base::limits::MIB;
-use crate::base::{ObjectId, ObjectKind, ObjectName};
+use crate::base::{ObjectId, ObjectKind, ObjectName, shown_path};
 use crate::error::{StoreError, StoreErrorKind};
 
 mod files;
@@ -97,7 +97,7 @@ impl DirectoryStore {
     fn create_in(files: Files, path: &Path) -> Result<Self, StoreError> {
         let occupied = || {
             let message = "there is already something here that is not an empty folder; nothing was changed";
-            StoreError::new(StoreErrorKind::AlreadyExists, path.display(), message)
+            StoreError::new(StoreErrorKind::AlreadyExists, shown_path(path), message)
         };
         match retried(|| files.list(path)).map(|names| names.is_empty()) {
             // Whoever made it may not have synced it.
@@ -128,7 +128,7 @@ impl DirectoryStore {
 
     fn open_in(files: Files, path: &Path, access: Access) -> Result<Self, StoreError> {
         if !retried(|| files.is_folder(path)).map_err(io_error(path, "opening the repository"))? {
-            return Err(StoreError::new(StoreErrorKind::Damaged, path.display(), "not a folder; check the path"));
+            return Err(StoreError::new(StoreErrorKind::Damaged, shown_path(path), "not a folder; check the path"));
         }
         let (mut is_store, mut missing) = (files::exists(&files, &path.join("config"))?, None);
         for kind in FOLDERS {
@@ -144,7 +144,7 @@ impl DirectoryStore {
             // Whoever names an empty folder, or one with other things in it, has no repository there.
             Some(_) => {
                 let message = "there is no repository in this folder";
-                return Err(StoreError::new(StoreErrorKind::NotFound, path.display(), message));
+                return Err(StoreError::new(StoreErrorKind::NotFound, shown_path(path), message));
             }
         }
         for kind in FOLDERS {
@@ -280,7 +280,7 @@ impl DirectoryStore {
 
 impl Store for DirectoryStore {
     fn location(&self) -> String {
-        self.root.display().to_string()
+        shown_path(&self.root)
     }
 
     fn pack_bytes(&self) -> usize {
@@ -411,7 +411,7 @@ impl Store for DirectoryStore {
 fn missing_folder(folder: &Path, source: io::Error) -> StoreError {
     if source.kind() == io::ErrorKind::NotFound || source.kind() == io::ErrorKind::NotADirectory {
         let message = "this folder is missing: not a daykeep repository, or a damaged one; check the path";
-        return StoreError::new(StoreErrorKind::Damaged, folder.display(), message);
+        return StoreError::new(StoreErrorKind::Damaged, shown_path(folder), message);
     }
     io_error(folder, "listing the folder")(source)
 }

@@ -20,7 +20,7 @@ use redb::{Builder, CompactionError, Durability, ReadableTable, WriteTransaction
 use super::{Access, Store, errors};
 use crate::base::guard::{Trouble, drop_guarded, guarded};
 use crate::base::limits::{KIB, MIB};
-use crate::base::{ObjectId, ObjectKind, ObjectName};
+use crate::base::{ObjectId, ObjectKind, ObjectName, shown_path};
 use crate::error::StoreError;
 
 mod gaps;
@@ -78,7 +78,7 @@ impl RedbStore {
     /// `Io` if the file cannot be written, in which case none is left behind.
     pub fn create(path: &Path, cache_bytes: usize) -> Result<Self, StoreError> {
         let opened = OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(path);
-        let file = opened.map_err(|source| StoreError::from_io(path.display(), "creating the file", source))?;
+        let file = opened.map_err(|source| StoreError::from_io(shown_path(path), "creating the file", source))?;
         Self::create_in(path, file, cache_bytes).inspect_err(|_| {
             // The first error is the one to tell; a file that cannot be removed is no repository either way.
             let _ = std::fs::remove_file(path);
@@ -87,12 +87,12 @@ impl RedbStore {
 
     fn create_in(path: &Path, file: File, cache_bytes: usize) -> Result<Self, StoreError> {
         let backend = guarded(|| FileBackend::new(file));
-        let backend = backend.map_err(|trouble| store_error(path.display(), "creating the store", trouble))?;
+        let backend = backend.map_err(|trouble| store_error(shown_path(path), "creating the store", trouble))?;
         let store = Self::in_backend(path, backend, cache_bytes)?;
         // Without this a crash could lose the file's name, and with it what is committed later.
         let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
         let synced = File::open(folder).and_then(|folder| folder.sync_all());
-        synced.map_err(|source| StoreError::from_io(folder.display(), "syncing the folder", source))?;
+        synced.map_err(|source| StoreError::from_io(shown_path(folder), "syncing the folder", source))?;
         Ok(store)
     }
 
@@ -118,7 +118,7 @@ impl RedbStore {
             transaction.commit()?;
             Ok(database)
         });
-        let database = made.map_err(|trouble| store_error(path.display(), "creating the store", trouble))?;
+        let database = made.map_err(|trouble| store_error(shown_path(path), "creating the store", trouble))?;
         Self::from_handle(path, Handle::Write(database), memory.recent_max)
     }
 
@@ -134,7 +134,7 @@ impl RedbStore {
         opening::check_magic(path)?;
         let memory = Memory::share_out(cache_bytes, access);
         let opened = opening::open(path, access, memory.redb_bytes);
-        let database = opened.map_err(|trouble| store_error(path.display(), "opening", trouble))?;
+        let database = opened.map_err(|trouble| store_error(shown_path(path), "opening", trouble))?;
         Self::from_handle(path, database, memory.recent_max)
     }
 
@@ -157,7 +157,7 @@ impl RedbStore {
     fn renew_tables(&self) -> Result<(), StoreError> {
         let database = self.database.read().unwrap_or_else(PoisonError::into_inner);
         let Some(database) = &*database else { return Err(self.error(self.location(), "", Trouble::InUse)) };
-        self.call(self.path.display(), "beginning to read", || {
+        self.call(shown_path(&self.path), "beginning to read", || {
             let tables = Arc::new(database.begin_read(self.recent_max, Arc::clone(&self.gaps))?);
             let mut shared = self.tables.write().unwrap_or_else(PoisonError::into_inner);
             drop(shared.replace(tables));
@@ -179,7 +179,7 @@ impl RedbStore {
         if matches!(trouble, Trouble::Panicked(_)) {
             self.panicked.store(true, Ordering::Release);
         }
-        let mut error = store_error(self.path.display(), doing, trouble);
+        let mut error = store_error(shown_path(&self.path), doing, trouble);
         let object = object.to_string();
         if object != error.object {
             error.object = format!("{object} in {}", error.object);
@@ -289,7 +289,7 @@ impl RedbStore {
 
 impl Store for RedbStore {
     fn location(&self) -> String {
-        self.path.display().to_string()
+        shown_path(&self.path)
     }
 
     fn pack_bytes(&self) -> usize {
@@ -388,7 +388,7 @@ impl Store for RedbStore {
             return Ok(());
         };
         let transaction = writer.transaction.take();
-        let committed = self.call(self.path.display(), "committing", || {
+        let committed = self.call(shown_path(&self.path), "committing", || {
             let transaction = match transaction {
                 Some(transaction) => transaction,
                 None => opening::begin_write(database)?,
@@ -415,7 +415,7 @@ impl Store for RedbStore {
         // Held meanwhile, so that nobody begins to read. Whoever reads already makes redb refuse.
         let mut tables = self.tables.write().unwrap_or_else(PoisonError::into_inner);
         let before = tables.take();
-        let compacted = self.call(self.path.display(), "compacting", || {
+        let compacted = self.call(shown_path(&self.path), "compacting", || {
             drop(before);
             database.compact().map(drop).map_err(|error| match error {
                 CompactionError::Storage(error) => error.into(),

@@ -12,6 +12,7 @@ use super::gaps::AroundGaps;
 use super::tables::{Handle, Tables};
 use super::trouble::foreign;
 use crate::base::guard::{Trouble, guarded};
+use crate::base::shown_path;
 use crate::error::StoreError;
 use crate::store::Access;
 
@@ -62,7 +63,7 @@ pub(super) fn begin_write(database: &Database) -> Result<WriteTransaction, redb:
 
 /// Fails unless `path` is a file that begins as redb's do. Opening anything else could write to it.
 pub(super) fn check_magic(path: &Path) -> Result<(), StoreError> {
-    let failed = |doing: &'static str| move |source| StoreError::from_io(path.display(), doing, source);
+    let failed = |doing: &'static str| move |source| StoreError::from_io(shown_path(path), doing, source);
     // Asked before opening, which would wait for a writer if this is a pipe.
     let metadata = std::fs::metadata(path).map_err(failed("opening the repository"))?;
     let mut start = [0; MAGIC.len()];
@@ -70,5 +71,5 @@ pub(super) fn check_magic(path: &Path) -> Result<(), StoreError> {
         let mut file = File::open(path).map_err(failed("opening the repository"))?;
         file.read_exact(&mut start).map_err(failed("reading its first bytes"))?;
     }
-    if &start == MAGIC { Ok(()) } else { Err(foreign(path.display())) }
+    if &start == MAGIC { Ok(()) } else { Err(foreign(shown_path(path))) }
 }
