@@ -15,6 +15,8 @@ const CHUNKS_PER_BATCH: usize = 24 * 1024;
 const GRAPH_CHUNKS_MAX: usize = 64 * 1024;
 /// So few frames are opened one after the other.
 const SERIAL_FRAMES: usize = 8;
+/// A task rebuilds chunks of so many bytes at a time.
+const BYTES_PER_REBUILD: usize = 256 * KIB;
 /// What a chunk takes while it is looked up, with what it stands on …
 const BYTES_PER_CHUNK: usize = KIB;
 /// … of which there is so much in any case.
@@ -145,10 +147,20 @@ impl ChunkReader {
             pieces.extend(kept.into_iter().map(keep));
             let opened = self.open_pieces(crew, &graph, pieces, sink)?;
             now.par_chunks(CHUNKS_PER_REBUILD).with_min_len(crew.min_len()).try_for_each(|deltas| {
-                let mut rebuilt = Rebuilt::default();
-                let places: Vec<u32> = deltas.iter().map(|&(place, _)| place).collect();
-                self.rebuild(&graph, &opened, &places, &mut rebuilt)?;
-                deltas.iter().try_for_each(|&(place, at)| sink(at, rebuilt.get(&graph, &opened, place)))
+                let (mut rebuilt, mut rest) = (Rebuilt::default(), deltas);
+                while !rest.is_empty() {
+                    let mut bytes = 0;
+                    let fit = rest.iter().take_while(|(place, _)| {
+                        bytes += graph.location(*place).bytes as usize;
+                        bytes <= BYTES_PER_REBUILD
+                    });
+                    let (now, after) = rest.split_at(fit.count().max(1));
+                    let places: Vec<u32> = now.iter().map(|&(place, _)| place).collect();
+                    self.rebuild(&graph, &opened, &places, &mut rebuilt)?;
+                    now.iter().try_for_each(|&(place, at)| sink(at, rebuilt.get(&graph, &opened, place)))?;
+                    rest = after;
+                }
+                Ok::<(), crate::error::Error>(())
             })?;
         }
         Ok(())
