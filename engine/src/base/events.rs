@@ -48,7 +48,7 @@ pub enum Event {
     },
     /// Something was left out or is not as it should be; the operation goes on.
     Warning {
-        /// What it is about: a path or an object, as [`shown`](crate::base::shown).
+        /// What it is about: a path or an object, bytes that are not UTF-8 as `\xNN`.
         object: String,
         /// That path, byte for byte, if it is a path.
         path: Option<PathBuf>,
@@ -57,7 +57,7 @@ pub enum Event {
     },
     /// Something worth knowing that needs no action.
     Note {
-        /// What it is about: a path or an object, as [`shown`](crate::base::shown).
+        /// What it is about: a path or an object, bytes that are not UTF-8 as `\xNN`.
         object: String,
         /// That path, byte for byte, if it is a path.
         path: Option<PathBuf>,
