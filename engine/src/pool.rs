@@ -7,7 +7,7 @@ use crate::error::{Error, Result, StoreError};
 const STACK_BYTES: usize = 64 << 20;
 
 /// What a worker takes at least. More workers than fit into the memory budget would only wait for it.
-const WORKER_BYTES: usize = 4 * MIB;
+const WORKER_BYTES: usize = 8 * MIB;
 
 /// Makes the workers of one operation that has a memory budget of `memory_bytes`; 0: one for each core. There are fewer if
 /// not all fit into the budget.

@@ -21,7 +21,7 @@ const MIB: usize = 1 << 20;
 /// What a process may take beyond the budget.
 const BEYOND: usize = 64 * MIB;
 /// What it may take where up to eight operations write at once, each of which has some MiB in any case.
-const BEYOND_FOR_OPERATIONS: usize = 96 * MIB;
+const BEYOND_FOR_OPERATIONS: usize = 128 * MIB;
 const CASE: &str = "DAYKEEP_TEST_MEMORY_CASE";
 const FOLDER: &str = "DAYKEEP_TEST_MEMORY_FOLDER";
 
