@@ -38,7 +38,8 @@ fn seed() -> Vec<u8> {
     };
     let owner = |id, name: &str| OwnerName { id, name: name.as_bytes().to_vec() };
     let entries = nodes.into_iter().enumerate().map(entry).collect();
-    Tree { users: vec![owner(1000, "me")], groups: vec![owner(100, "users")], entries }.encode()
+    let (users, groups) = (vec![owner(1000, "me")], vec![owner(100, "users")]);
+    Tree { users, groups, entries, ..Tree::default() }.encode()
 }
 
 fuzz_target!(init: daykeep_fuzz::plant_seeds(&[seed(), Tree::default().encode()]), |bytes: &[u8]| {
